@@ -1,0 +1,81 @@
+"""Every knob of the learner that is not a rule's own, validated at construction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.learning.ridge import WindowedRidge
+from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, require
+
+__all__ = ["VARSConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class VARSConfig:
+    """How a user's vectors are learned and how strongly they act.
+
+    Attributes:
+        rule: the update rule; `WindowedRidge()` by default.
+        max_bonus: cap on the absolute bonus of any unit vector whatever, in units of the base score (cosine). It bounds
+            the length of the bonus direction; what real documents get is a third of it or less.
+        strength: factor on the bonus before the cap: 0 is off, 1 the default.
+        temperature: `τ` of the retrieval policy.
+        candidates: documents read for each retrieval, of which k are shown; the others are the contrast to learn from.
+        max_norm: bound on every stored vector; only hostile ledgers reach it.
+        keep_sessions: sessions whose short-term vector is kept; 2 keep a user's state below 8 KB at 384 dimensions.
+
+    Raises:
+        ConfigError: a knob is outside its range; says what was given and what is allowed.
+
+    Example:
+        >>> VARSConfig.paper().rule.betas
+        (2.0, 5.0)
+    """
+
+    rule: UpdateRule = field(default_factory=WindowedRidge)
+    max_bonus: float = 0.75
+    strength: float = 1.0
+    temperature: float = 1.0
+    candidates: int = 16
+    max_norm: float = 3.0
+    keep_sessions: int = 2
+
+    def __post_init__(self) -> None:
+        """Validate the knobs."""
+        if not isinstance(self.rule, UpdateRule):
+            raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
+        require(
+            self,
+            {
+                "max_bonus": (0.0, 1e6),
+                "strength": (0.0, 1e3),
+                "temperature": (1e-6, 1e6),
+                "candidates": (1, 10_000),
+                "max_norm": (1e-6, 1e6),
+                "keep_sessions": (1, 1_000),
+            },
+        )
+
+    @classmethod
+    def paper(cls) -> VARSConfig:
+        """The VARS paper: REINFORCE with its constants, 64 candidates, τ = 1; use it with PCA-256.
+
+        Source: Hao et al., arXiv 2603.20939.
+        """
+        return cls(rule=Reinforce(), candidates=64, max_bonus=1.0)
+
+    @classmethod
+    def simplified(cls) -> VARSConfig:
+        """The simplified moving average with α = 0.7 and rate 0.01."""
+        return cls(rule=MovingAverage(), max_bonus=1.0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every knob that changes the fold; a stored snapshot names it.
+
+        `max_bonus`, `strength` and `candidates` act at retrieval and leave the fold alone.
+        """
+        folding = replace(self, max_bonus=1.0, strength=1.0, candidates=1)
+        return hashlib.sha256(repr(folding).encode()).hexdigest()[:16]

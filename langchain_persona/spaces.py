@@ -1,0 +1,172 @@
+"""Preference spaces: the coordinates in which a user's taste is learned, `v_m = P (e_m − μ)`.
+
+Two kinds here: the identity (no fit, the default) and PCA of a corpus (the VARS paper; optionally whitened). A space
+fitted from many users' feedback is a third `kind` with the same fields.
+
+Source: Hao et al., arXiv 2603.20939, section on item vectors (PCA, k = 256).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from langchain_persona.arrays import Vector, decode_vectors, encode_vectors, frozen
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
+
+__all__ = ["PreferenceSpace"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreferenceSpace:
+    """An affine map from embeddings (d numbers) to item vectors (k numbers), with a name.
+
+    Vectors learned in one space are never used in another: the ledger keeps embeddings, not item vectors, and the
+    user's state carries the `id` of its space.
+
+    Attributes:
+        kind: "identity", "pca" or another word for how it was made.
+        mean: `μ`, shape (d,).
+        matrix: `P`, shape (k, d); None is the identity.
+    """
+
+    kind: str
+    mean: Vector
+    matrix: Vector | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and freeze the arrays."""
+        for name in ("mean", "matrix"):
+            value = getattr(self, name)
+            if value is not None:
+                # float32 precision, so that the map and its id survive a round trip through JSON
+                array = frozen(np.asarray(value, dtype=np.float32))
+                if not np.isfinite(array).all():
+                    raise ConfigError(f"the {name} of a preference space must be finite")
+                object.__setattr__(self, name, array)
+        if self.mean.ndim != 1 or self.mean.size == 0:
+            raise ConfigError(f"the mean must have shape (d,), got {self.mean.shape}")
+        if self.matrix is not None and (self.matrix.ndim != 2 or self.matrix.shape[1] != self.d):
+            raise DimensionMismatchError(
+                f"the matrix must have shape (k, {self.d}) to fit a mean of {self.d} numbers, got {self.matrix.shape}"
+            )
+
+    @classmethod
+    def identity(cls, dimension: int) -> PreferenceSpace:
+        """`P = I`, `μ = 0`: item vectors are the embeddings.
+
+        Example:
+            >>> PreferenceSpace.identity(3).project([1.0, 2.0, 3.0])
+            array([1., 2., 3.])
+        """
+        if dimension < 1:
+            raise ConfigError(f"dimension must be at least 1, got {dimension}")
+        return cls("identity", np.zeros(dimension))
+
+    @classmethod
+    def pca(cls, embeddings: npt.ArrayLike, k: int = 256, *, whiten: float = 0.0) -> PreferenceSpace:
+        """The `k` leading principal axes of a corpus.
+
+        Args:
+            embeddings: unit vectors of the corpus, shape (n, d); a sample of some thousands is enough.
+            k: number of axes, at most `min(n, d)`; 256 in the paper.
+            whiten: 0 keeps lengths (plain PCA), 1 gives every axis the same spread, values between shrink. The map is
+                scaled so that its largest gain stays 1: a bonus in the space is no larger than one in the embeddings.
+
+        Raises:
+            ConfigError: fewer than two rows, k outside [1, min(n, d)], or whiten outside [0, 1].
+
+        Example:
+            >>> space = PreferenceSpace.pca([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1]], k=1)
+            >>> space.k, space.d
+            (1, 2)
+        """
+        rows = np.asarray(embeddings, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[0] < 2:
+            raise ConfigError(f"PCA needs at least two embeddings of shape (n, d), got shape {rows.shape}")
+        if not 1 <= k <= min(rows.shape):
+            raise ConfigError(f"k must lie between 1 and min(n, d) = {min(rows.shape)}, got {k}")
+        if not 0.0 <= whiten <= 1.0:
+            raise ConfigError(f"whiten must lie between 0 and 1, got {whiten}")
+        mean = rows.mean(axis=0)
+        _, singular, axes = np.linalg.svd(rows - mean, full_matrices=False)
+        # the sign of an axis is arbitrary in an SVD; fix it, so that one corpus gives one space
+        signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+        floor = max(float(singular[0]) * 1e-3, np.finfo(np.float64).tiny)
+        gain = np.maximum(singular[:k], floor) ** -whiten
+        matrix = (axes * signs[:, None])[:k] * (gain / gain.max())[:, None]
+        return cls("pca", mean, matrix)
+
+    @property
+    def d(self) -> int:
+        """Numbers in an embedding."""
+        return int(self.mean.size)
+
+    @property
+    def k(self) -> int:
+        """Numbers in an item vector and in a user vector."""
+        return self.d if self.matrix is None else int(self.matrix.shape[0])
+
+    @cached_property
+    def id(self) -> str:
+        """A name that changes whenever the map does, such as `identity-384` or `pca-256-1f0c9a8b77d2`."""
+        if self.matrix is None and not self.mean.any():
+            return f"{self.kind}-{self.k}"
+        digest = hashlib.sha256(self.mean.tobytes())
+        if self.matrix is not None:
+            digest.update(self.matrix.tobytes())
+        return f"{self.kind}-{self.k}-{digest.hexdigest()[:12]}"
+
+    @cached_property
+    def radius(self) -> float:
+        """`sup ‖e − μ‖` over unit embeddings: `1 + ‖μ‖`."""
+        return 1.0 + float(np.linalg.norm(self.mean))
+
+    def project(self, embeddings: npt.ArrayLike) -> Vector:
+        """Item vectors of embeddings: shape (d,) to (k,), or (n, d) to (n, k).
+
+        Raises:
+            DimensionMismatchError: the embeddings do not have d numbers.
+        """
+        rows = np.asarray(embeddings, dtype=np.float64)
+        if rows.shape[-1] != self.d:
+            raise DimensionMismatchError(
+                f"this preference space is for embeddings of {self.d} numbers, got {rows.shape[-1]}"
+            )
+        centred = rows - self.mean
+        return centred if self.matrix is None else np.einsum("kd,...d->...k", self.matrix, centred)
+
+    def lift(self, vector: npt.ArrayLike) -> Vector:
+        """`Pᵀ z`: a user vector, shape (k,), as a direction in embedding space, shape (d,)."""
+        z = np.asarray(vector, dtype=np.float64)
+        return z if self.matrix is None else np.einsum("kd,k->d", self.matrix, z)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-safe document from which `from_json` makes the same space, with the same `id`."""
+        return {
+            "kind": self.kind,
+            "d": self.d,
+            "mean": encode_vectors(self.mean),
+            "matrix": None if self.matrix is None else encode_vectors(self.matrix),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> PreferenceSpace:
+        """Read what `to_json` wrote.
+
+        Raises:
+            CorruptRecordError: the document is not one of ours.
+        """
+        try:
+            dimension = int(document["d"])
+            (mean,) = decode_vectors(document["mean"], dimension)
+            matrix = None if document["matrix"] is None else decode_vectors(document["matrix"], dimension)
+            return cls(str(document["kind"]), mean, matrix)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptRecordError(f"not a preference space: {error}") from error

@@ -1,0 +1,183 @@
+"""Update rules: the shared check list, the published forms, knobs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.learning import (
+    Event,
+    LearnerState,
+    MovingAverage,
+    Reinforce,
+    VARSConfig,
+    WindowedRidge,
+    fold,
+)
+from langchain_persona.testing import check_update_rule, random_events
+
+RULES = [Reinforce(), MovingAverage(), WindowedRidge(), Reinforce(eta_long=10.0, eta_short=10.0)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_rule_passes_the_check_list(rule):
+    check_update_rule(rule)
+
+
+class _Mutating(Reinforce):
+    """A rule that breaks the law on purpose: the check list must see it."""
+
+    def step(self, state, event, *, temperature, keep):
+        object.__setattr__(event, "chosen", event.chosen + 1.0)
+        return Reinforce.step(self, state, event, temperature=temperature, keep=keep)
+
+
+class _Restless(Reinforce):
+    def step(self, state, event, *, temperature, keep):
+        moved = Reinforce.step(self, state, event, temperature=temperature, keep=keep)
+        return LearnerState(moved.long + 0.1, moved.sessions, moved.baseline, moved.count)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"), [(_Mutating(), "changed an event|not repeatable"), (_Restless(), "without a reward")]
+)
+def test_the_check_list_can_fail(rule, words):
+    with pytest.raises(AssertionError, match=words):
+        check_update_rule(rule)
+
+
+@given(st.integers(0, 1_000), st.integers(1, 25))
+def test_the_unrolled_two_time_scale_form_equals_the_recursion(seed, count):
+    """`z_L = η_L Σ A_t/τ g_t`; `z_S = η_S Σ (1 − λ)^(T−t) A_t/τ g_t`; `b_t` from the rewards alone."""
+    rule, tau = Reinforce(), 0.7
+    events = random_events(seed, count, sessions=1)
+    state = LearnerState.cold(8)
+    for event in events:
+        state = rule.step(state, event, temperature=tau, keep=1)
+    baselines = [sum(0.05 * 0.95 ** (t - 1 - i) * events[i].reward for i in range(t)) for t in range(count)]
+    moves = [e.gate * (e.reward - b) / tau * e.direction for e, b in zip(events, baselines, strict=True)]
+    assert np.allclose(state.long, 0.01 * np.sum(moves, axis=0))
+    assert np.allclose(
+        state.short("s0"), 0.05 * np.sum([0.9 ** (count - 1 - t) * m for t, m in enumerate(moves)], axis=0)
+    )
+
+
+def test_reinforce_by_hand():
+    event = Event(0.0, "f", "s", 1.0, 0.5, np.array([1.0, 0.0]), np.array([0.5, 0.5]))
+    state = Reinforce().step(LearnerState.cold(2), event, temperature=1.0, keep=2)
+    assert np.allclose(state.long, [0.0025, -0.0025])
+    assert np.allclose(state.short("s"), [0.0125, -0.0125])
+    assert state.baseline == pytest.approx(0.05)
+    assert state.count == 1
+
+
+def test_moving_average_by_hand():
+    event = Event(0.0, "f", "s", -1.0, 1.0, np.array([1.0, 0.0]), np.array([9.0, 9.0]))
+    state = MovingAverage().step(LearnerState.cold(2), event, temperature=1.0, keep=2)
+    assert np.allclose(state.short("s"), [-0.01, 0.0])
+    assert np.allclose(state.long, [-0.0001, 0.0])
+    assert MovingAverage().betas == (0.7, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize("rule", RULES[:3], ids=lambda rule: rule.name)
+def test_a_liked_item_rises_against_the_rest_and_a_disliked_one_falls(rule):
+    liked = [Event(float(i), f"u{i}", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5])) for i in range(5)]
+    bad = [Event(float(i), f"d{i}", "s", -1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5])) for i in range(5)]
+    config = VARSConfig(rule=rule)
+    for events, sign in ((liked, 1.0), (bad, -1.0)):
+        state = fold(events, config, k=2)
+        long_weight, short_weight = rule.betas
+        z = long_weight * state.long + short_weight * state.short("s")
+        assert sign * (z[0] - z[1]) > 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Reinforce(eta_long=-1.0),
+        lambda: Reinforce(decay=1.5),
+        lambda: Reinforce(baseline_rate=float("nan")),
+        lambda: Reinforce(beta_long="2"),
+        lambda: MovingAverage(mix=2.0),
+        lambda: MovingAverage(rate=True),
+        lambda: WindowedRidge(ridge=0.0),
+        lambda: WindowedRidge(forgetting=0.0),
+        lambda: WindowedRidge(window=0),
+        lambda: VARSConfig(max_bonus=-0.1),
+        lambda: VARSConfig(max_bonus=float("inf")),
+        lambda: VARSConfig(temperature=0.0),
+        lambda: VARSConfig(candidates=0),
+        lambda: VARSConfig(keep_sessions=0),
+        lambda: VARSConfig(strength=-1.0),
+    ],
+)
+def test_knobs_out_of_range_are_refused_with_what_is_allowed(make):
+    with pytest.raises(ConfigError, match=r"must be a number from .* to .*, got"):
+        make()
+
+
+def test_a_rule_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="update rule"):
+        VARSConfig(rule="reinforce")
+
+
+def test_a_window_is_a_whole_number():
+    with pytest.raises(ConfigError, match="whole number"):
+        WindowedRidge(window=1.5)
+
+
+def test_windowed_ridge_by_hand():
+    """One thumb: `x = c − m` with `m` the first `expected`; ridge, slow and fast vectors as in the docstring."""
+    event = Event(0.0, "f", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]))
+    rule = WindowedRidge()
+    state = rule.settle(rule.step(LearnerState.cold(2), event, temperature=1.0, keep=1), [event])
+    x = np.array([0.5, -0.5])
+    slow, fast = 0.1 * x / (0.5 + 0.1), 0.5 * x / (0.5 + 0.1)
+    assert np.allclose(state.long, x / (0.5 + 0.1) + 2.0 * slow)
+    assert np.allclose(state.short("s"), fast)
+    assert np.allclose(state.array("mean"), [0.5, 0.5])
+
+
+@given(st.integers(0, 500), st.integers(1, 20))
+def test_the_ridge_is_the_minimum_of_its_objective(seed, count):
+    """The dual solution equals the primal normal equations, with gates and forgetting by retrieval as weights."""
+    rule = WindowedRidge(kappa=0.0, ridge=0.2)
+    events = random_events(seed, count)
+    state = LearnerState.cold(8)
+    for event in events:
+        state = rule.step(state, event, temperature=1.0, keep=1)
+    long = rule.settle(state, events).long
+    rows = np.array([event.chosen for event in events]) - state.array("mean")
+    turns = np.array([index // 2 for index in range(count)])  # two thumbs a retrieval in `random_events`
+    weights = np.array([event.gate for event in events]) * 0.98 ** (turns[-1] - turns)
+    rewards = np.array([event.reward for event in events])
+    primal = np.linalg.solve(rows.T @ (weights[:, None] * rows) + 0.2 * np.eye(8), rows.T @ (weights * rewards))
+    assert np.allclose(long, primal, atol=1e-8)
+
+
+def test_the_latest_ratings_win_after_a_change_of_mind():
+    up = [
+        Event(float(i), f"u{i}", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]), f"r{i}") for i in range(30)
+    ]
+    down = [
+        Event(float(i), f"d{i}", "s", -1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]), f"r{i}")
+        for i in range(30, 60)
+    ]
+    config = VARSConfig()
+    assert fold(up, config, k=2).long[0] > 0.1
+    assert fold(up + down, config, k=2).long[0] < -0.1
+
+
+def test_the_paper_preset_has_the_values_of_the_paper():
+    config = VARSConfig.paper()
+    rule = config.rule
+    assert (rule.beta_long, rule.beta_short, rule.eta_long, rule.eta_short) == (2.0, 5.0, 0.01, 0.05)
+    assert (rule.decay, rule.baseline_rate, config.temperature, config.candidates) == (0.1, 0.05, 1.0, 64)
+
+
+def test_names_of_rules_are_their_own():
+    assert {rule.name for rule in RULES} == {"reinforce", "moving_average", WindowedRidge().name}
+    assert VARSConfig.simplified().rule == MovingAverage()

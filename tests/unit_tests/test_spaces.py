@@ -1,0 +1,121 @@
+"""Preference spaces: identity, PCA, whitening, names, JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_persona.arrays import unit
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
+from langchain_persona.spaces import PreferenceSpace
+
+
+def corpus(n: int = 40, d: int = 6, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return unit(rng.normal(size=(n, d)) * np.linspace(1.0, 0.1, d) + 0.3)
+
+
+def test_identity_changes_nothing_and_needs_no_fit():
+    space = PreferenceSpace.identity(6)
+    rows = corpus()
+    assert np.array_equal(space.project(rows), rows)
+    assert np.array_equal(space.lift(rows[0]), rows[0])
+    assert (space.id, space.k, space.d, space.radius) == ("identity-6", 6, 6, 1.0)
+
+
+def test_pca_is_centred_ordered_and_agrees_with_the_covariance():
+    rows = corpus()
+    space = PreferenceSpace.pca(rows, k=6)
+    items = space.project(rows)
+    assert np.allclose(items.mean(axis=0), 0.0, atol=1e-6)
+    spread = items.var(axis=0)
+    assert np.all(np.diff(spread) <= 1e-9)
+    eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(rows.T, bias=True)))[::-1]
+    assert np.allclose(spread, eigenvalues, atol=1e-6)
+
+
+def test_full_whitening_gives_every_axis_the_same_spread_and_no_gain_above_one():
+    rows = corpus()
+    space = PreferenceSpace.pca(rows, k=6, whiten=1.0)
+    spread = space.project(rows).std(axis=0)
+    assert np.allclose(spread, spread[0], rtol=1e-4)
+    assert np.linalg.norm(space.matrix, ord=2) <= 1.0 + 1e-6
+
+
+def test_whitening_a_corpus_without_spread_in_some_direction_stays_finite():
+    rows = np.zeros((5, 4))
+    rows[:, 0] = [1, -1, 1, -1, 1]
+    assert np.isfinite(PreferenceSpace.pca(rows, k=4, whiten=1.0).matrix).all()
+    assert np.isfinite(PreferenceSpace.pca(np.zeros((5, 4)), k=4, whiten=1.0).matrix).all()
+
+
+@given(st.integers(0, 100))
+def test_lift_is_the_transpose_of_project(seed):
+    rng = np.random.default_rng(seed)
+    space = PreferenceSpace.pca(corpus(seed=seed), k=3, whiten=0.5)
+    z, e = rng.normal(size=3), rng.normal(size=6)
+    assert np.isclose(z @ space.project(e), space.lift(z) @ (e - space.mean))
+
+
+def test_one_corpus_gives_one_space_whatever_the_order_of_its_rows():
+    rows = corpus()
+    one, other = PreferenceSpace.pca(rows, k=4), PreferenceSpace.pca(rows[::-1], k=4)
+    assert np.allclose(one.matrix, other.matrix, atol=1e-5)
+
+
+def test_json_round_trip_keeps_the_map_and_its_name():
+    for space in (PreferenceSpace.identity(6), PreferenceSpace.pca(corpus(), k=3, whiten=0.5)):
+        again = PreferenceSpace.from_json(json.loads(json.dumps(space.to_json())))
+        assert again.id == space.id
+        assert np.array_equal(again.project(corpus()), space.project(corpus()))
+
+
+def test_the_name_changes_with_the_map():
+    names = {PreferenceSpace.pca(corpus(seed=seed), k=k).id for seed in (0, 1) for k in (2, 3)}
+    assert len(names) == 4
+    assert PreferenceSpace("identity", np.ones(3)).id != PreferenceSpace("identity", np.zeros(3)).id
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"kind": "pca", "d": 2, "mean": "!", "matrix": None},
+        {"kind": "pca", "d": "x", "mean": "", "matrix": None},
+        3,
+    ],
+)
+def test_what_is_not_a_space_is_corrupt(document):
+    with pytest.raises(CorruptRecordError):
+        PreferenceSpace.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: PreferenceSpace.identity(0), "at least 1"),
+        (lambda: PreferenceSpace.pca(np.ones(3)), "two embeddings"),
+        (lambda: PreferenceSpace.pca(np.ones((1, 3))), "two embeddings"),
+        (lambda: PreferenceSpace.pca(corpus(), k=7), "between 1 and"),
+        (lambda: PreferenceSpace.pca(corpus(), k=0), "between 1 and"),
+        (lambda: PreferenceSpace.pca(corpus(), k=2, whiten=2.0), "whiten"),
+        (lambda: PreferenceSpace.pca(corpus(), k=2, whiten=float("nan")), "whiten"),
+        (lambda: PreferenceSpace("x", np.zeros((2, 2))), "shape"),
+        (lambda: PreferenceSpace("x", np.zeros(0)), "shape"),
+        (lambda: PreferenceSpace("x", np.array([np.nan])), "finite"),
+    ],
+)
+def test_misuse_is_refused_in_plain_words(call, words):
+    with pytest.raises(ConfigError, match=words):
+        call()
+
+
+def test_dimensions_must_agree():
+    with pytest.raises(DimensionMismatchError, match="6 numbers, got 5"):
+        PreferenceSpace.identity(6).project(np.zeros(5))
+    with pytest.raises(DimensionMismatchError, match="matrix"):
+        PreferenceSpace("x", np.zeros(3), np.zeros((2, 4)))
