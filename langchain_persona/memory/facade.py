@@ -1,0 +1,231 @@
+"""`PersonaMemory`: what users call. Every method has its `a…` twin; both drive one generator (see `effects`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import BaseStore
+
+from langchain_persona.cards import Cards
+from langchain_persona.effects import Steps, arun, run
+from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.identity import ANONYMOUS, label, normalise_user
+from langchain_persona.learning import LearnerState, VARSConfig
+from langchain_persona.memory.card_methods import CardMethods
+from langchain_persona.memory.explanation import Explanation, explanation_of
+from langchain_persona.memory.feedback import Retrievals
+from langchain_persona.memory.feedback_methods import FeedbackMethods
+from langchain_persona.memory.ledger import Ledger
+from langchain_persona.spaces import PreferenceSpace
+from langchain_persona.vectors import UserVectors
+
+if TYPE_CHECKING:
+    from langchain_persona.retriever import VARSRetriever
+
+__all__ = ["PersonaMemory"]
+
+DAY_SECONDS = 86_400.0
+
+
+class PersonaMemory(FeedbackMethods, CardMethods):
+    """Feedback, user vectors and preference cards of all users.
+
+    Args:
+        store: any LangGraph `BaseStore`: `InMemoryStore`, `SqliteStore`, `PostgresStore`, …; holds all text and the
+            ledger.
+        cards: a `chromadb.Collection` for the vectors of preference cards; None when only documents are ranked.
+        embeddings: the model that embeds cards; needed with `cards`.
+        config: the learner; `VARSConfig()` by default, `VARSConfig.paper()` for the published rule.
+        space: preference space; None is the identity for whatever embeddings come.
+        retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
+        namespace: where in the store everything lies.
+
+    Raises:
+        ConfigError: an argument that cannot work; says what was given, what is allowed, what to do.
+
+    Example:
+        >>> from langgraph.store.memory import InMemoryStore
+        >>> memory = PersonaMemory(store=InMemoryStore())
+        >>> memory.vectors("ana@example.com").count
+        0
+
+    A user id is a str, an int or a UUID; None and blank text are the anonymous user, of whom nothing is read or
+    written. Methods that read or write the store raise the store's own errors; the retriever survives them.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        cards: Any | None = None,
+        embeddings: Embeddings | None = None,
+        *,
+        config: VARSConfig | None = None,
+        space: PreferenceSpace | None = None,
+        retrieval_ttl_seconds: float = 30 * DAY_SECONDS,
+        namespace: Sequence[str] = ("persona",),
+    ) -> None:
+        if not isinstance(store, BaseStore):
+            raise ConfigError(
+                f"store must be a LangGraph BaseStore such as InMemoryStore() or SqliteStore(connection), "
+                f"got {type(store).__name__}; PersonaMemory.local(folder) opens one for you"
+            )
+        if embeddings is not None and not isinstance(embeddings, Embeddings):
+            raise ConfigError(f"embeddings must be a LangChain Embeddings object, got {type(embeddings).__name__}")
+        if cards is not None and embeddings is None:
+            raise ConfigError("cards need embeddings: PersonaMemory(store, cards=collection, embeddings=model)")
+        if not retrieval_ttl_seconds > 0:
+            raise ConfigError(f"retrieval_ttl_seconds must be above 0, got {retrieval_ttl_seconds}")
+        if isinstance(namespace, str) or not namespace:
+            raise ConfigError(f"namespace must be a sequence of labels such as ('persona',), got {namespace!r}")
+        self.store = store
+        self.embeddings = embeddings
+        self.config = VARSConfig() if config is None else config
+        self.space = space
+        root = tuple(namespace)
+        self.ledger = Ledger(store, root, self.config)
+        self.retrievals = Retrievals(self.ledger, retrieval_ttl_seconds)
+        self._cards = None if cards is None or embeddings is None else Cards(store, root, cards, embeddings)
+        self._resources = ExitStack()
+
+    @classmethod
+    def local(
+        cls,
+        path: str | Path,
+        *,
+        embeddings: Embeddings | None = None,
+        config: VARSConfig | None = None,
+        space: PreferenceSpace | None = None,
+    ) -> Self:
+        """Open (or create) the embedded default: one folder with SQLite and Chroma, and a local embedding model.
+
+        Needs the extra `local`. The folder is locked: one process at a time. Close it with `close()` or use `with`.
+
+        Args:
+            path: the folder.
+            embeddings: another embedding model than the local MiniLM.
+            config: the learner.
+            space: preference space.
+
+        Raises:
+            MissingExtraError: a package of the extra is not installed; names the extra.
+            LockedError: another process has the folder open.
+
+        Example:
+            >>> with PersonaMemory.local("./persona") as memory:  # doctest: +SKIP
+            ...     memory.remember("ana@example.com", "Drinks her coffee black.")
+        """
+        from langchain_persona.memory.local import open_local
+
+        opened = open_local(Path(path), embeddings)
+        try:
+            memory = cls(opened.store, opened.collection, opened.embeddings, config=config, space=space)
+        except BaseException:
+            opened.resources.close()
+            raise
+        memory._resources = opened.resources
+        return memory
+
+    # vectors ----------------------------------------------------------------------------------------------------
+
+    def vectors(self, user: object, session: str | None = None) -> UserVectors:
+        """The user's long-term vector and the short-term one of a session (zeros without one).
+
+        They belong to the embedding model of the latest feedback; a user without any has zeros.
+        """
+        return run(self._vectors(user, session, rebuild=False))
+
+    async def avectors(self, user: object, session: str | None = None) -> UserVectors:
+        """Async twin of `vectors`."""
+        return await arun(self._vectors(user, session, rebuild=False))
+
+    def rebuild(self, user: object) -> UserVectors:
+        """Fold the user's whole ledger again and replace the snapshot; returns the long-term state."""
+        return run(self._vectors(user, None, rebuild=True))
+
+    async def arebuild(self, user: object) -> UserVectors:
+        """Async twin of `rebuild`."""
+        return await arun(self._vectors(user, None, rebuild=True))
+
+    def explain(self, user: object, session: str | None = None) -> Explanation:
+        """What was learned from feedback and why; `print(memory.explain(user))` says it in words."""
+        return run(self._explain(user, session))
+
+    async def aexplain(self, user: object, session: str | None = None) -> Explanation:
+        """Async twin of `explain`."""
+        return await arun(self._explain(user, session))
+
+    # the rest ---------------------------------------------------------------------------------------------------
+
+    def as_retriever(self, **kwargs: Any) -> VARSRetriever:
+        """A retriever over the user's own preference cards; takes the options of `VARSRetriever`, such as `k=5`."""
+        from langchain_persona.retriever import VARSRetriever
+
+        return VARSRetriever(memory=self, **kwargs)
+
+    def close(self) -> None:
+        """Release what `local` opened (store, Chroma, lock); objects that you passed in stay open. Safe to repeat."""
+        self._resources.close()
+
+    async def aclose(self) -> None:
+        """Async twin of `close`."""
+        await asyncio.to_thread(self._resources.close)
+
+    def __enter__(self) -> Self:
+        """The memory itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def space_for(self, dimension: int) -> PreferenceSpace:
+        """The preference space for embeddings of this many numbers.
+
+        Raises:
+            DimensionMismatchError: the memory has a space for another number.
+        """
+        if self.space is None:
+            return PreferenceSpace.identity(dimension)
+        if self.space.d != dimension:
+            raise DimensionMismatchError(
+                f"the memory's preference space is for embeddings of {self.space.d} numbers, these have {dimension}; "
+                "fit the space on the same embedding model, or leave `space` out"
+            )
+        return self.space
+
+    def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> Steps[UserVectors]:
+        """Steps of the hot path: the state of a user in one session for one embedding model."""
+        folded = yield from self.ledger.fold(user, embedding, self.space_for(dimension))
+        return self._as_vectors(folded.state, session)
+
+    def _as_vectors(self, state: LearnerState, session: str | None) -> UserVectors:
+        beta_long, beta_short = self.config.rule.betas
+        short = state.short(None if session is None else label(session, prefix="s"))
+        return UserVectors(state.long, short, beta_long, beta_short, state.baseline, state.count)
+
+    def _vectors(self, user: object, session: str | None, *, rebuild: bool) -> Steps[UserVectors]:
+        name = normalise_user(user)
+        current = None if name == ANONYMOUS else (yield from self.ledger.current(name))
+        if current is None:
+            return UserVectors.cold(self.space.k if self.space is not None else 0)
+        embedding, dimension = current
+        folded = yield from self.ledger.fold(name, embedding, self.space_for(dimension), rebuild=rebuild)
+        return self._as_vectors(folded.state, session)
+
+    def _explain(self, user: object, session: str | None) -> Steps[Explanation]:
+        name = normalise_user(user)
+        if name == ANONYMOUS:
+            return explanation_of(name, [], UserVectors.cold(0), None, None)
+        entries, _ = yield from self.ledger.entries(name)
+        current = yield from self.ledger.current(name)
+        vectors = yield from self._vectors(name, session, rebuild=False)
+        space = None if current is None else self.space_for(current[1]).id
+        return explanation_of(name, entries, vectors, space, None if current is None else current[0])

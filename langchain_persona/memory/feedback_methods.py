@@ -1,0 +1,106 @@
+"""The part of `PersonaMemory` that takes feedback and takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_persona.effects import arun, run
+from langchain_persona.memory.feedback import (
+    DocumentLike,
+    FeedbackReceipt,
+    Retrievals,
+    record_feedback,
+    record_withdrawal,
+)
+from langchain_persona.memory.ledger import Ledger
+
+__all__ = ["FeedbackMethods"]
+
+
+class FeedbackMethods:
+    """Record and withdraw feedback; mixed into `PersonaMemory`."""
+
+    ledger: Ledger
+    retrievals: Retrievals
+
+    def feedback(
+        self,
+        user: object,
+        retrieval_id: str,
+        *,
+        reward: float,
+        source: str = "thumbs",
+        key: str | None = None,
+        docs: DocumentLike | Sequence[DocumentLike] | None = None,
+        gate: float | None = None,
+    ) -> FeedbackReceipt:
+        """Record how good a retrieval was for a user; the very next ranking moves.
+
+        Args:
+            user: whose; a retrieval of another user is unknown here.
+            retrieval_id: `document.metadata["persona"]["retrieval_id"]`.
+            reward: from −1 (bad) to 1 (good); `langchain_persona.rewards` makes one of stars, clicks and others.
+            source: what kind of signal.
+            key: idempotency key; a second feedback with the same key changes nothing.
+            docs: the documents (or their ids) that it is about; the whole retrieval when left out.
+            gate: share of the reward that is due to retrieval, in [0, 1]; by default 1 for thumbs, rating, click, dwell
+                and copy, else by the rules of `attribution_gate`.
+
+        Returns:
+            A receipt. `applied` is False for an anonymous user, a used key, and an unknown or expired retrieval; the
+            last two kinds are kept in the ledger, with one warning.
+
+        Raises:
+            TypeError, ValueError: the reward is not a number, NaN, or out of range.
+            ConfigError: another argument cannot be right, such as `docs` that this retrieval did not return.
+        """
+        steps = record_feedback(
+            self.ledger,
+            self.retrievals,
+            user,
+            retrieval_id,
+            reward,
+            source=source,
+            key=key,
+            docs=docs,
+            gate=gate,
+        )
+        return run(steps)
+
+    async def afeedback(
+        self,
+        user: object,
+        retrieval_id: str,
+        *,
+        reward: float,
+        source: str = "thumbs",
+        key: str | None = None,
+        docs: DocumentLike | Sequence[DocumentLike] | None = None,
+        gate: float | None = None,
+    ) -> FeedbackReceipt:
+        """Async twin of `feedback`."""
+        steps = record_feedback(
+            self.ledger,
+            self.retrievals,
+            user,
+            retrieval_id,
+            reward,
+            source=source,
+            key=key,
+            docs=docs,
+            gate=gate,
+        )
+        return await arun(steps)
+
+    def withdraw(self, user: object, feedback_id: str) -> None:
+        """Take one feedback back: the vectors become what they would be without it.
+
+        Args:
+            user: whose.
+            feedback_id: `FeedbackReceipt.id`.
+        """
+        run(record_withdrawal(self.ledger, user, feedback_id))
+
+    async def awithdraw(self, user: object, feedback_id: str) -> None:
+        """Async twin of `withdraw`."""
+        await arun(record_withdrawal(self.ledger, user, feedback_id))

@@ -1,0 +1,257 @@
+"""The append-only feedback ledger over a `BaseStore`, and the fold of it with a trailing snapshot.
+
+A `BaseStore` has no compare-and-swap, so nothing here is ever read, changed and written back: entries are only added,
+and a snapshot may be lost or overwritten by anybody at any time, for it can be made again. It holds only entries older
+than `GRACE_SECONDS`; whoever reads folds the younger ones on top. Writers at once, repeated deliveries, late deliveries
+and clocks that differ by less than the grace period therefore cost nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem, SearchOp
+
+from langchain_persona.effects import Steps, StoreOps
+from langchain_persona.errors import CorruptRecordError
+from langchain_persona.identity import label
+from langchain_persona.learning import Event, LearnerState, VARSConfig, fold, in_order
+from langchain_persona.memo import Memo
+from langchain_persona.memory.buckets import DAY, bucket, buckets_since
+from langchain_persona.memory.entries import events_of, parsed
+from langchain_persona.records import Feedback, Snapshot, Withdrawal, new_id, read_record
+from langchain_persona.spaces import PreferenceSpace
+
+__all__ = ["GRACE_SECONDS", "Folded", "Ledger"]
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""A snapshot holds no entry younger than this: the bound on clock skew and on the delay of a write."""
+
+_CURRENT = "current"
+_VERSION = "feedback"
+_PAGE = 1_000
+_YEAR = 366 * DAY
+
+Namespace = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a read of the ledger gives.
+
+    Attributes:
+        state: the fold of every valid entry.
+        young: entries that the snapshot did not hold.
+        skipped: stored values that could not be read; logged, kept, and left out.
+    """
+
+    state: LearnerState
+    young: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """What this process keeps of a fold: the result, and the decoded events that the next fold looks at again."""
+
+    folded: Folded
+    events: dict[str, Event]
+
+
+class Ledger:
+    """Entries, key index and snapshots of all users in one store.
+
+    Args:
+        store: any LangGraph store.
+        root: namespace under which everything lies.
+        config: the learner; a snapshot made under another configuration is ignored.
+    """
+
+    def __init__(self, store: BaseStore, root: Namespace, config: VARSConfig) -> None:
+        self.store = store
+        self.root = root
+        self.config = config
+        self._memo = Memo[_Remembered](lifetime=2 * GRACE_SECONDS, size=256)
+
+    def namespace(self, user: str, *parts: str) -> Namespace:
+        """The namespace of one user's things of one kind."""
+        return (*self.root, label(user), *parts)
+
+    def get_snapshot_op(self, user: str, embedding: str) -> GetOp:
+        """The read of a user's snapshot for one embedding model, for a batch."""
+        return GetOp(self.namespace(user, "state"), label(embedding, prefix="e"), refresh_ttl=False)
+
+    def entry_op(self, user: str, entry: Feedback | Withdrawal) -> PutOp:
+        """The write of one entry, in the bucket of its hour."""
+        return self._put(self.namespace(user, "feedback", *bucket(entry.time)), entry.id, entry.to_json())
+
+    def key_op(self, user: str, key: str) -> GetOp:
+        """The read that tells whether an idempotency key was used."""
+        return GetOp(self.namespace(user, "keys"), label(key, prefix="k"))
+
+    def append(self, user: str, entry: Feedback | Withdrawal) -> Steps[None]:
+        """Add one entry (its key, and a new version for readers) in one batch: acknowledged when this returns."""
+        ops: list[Op] = [
+            self.entry_op(user, entry),
+            self._put(self.namespace(user, "versions"), _VERSION, {"version": new_id()}),
+        ]
+        if isinstance(entry, Feedback) and entry.key is not None:
+            ops.append(self._put(self.namespace(user, "keys"), label(entry.key, prefix="k"), {"id": entry.id}))
+        if isinstance(entry, Feedback) and entry.embedding is not None:
+            current = {"embedding": entry.embedding, "dimension": entry.dimension}
+            ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
+        yield StoreOps(self.store, ops)
+
+    def current(self, user: str) -> Steps[tuple[str, int] | None]:
+        """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
+        (item,) = yield StoreOps(self.store, [GetOp(self.namespace(user, "state"), _CURRENT)])
+        if item is None:
+            return None
+        try:
+            embedding, dimension = str(item.value["embedding"]), int(item.value["dimension"])
+            if dimension < 1:
+                raise ValueError(dimension)
+            return embedding, dimension
+        except (KeyError, TypeError, ValueError):
+            logger.warning("The note on a user's embedding model cannot be read; looking through the ledger instead")
+        entries, _ = yield from self.entries(user)
+        usable = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
+        return (str(usable[-1].embedding), usable[-1].dimension) if usable else None
+
+    def horizon(self, user: str, embedding: str) -> Steps[float]:
+        """The time up to which the user's snapshot holds the ledger; minus infinity where there is none."""
+        (item,) = yield StoreOps(self.store, [self.get_snapshot_op(user, embedding)])
+        return _horizon(item)
+
+    def entries(self, user: str) -> Steps[tuple[list[Feedback | Withdrawal], int]]:
+        """Every readable entry of a user, oldest first, and the number of unreadable ones."""
+        found, skipped = parsed((yield from self._items(user, [()])), float("-inf"))
+        return sorted(found, key=lambda entry: (entry.time, entry.id)), skipped
+
+    def fold(self, user: str, embedding: str, space: PreferenceSpace, *, rebuild: bool = False) -> Steps[Folded]:
+        """A user's state: the snapshot and everything younger.
+
+        Args:
+            user: whose.
+            embedding: name of the embedding model; entries of another are left out.
+            space: the preference space to learn in.
+            rebuild: ignore the snapshot and fold the whole ledger.
+        """
+        version_op = GetOp(self.namespace(user, "versions"), _VERSION, refresh_ttl=False)
+        stamp, item = yield StoreOps(self.store, [version_op, self.get_snapshot_op(user, embedding)])
+        now, key = time.time(), (user, embedding, space.id)
+        version = None if stamp is None else str(stamp.value.get("version"))
+        memo = None if rebuild else self._memo.get(key, version, now)
+        if memo is not None:
+            return memo.folded
+        after = float("-inf") if rebuild else _horizon(item)
+        items = yield from self._items(user, buckets_since(after, now))
+        snapshot = None if rebuild else self._usable(item, space)
+        entries, skipped = parsed(items, after)
+        if snapshot is not None and _undone_below(snapshot, entries):
+            snapshot = None  # something that it holds was withdrawn: fold again without it
+        if snapshot is None and after > float("-inf"):
+            entries, skipped = parsed((yield from self._items(user, [()])), float("-inf"), read_before=items)
+        undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
+        undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
+        stale = self._memo.latest(key)
+        known = {} if stale is None or rebuild else stale.events
+        without = {*undone, *(snapshot.recent if snapshot else ())}
+        events = events_of(entries, embedding, space, without=without, known=known)
+
+        before: list[Event] = []
+        if snapshot is not None and events and self.config.rule.window:
+            wider = yield from self._items(user, buckets_since(snapshot.window_from, now))
+            earlier = [entry for entry in parsed(wider, float("-inf"), read_before=items)[0] if entry.time <= after]
+            without = {*undone, *(entry.target for entry in earlier if isinstance(entry, Withdrawal))}
+            before = in_order(events_of(earlier, embedding, space, without=without, known=known))
+        horizon = now - GRACE_SECONDS
+        old = in_order(event for event in events if event.time <= horizon)
+        young = [event for event in events if event.time > horizon]
+        start = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
+        state = fold(old, self.config, k=space.k, start=start, before=before)
+        window = [*before, *old][-max(self.config.rule.window, 1) :]
+        outdated = rebuild or (item is not None and snapshot is None) or (snapshot is not None and now - after > DAY)
+        if old or outdated:
+            times = {entry.id: entry.time for entry in entries}
+            recent = {**(snapshot.recent if snapshot else {}), **{event.id: event.time for event in old}}
+            record = Snapshot(
+                horizon=horizon,
+                config=self.config.fingerprint,
+                space=space.id,
+                state=state.to_json(),
+                window_from=window[0].time if window else snapshot.window_from if snapshot else horizon,
+                recent={name: moment for name, moment in recent.items() if moment > horizon - GRACE_SECONDS},
+                withdrawn=tuple(
+                    target for target, moment in undone.items() if max(moment, times.get(target, moment)) > horizon
+                ),
+            )
+            yield from self._save(user, embedding, record)
+        state = fold(young, self.config, k=space.k, start=state, before=window)
+        folded = Folded(state, young=len(events), skipped=skipped)
+        self._memo.put(key, version, _Remembered(folded, {event.id: event for event in (*window, *young)}), now)
+        return folded
+
+    def _save(self, user: str, embedding: str, snapshot: Snapshot) -> Steps[None]:
+        """Write a snapshot; that it cannot be written costs the next reader some time and nobody anything else."""
+        name = label(embedding, prefix="e")
+        try:
+            yield StoreOps(self.store, [self._put(self.namespace(user, "state"), name, snapshot.to_json())])
+        except Exception:
+            logger.debug("A snapshot could not be written", exc_info=True)
+
+    def _usable(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
+        """The stored snapshot, if it is readable and was made in this space with this configuration."""
+        if item is None:
+            return None
+        try:
+            snapshot = read_record(Snapshot, item.value)
+            k = LearnerState.from_json(snapshot.state).long.size
+            if not math.isfinite(_horizon(item)):
+                raise CorruptRecordError("its horizon is no time that a clock can have shown")
+        except CorruptRecordError as error:
+            logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
+            return None
+        fits = k == space.k and snapshot.space == space.id and snapshot.config == self.config.fingerprint
+        return snapshot if fits else None
+
+    def _items(self, user: str, parts: Sequence[tuple[str, ...]]) -> Steps[list[SearchItem]]:
+        """Everything stored in some buckets of a user's ledger; `()` is the whole of it."""
+        found: list[SearchItem] = []
+        for place in (self.namespace(user, "feedback", *part) for part in parts):
+            offset = 0
+            while True:
+                op = SearchOp(place, limit=_PAGE, offset=offset, refresh_ttl=False)
+                (items,) = yield StoreOps(self.store, [op])
+                # some stores matched prefixes as text: never another user's entry
+                found += [item for item in items if tuple(item.namespace)[: len(place)] == place]
+                if len(items) < _PAGE:
+                    break
+                offset += _PAGE
+        return found
+
+    def _put(self, namespace: Namespace, key: str, value: dict[str, object]) -> PutOp:
+        return PutOp(namespace, key, value, index=False)
+
+
+def _undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
+    """True when an entry that the snapshot holds was withdrawn after it was made."""
+    # what it holds and what was delivered a second time later is one and the same
+    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
+    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
+
+
+def _horizon(item: Item | None) -> float:
+    """The horizon that a stored snapshot claims; minus infinity without a readable one."""
+    try:
+        horizon = float("-inf") if item is None else float(item.value["horizon"])
+    except (KeyError, TypeError, ValueError):
+        return float("-inf")
+    # no clock can have written infinity or a time years ahead: a damaged value
+    return horizon if math.isfinite(horizon) and horizon <= time.time() + _YEAR else float("-inf")
