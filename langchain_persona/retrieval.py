@@ -1,0 +1,211 @@
+"""One personalised retrieval as steps: embed, read the user, fold, search, score exactly, choose, record.
+
+Whatever fails on the way costs the personalisation, not the answer: the plain ranking is returned and one WARNING
+logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import Document
+
+from langchain_persona.arrays import HALF, Vector, encode_vectors
+from langchain_persona.candidates import CardCandidates, Pool, Source
+from langchain_persona.effects import Call, Embed, Steps
+from langchain_persona.errors import ConfigError
+from langchain_persona.identity import Identity, embedding_name
+from langchain_persona.learning import policy
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.ranking import Scored, mmr_order
+from langchain_persona.records import Retrieval, new_id
+from langchain_persona.vectors import BonusVectors
+
+__all__ = ["Request", "Reranker", "retrieve"]
+
+logger = logging.getLogger(__name__)
+
+Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float]]
+"""A LangChain cross encoder, or a function from a query and documents to scores, higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of one retrieval.
+
+    Attributes:
+        identity: the user and the session.
+        k: documents to return.
+        fetch_k: candidates to read; None is the configuration's.
+        where: filter in the language of the source.
+        max_bonus: cap on the absolute bonus.
+        reranker: scores the candidates anew.
+        lambda_mult: for maximal marginal relevance; None orders by score alone.
+    """
+
+    identity: Identity
+    k: int
+    fetch_k: int | None
+    where: Mapping[str, Any] | None
+    max_bonus: float
+    reranker: Reranker | None
+    lambda_mult: float | None
+
+
+def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request) -> Steps[list[Document]]:
+    """The documents for a query, best first, each with `metadata["persona"]`."""
+    who = request.identity
+    if who.anonymous and isinstance(source, CardCandidates):
+        return []
+    (embedded,) = yield Embed(source.embeddings, [query], query=True)
+    vector = np.asarray(embedded, dtype=np.float64)
+    model = embedding_name(source.embeddings, vector.size)
+    healthy = not who.anonymous
+    bonus: BonusVectors | None = None
+    if healthy:
+        try:
+            bonus = yield from _bonus(memory, who, model, vector.size, request.max_bonus)
+        except ConfigError:
+            raise
+        except Exception as error:
+            healthy = False
+            logger.warning("Plain ranking: what is known of the user could not be read (%r)", error)
+    pool = yield from _pool(source, memory, request, vector, bonus)
+    if not len(pool):
+        return []
+    zero = np.zeros(len(pool))
+    long, short = (zero, zero) if bonus is None else bonus.parts(pool.embeddings)
+    scored = Scored(pool.base, long, short)
+    if request.reranker is not None:
+        scored = yield from _reranked(request.reranker, query, pool, scored)
+    if request.lambda_mult is None:
+        chosen = scored.order()[: request.k]
+    else:
+        chosen = mmr_order(scored.total, pool.embeddings, k=request.k, lambda_mult=request.lambda_mult)
+    retrieval_id = None
+    if healthy:
+        record = _record(memory, who, model, pool, scored, chosen)
+        try:
+            yield from memory.retrievals.save(who.user, record)
+            retrieval_id = record.id
+        except Exception as error:
+            logger.warning("This retrieval cannot be given feedback: its record was not written (%r)", error)
+    return _annotated(pool, scored, chosen, retrieval_id)
+
+
+def _bonus(
+    memory: PersonaMemory, who: Identity, model: str, dimension: int, max_bonus: float
+) -> Steps[BonusVectors | None]:
+    """The user's capped bonus; None when there is none, so that the query stays untouched."""
+    space = memory.space_for(dimension)
+    user = yield from memory.user_vectors(who.user, who.session, model, dimension)
+    bonus = user.bonus(space, max_bonus=max_bonus, strength=memory.config.strength)
+    return bonus if bonus.total.any() else None
+
+
+def _pool(
+    source: Source, memory: PersonaMemory, request: Request, vector: Vector, bonus: BonusVectors | None
+) -> Steps[Pool]:
+    """The candidates; none if the database is gone."""
+    wanted = request.fetch_k or memory.config.candidates
+    select = request.reranker is not None or request.lambda_mult is not None
+    if request.identity.anonymous and not select:
+        wanted = request.k
+    if bonus is None and not select:
+        # beyond this depth an approximate index may also change the first results: cold start must not
+        wanted = min(wanted, source.depth)
+    n, user = max(request.k, wanted), request.identity.user
+    try:
+        pool = yield from source.search(vector, bonus, n=n, where=request.where, user=user)
+        shown = pool.base[: request.k + 1]
+        tied = len(np.unique(shown)) < len(shown)
+        if bonus is None and tied and n > request.k and not select and not isinstance(source, CardCandidates):
+            # which of several equal documents come first depends on how many Chroma is asked for
+            first = yield from source.search(vector, None, n=request.k, where=request.where, user=user)
+            pool = _led_by(first, pool)
+        return pool
+    except (ConfigError, ValueError, TypeError):
+        raise  # a filter or a dimension that cannot work is for the developer to see
+    except Exception as error:
+        logger.warning("No documents: the vector database does not answer (%r)", error)
+        return Pool((), np.zeros((0, vector.size)), np.zeros(0))
+
+
+def _led_by(first: Pool, pool: Pool) -> Pool:
+    """One pool, and behind it what only the other has."""
+    known = {document.id for document in first.documents}
+    rest = [index for index, document in enumerate(pool.documents) if document.id not in known]
+    return Pool(
+        (*first.documents, *(pool.documents[index] for index in rest)),
+        np.concatenate([first.embeddings, pool.embeddings[rest]]),
+        np.concatenate([first.base, pool.base[rest]]),
+    )
+
+
+def _reranked(reranker: Reranker, query: str, pool: Pool, scored: Scored) -> Steps[Scored]:
+    """The reranker's scores in place of the base scores; these stay where it fails."""
+    pairs = [(query, document.page_content) for document in pool.documents]
+
+    def score() -> Vector:
+        if isinstance(reranker, BaseCrossEncoder):
+            return np.asarray(reranker.score(pairs), dtype=np.float64)
+        return np.asarray(reranker(query, pool.documents), dtype=np.float64)
+
+    try:
+        base = yield Call(score)
+        if base.shape != (len(pool),) or not np.isfinite(base).all():
+            raise ValueError(f"expected {len(pool)} finite scores, got an array of shape {base.shape}")
+    except Exception as error:
+        logger.warning("The reranker failed; keeping the order by similarity (%r)", error)
+        return scored
+    return replace(scored, base=base)
+
+
+def _record(
+    memory: PersonaMemory, who: Identity, model: str, pool: Pool, scored: Scored, chosen: Sequence[int]
+) -> Retrieval:
+    """What a later feedback needs to know."""
+    total, order = scored.total, scored.order()
+    probabilities = policy(total, memory.config.temperature)
+    now = time.time()
+    return Retrieval(
+        id=new_id(),
+        session=who.session,
+        time=now,
+        expires=now + memory.retrievals.ttl_seconds,
+        embedding=model,
+        dimension=pool.embeddings.shape[1],
+        candidates=tuple(str(pool.documents[i].id) for i in order),
+        base=tuple(scored.base[order].tolist()),
+        scores=tuple(total[order].tolist()),
+        probabilities=tuple(probabilities[order].tolist()),
+        chosen=tuple(str(pool.documents[i].id) for i in chosen),
+        chosen_vectors=encode_vectors(pool.embeddings[list(chosen)], HALF),
+        expected=encode_vectors(np.einsum("n,nd->d", probabilities, pool.embeddings)),
+    )
+
+
+def _annotated(pool: Pool, scored: Scored, chosen: Sequence[int], retrieval_id: str | None) -> list[Document]:
+    """Copies of the chosen documents that say why they stand where they stand."""
+    base_ranks = scored.base_ranks()
+    documents = []
+    for rank, i in enumerate(chosen, start=1):
+        base, long, short = float(scored.base[i]), float(scored.long[i]), float(scored.short[i])
+        why = {
+            "retrieval_id": retrieval_id,
+            "rank": rank,
+            "base_rank": int(base_ranks[i]),
+            "score": base + long + short,
+            "base": base,
+            "long": long,
+            "short": short,
+        }
+        document = pool.documents[i]
+        documents.append(document.model_copy(update={"metadata": {**document.metadata, "persona": why}}))
+    return documents
