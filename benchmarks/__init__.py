@@ -1,0 +1,1 @@
+"""Reproducible measurements: each names its data and prints what came out."""

