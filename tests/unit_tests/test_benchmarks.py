@@ -1,0 +1,332 @@
+"""The learning benchmark: its statistics against values found by hand, and the whole of it on tiny data."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from benchmarks import cache, learning, movielens
+from benchmarks.bootstrap import auc, over_users
+from benchmarks.contenders import contenders
+from benchmarks.films import AFTER
+from benchmarks.pahf import load
+from benchmarks.shopping import live, shoppers
+from benchmarks.tables import words
+from langchain_persona.testing import HashEmbeddings
+
+PRODUCTS = ("mug", "pen")
+CATEGORIES = {
+    "colour": ["crimson", "azure", "emerald", "ochre", "violet", "black"],
+    "material": ["steel", "oak", "glass", "clay", "resin", "paper"],
+}
+INTERVAL = {"mean", "low", "high", "users"}
+
+
+# statistics -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "liked", "expected"),
+    [
+        ([3.0, 2.0, 1.0], [True, False, False], 1.0),
+        ([1.0, 2.0, 3.0], [True, False, False], 0.0),
+        ([1.0, 1.0], [True, False], 0.5),
+        # pairs: 4>3 yes, 4>1 yes, 2>3 no, 2>1 yes
+        ([4.0, 3.0, 2.0, 1.0], [True, False, True, False], 0.75),
+        # pairs: 2=2 one half, 2>1 yes
+        ([2.0, 2.0, 1.0], [True, False, False], 0.75),
+    ],
+)
+def test_auc_by_hand(scores: list[float], liked: list[bool], expected: float) -> None:
+    assert auc(scores, liked) == expected
+
+
+def test_auc_needs_both_kinds() -> None:
+    assert math.isnan(auc([1.0, 2.0], [True, True]))
+    assert math.isnan(auc([1.0, 2.0], [False, False]))
+
+
+def test_bootstrap_by_hand() -> None:
+    # means of two draws from {0, 1}: 0 and 1 with probability 1/4 each, so that the 95 % interval is everything
+    found = over_users([0.0, 1.0], resamples=2_000)
+    assert (found.mean, found.low, found.high, found.users) == (0.5, 0.0, 1.0, 2)
+    assert found.verdict == "no clear difference"
+
+
+def test_bootstrap_agrees_with_the_exact_distribution() -> None:
+    values = [0.0, 1.0, 3.0, 7.0]
+    means = [sum(drawn) / 4 for drawn in itertools.product(values, repeat=4)]  # all 256 resamples
+    low, high = np.percentile(means, [2.5, 97.5])
+    found = over_users(values, resamples=50_000)
+    assert found.mean == 2.75
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+
+
+def test_bootstrap_is_the_same_twice_and_leaves_out_who_has_no_value() -> None:
+    values = [0.1, 0.4, math.nan, 0.3]
+    assert over_users(values) == over_users(values) == over_users([0.1, 0.4, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [([0.1, 0.2, 0.3], "better"), ([-0.1, -0.2], "worse"), ([0.5], "too few users"), ([], "too few users")],
+)
+def test_verdict(values: list[float], verdict: str) -> None:
+    found = over_users(values, resamples=500)
+    assert found.verdict == verdict
+    assert found.users == len(values)
+
+
+# tiny data --------------------------------------------------------------------------------------------------------
+
+
+def write_shop(folder: Path, *, users: int = 2, scenarios: int = 12) -> Path:
+    """PAHF shopping with few users; each likes three features of six, and three others after the change."""
+    rng = random.Random(7)
+    where = folder / "pahf" / "shopping"
+    where.mkdir(parents=True)
+    names = [f"user {number}" for number in range(users)]
+    for file, first in (("persona_info.json", 0), ("updated_persona_info.json", 3)):
+        taste = {
+            name: {
+                "persona_info": {
+                    product: {
+                        category: {
+                            "like_most": features[first],
+                            "like_second": features[first + 1 : first + 3],
+                            "dislike": [feature for feature in features if feature not in features[first : first + 3]],
+                        }
+                        for category, features in CATEGORIES.items()
+                    }
+                    for product in PRODUCTS
+                }
+            }
+            for name in names
+        }
+        (where / file).write_text(json.dumps(taste))
+    for phase in (1, 2, 3, 4):
+        first = 0 if phase <= 2 else 3
+        good, bad = (
+            [list(trio) for trio in itertools.product(*(f[start : start + 3] for f in CATEGORIES.values()))]
+            for start in (first, 3 - first)
+        )
+        rows = []
+        for name, index in itertools.product(names, range(scenarios)):
+            options = [rng.choice(good), *rng.sample(bad, 2)]
+            rng.shuffle(options)
+            right = next(place for place, option in enumerate(options) if option in good)
+            product = PRODUCTS[index * len(PRODUCTS) // scenarios]
+            trio = {f"Option {letter}": option for letter, option in zip("ABC", options, strict=True)}
+            row = {"product": product, "User": name, "Task": f"Please find a {product}", "gt": "ABC"[right]}
+            rows.append(row | trio)
+        (where / f"phase{phase}.json").write_text(json.dumps(rows))
+    return folder
+
+
+def write_films(folder: Path) -> Path:
+    """MovieLens with three users, one of them with too few thumbs; the others like comedies only."""
+    where = folder / "movielens"
+    where.mkdir(parents=True)
+    films = [f"{number},Film {number} (1999),{'Comedy' if number % 2 else 'Horror|War'}" for number in range(30)]
+    (where / "movies.csv").write_text("\n".join(["movieId,title,genres", *films]))
+    ratings = [
+        f"{user},{number},{5.0 if number % 2 else 2.0},{1_000 + 10 * number}"
+        for user, count in ((1, 30), (2, 30), (3, 4))
+        for number in range(count)
+    ]
+    extra = ["1,5,3.5,9999", "1,777,5.0,9999"]  # neither up nor down; a film that is not there
+    (where / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *ratings, *extra]))
+    (where / "tags.csv").write_text("userId,movieId,tag,timestamp\n1,1,funny,5\n2,1,funny,6\n2,1,warm,7")
+    return folder
+
+
+def run(tmp_path: Path, *arguments: str, seeds: int = 2) -> dict[str, Any]:
+    """The benchmark's document."""
+    target = tmp_path / "out" / "result.json"
+    code = learning.main(
+        [
+            *arguments,
+            "--json",
+            str(target),
+            "--seeds",
+            str(seeds),
+            "--resamples",
+            "200",
+            "--cache",
+            str(tmp_path / "c"),
+        ],
+        embeddings=HashEmbeddings(256),
+    )
+    assert code == 0
+    document: dict[str, Any] = json.loads(target.read_text())
+    return document
+
+
+def test_ours_beats_chance_on_a_taste_that_words_can_tell(tmp_path: Path) -> None:
+    document = run(tmp_path, "--data", str(write_shop(tmp_path, scenarios=24)))
+    part = document["pahf"]["parts"][0]
+    for phase in ("test", "test after drift"):
+        place = part["columns"].index(phase)
+        assert part["values"]["random"][place]["mean"] == pytest.approx(1 / 3)
+        assert part["values"]["ours"][place]["mean"] > 0.6
+
+
+@pytest.mark.parametrize("below", ["", "pahf", "pahf/shopping"])
+def test_the_document_has_its_form(tmp_path: Path, below: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = run(tmp_path, "--data", str(write_shop(tmp_path) / below))
+    assert {"benchmark", "version", "date", "seconds", "seeds", "resamples", "model", "versions", "absent"} < set(
+        document
+    )
+    assert (document["benchmark"], document["seeds"], document["model"]) == ("learning", 2, "hash-256")
+    assert document["movielens"] is None
+    assert document["absent"]["movielens"].startswith("no MovieLens data: no folder with movies.csv and ratings.csv")
+    assert "Not measured: no MovieLens data" in capsys.readouterr().out
+    result = document["pahf"]
+    rules = [rule["id"] for rule in result["rules"]]
+    assert rules == ["random", "plain", "simplified", "paper", "paper_identity", "ours"]
+    assert result["users"] == 2
+    assert result["scenarios"]["test"] == 24
+    assert [part["id"] for part in result["parts"]] == ["A", "B"]
+    for part in result["parts"]:
+        assert part["columns"] == ["learn", "test", "learn after drift", "test after drift"]
+        assert list(part["values"]) == rules
+        assert list(part["differences"]) == rules[:-1]
+        for values in part["values"].values():
+            assert [set(value) for value in values] == [INTERVAL] * 4
+        for rule, gaps in part["differences"].items():
+            for place, gap in enumerate(gaps):
+                assert set(gap) == {*INTERVAL, "verdict"}
+                expected = part["values"]["ours"][place]["mean"] - part["values"][rule][place]["mean"]
+                assert gap["mean"] == pytest.approx(expected)
+    points = [(point["phase"], point["thumbs"]) for point in result["parts"][0]["curve"]]
+    assert points == [(phase, thumbs) for phase in (2, 4) for thumbs in (0, 5, 10, 12)]
+
+
+def test_films(tmp_path: Path) -> None:
+    figure = tmp_path / "curves.png"
+    document = run(tmp_path, "--data", str(write_films(tmp_path)), "--figure", str(figure))
+    assert document["pahf"] is None
+    assert "no PAHF shopping data" in document["absent"]["pahf"]
+    result = document["movielens"]
+    assert (result["users"], result["films"], result["unknown_films"]) == (3, 30, 1)
+    assert [part["id"] for part in result["parts"]] == ["same", "new"]
+    for part in result["parts"]:
+        assert part["columns"] == [f"after {after}" for after in AFTER]
+        assert [value["users"] for value in part["values"]["ours"]] == [2, 2, 2, 0, 0, 0]
+        assert part["values"]["ours"][-1] == {"mean": None, "low": None, "high": None, "users": 0}
+        assert part["values"]["ours"][2]["mean"] > 0.9  # one word decides
+        assert part["values"]["random"][0]["mean"] == 0.5
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_film_texts_and_thumbs(tmp_path: Path) -> None:
+    data = movielens.load(write_films(tmp_path) / "movielens")
+    assert data.texts[:2] == ("Film 0 (1999). Horror, War", "Film 1 (1999). Comedy. funny, warm")
+    assert [thumb.up for thumb in data.thumbs["3"]] == [False, True, False, True]
+    assert len(data.thumbs["1"]) == 30
+
+
+def test_a_broken_film_file_is_named(tmp_path: Path) -> None:
+    path = write_films(tmp_path) / "movielens" / "ratings.csv"
+    path.write_text("userId,movieId,rating,timestamp\n1,1,good,5")
+    with pytest.raises(ValueError, match=r"ratings\.csv, line 2: could not convert"):
+        movielens.load(tmp_path)
+    path.write_text("userId,movieId,rating\n1,1,5")
+    with pytest.raises(ValueError, match=r"ratings\.csv has no column timestamp"):
+        movielens.load(tmp_path)
+
+
+def test_the_tables_stand_between_the_markers_and_nothing_else_changes(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- bench-learning -->\nold\n<!-- /bench-learning -->\nafter\n")
+    document = run(tmp_path, "--data", str(write_films(write_shop(tmp_path))), "--readme", str(page), seeds=1)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- bench-learning -->\n")
+    assert text.endswith("<!-- /bench-learning -->\nafter\n")
+    assert "old" not in text
+    assert "| | learn | test | learn after drift | test after drift |" in text
+    for name in ("pahf", "movielens"):
+        for part in document[name]["parts"]:
+            assert words(part, document[name]["rules"]) in text
+    assert str(tmp_path) not in text
+
+
+def test_where_ours_does_not_win_is_said() -> None:
+    part = {
+        "columns": ["learn", "test"],
+        "differences": {
+            "a": [{"verdict": "better"}, {"verdict": "worse"}],
+            "b": [{"verdict": "no clear difference"}] * 2,
+        },
+    }
+    rules = [{"id": "a", "name": "rule A"}, {"id": "b", "name": "rule B"}, {"id": "ours", "name": "ours"}]
+    said = "Where ours does not beat a rule: worse than rule A (test); no clear difference from rule B (learn, test)."
+    assert words(part, rules) == said
+    part["differences"] = {"a": [{"verdict": "better"}] * 2}
+    assert words(part, rules) == "Ours is better than every other rule in every column."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "{tmp}"], "nothing to measure. no PAHF shopping data"),
+        (["--data", "{tmp}/nowhere"], "nowhere is not a folder"),
+        (["--readme", "{tmp}/page.md"], "is not a file with <!-- bench-learning -->"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+    ],
+)
+def test_what_cannot_work_is_said_first(
+    tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        learning.main([argument.format(tmp=tmp_path) for argument in arguments], embeddings=HashEmbeddings(8))
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_core_and_the_real_retriever_agree(tmp_path: Path) -> None:
+    document = run(tmp_path, "--data", str(write_shop(tmp_path, scenarios=6)), "--check", seeds=1)
+    assert [rule["id"] for rule in document["check"]] == ["plain", "simplified", "paper", "paper_identity", "ours"]
+    for rule in document["check"]:
+        assert (rule["offers"], rule["differences"]) == (48, 0)
+
+
+def test_orders_differ_by_seed_and_repeat(tmp_path: Path) -> None:
+    data, model = load(write_shop(tmp_path)), HashEmbeddings(48)
+    texts = {text: np.array(model.embed_query(text)) for o in data.catalogue for text in (o.text,)}
+    tasks = {one.task: np.array(model.embed_query(one.task)) for one in data.scenarios}
+    (first, _), ours = shoppers(data, texts, tasks), contenders(np.stack(list(texts.values())))[-1]
+    margins = [live(first, ours, seed=seed).margin[1].tolist() for seed in range(6)]
+    assert margins == [live(first, ours, seed=seed).margin[1].tolist() for seed in range(6)]
+    assert len({tuple(margin) for margin in margins}) == 2  # two products can be put in two orders
+
+
+def test_embeddings_are_computed_once(tmp_path: Path) -> None:
+    class Counting(HashEmbeddings):
+        calls = 0
+
+        def embed_query(self, text: str) -> list[float]:
+            Counting.calls += 1
+            return super().embed_query(text)
+
+    model = Counting(8)
+    with Progress(disable=True) as progress:
+        first = cache.embedded(["a", "b"], model, tmp_path, progress, "texts")
+        again = cache.embedded(["a", "b"], model, tmp_path, progress, "texts")
+        assert Counting.calls == 2
+        (file,) = tmp_path.glob("*.npy")
+        file.write_bytes(b"broken")
+        mended = cache.embedded(["a", "b"], model, tmp_path, progress, "texts")
+        cache.embedded(["b", "a"], model, tmp_path, progress, "texts")
+    assert Counting.calls == 6
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, mended)
+    assert (tmp_path / ".gitignore").read_text() == "*\n"
