@@ -78,7 +78,10 @@ def decode_vectors(text: str, dimension: int, dtype: str = SINGLE) -> Vector:
 
 
 def frozen(vectors: npt.ArrayLike) -> Vector:
-    """A read-only float64 copy, so that an immutable object cannot be changed through its arrays."""
+    """A read-only float64 array of its own, so that an immutable object cannot be changed through its arrays."""
+    own = isinstance(vectors, np.ndarray) and vectors.dtype == np.float64 and vectors.flags.owndata
+    if isinstance(vectors, np.ndarray) and own and not vectors.flags.writeable:
+        return vectors
     array = np.array(vectors, dtype=np.float64)
     array.flags.writeable = False
     return array

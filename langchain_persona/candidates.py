@@ -8,40 +8,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from langchain_persona.arrays import Vector, unit
 from langchain_persona.cards import Cards
 from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.ranking import Pool
 from langchain_persona.records import PreferenceCard
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["CardCandidates", "ChromaCandidates", "Pool", "Source", "source_of"]
+__all__ = ["CardCandidates", "ChromaCandidates", "Source", "source_of"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """The candidates of one query.
-
-    Attributes:
-        documents: in the order of the source: nearest to the folded query first.
-        embeddings: unit vectors, shape (n, d).
-        base: plain relevance `s_0` to the original query, shape (n,).
-    """
-
-    documents: tuple[Document, ...]
-    embeddings: Vector
-    base: Vector
-
-    def __len__(self) -> int:
-        """Number of candidates."""
-        return len(self.documents)
+_NOT_SHOWN = {"note", "evidence", "superseded_by", "held_back"}
 
 
 @runtime_checkable
@@ -151,19 +134,18 @@ class ChromaCandidates:
                     "model that filled the collection"
                 ) from error
             raise
-        documents = tuple(
-            Document(id=name, page_content=text or "", metadata=dict(facts or {}))
-            for name, text, facts in zip(result["ids"][0], result["documents"][0], result["metadatas"][0], strict=True)
-        )
-        if not documents:
-            return Pool((), np.zeros((0, query.size)), np.zeros(0))
-        raw = np.asarray(result["embeddings"][0], dtype=np.float64).reshape(len(documents), -1)
+        ids = tuple(result["ids"][0])
+        if not ids:
+            return Pool.empty(query.size)
+        raw = np.asarray(result["embeddings"][0], dtype=np.float64).reshape(len(ids), -1)
+        rows = unit(raw)
         if bonus is None:
             distances = np.asarray(result["distances"][0], dtype=np.float64)
             base = 1.0 - distances / (2.0 if space == "l2" else 1.0)
         else:
-            base = _similarity(space, direction, raw)
-        return Pool(documents, unit(raw), base)
+            base = _similarity(space, direction, raw, rows)
+        texts = tuple(text or "" for text in result["documents"][0])
+        return Pool(ids, texts, tuple(facts or {} for facts in result["metadatas"][0]), rows, base)
 
     def _fold_scale(self, space: str) -> float:
         """`1 / ‖e‖` for a typical stored vector: 1 in cosine, measured once on ten vectors elsewhere."""
@@ -218,7 +200,7 @@ class CardCandidates:
             if all(getattr(card, key, None) == value for key, value in (where or {}).items())
         ]
         if not fits:
-            return Pool((), np.zeros((0, query.size)), np.zeros(0))
+            return Pool.empty(query.size)
         rows = matrix.vectors if len(fits) == len(matrix.cards) else matrix.vectors[fits]
         if rows.shape[1] != query.size:
             raise DimensionMismatchError(
@@ -228,15 +210,14 @@ class CardCandidates:
         folded = direction if bonus is None else bonus.fold(direction)
         # einsum stays on one thread: BLAS would wake a second one and lose by it
         order = np.argsort(-np.einsum("nd,d->n", rows, folded), kind="stable")[:n]
-        documents = tuple(
-            Document(
-                id=card.id,
-                page_content=card.note,
-                metadata=card.model_dump(mode="json", exclude={"note", "evidence", "superseded_by", "held_back"}),
-            )
-            for card in (matrix.cards[fits[position]] for position in order)
+        cards = [matrix.cards[fits[position]] for position in order]
+        return Pool(
+            ids=tuple(card.id for card in cards),
+            texts=tuple(card.note for card in cards),
+            metadatas=tuple(card.model_dump(mode="json", exclude=_NOT_SHOWN) for card in cards),
+            embeddings=rows[order],
+            base=np.einsum("nd,d->n", rows[order], direction),
         )
-        return Pool(documents, rows[order], np.einsum("nd,d->n", rows[order], direction))
 
 
 def source_of(vectorstore: Any, embeddings: Embeddings | None) -> ChromaCandidates | Source:
@@ -268,12 +249,12 @@ def source_of(vectorstore: Any, embeddings: Embeddings | None) -> ChromaCandidat
     return ChromaCandidates(collection, embeddings)
 
 
-def _similarity(space: str, query: Vector, raw: Vector) -> Vector:
+def _similarity(space: str, query: Vector, raw: Vector, rows: Vector) -> Vector:
     """The base score of stored vectors against the original query, as Chroma's distance would give it."""
     similarity: Vector
     if space == "l2":
         gap = raw - query
         similarity = 1.0 - np.einsum("nd,nd->n", gap, gap) / 2.0
     else:
-        similarity = np.einsum("nd,d->n", unit(raw) if space == "cosine" else raw, query)
+        similarity = np.einsum("nd,d->n", rows if space == "cosine" else raw, query)
     return similarity

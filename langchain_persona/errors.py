@@ -53,11 +53,10 @@ class DimensionMismatchError(ConfigError):
 
 
 class StoreError(PersonaError, RuntimeError):
-    """Raised when a store or vector database fails while it is being used and there is no safe answer without it.
+    """Raised when a store fails to take feedback or a withdrawal, so that nothing is lost unnoticed.
 
-    Writes raise it, so that nothing is lost unnoticed (a feedback that was not kept is not acknowledged); reading
-    for a ranking or a prompt degrades to the unpersonalised result and one warning instead. The failure of the
-    backend is its `__cause__`. Trying again later may help.
+    What was not kept is not acknowledged; trying again later may help. The failure of the backend is its `__cause__`.
+    Reading for a ranking degrades to the unpersonalised result and one warning instead.
     """
 
 

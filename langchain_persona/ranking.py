@@ -1,14 +1,59 @@
-"""The exact personalised score of a pool of candidates, and the choice of what is shown."""
+"""A pool of candidates, their exact personalised scores, and the choice of what is shown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from langchain_core.documents import Document
 
 from langchain_persona.arrays import Vector
 
-__all__ = ["Scored", "mmr_order"]
+__all__ = ["Pool", "Scored", "mmr_order"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """The candidates of one query.
+
+    Attributes:
+        ids, texts, metadatas: in the order of the source: nearest to the folded query first.
+        embeddings: unit vectors, shape (n, d).
+        base: plain relevance `s_0` to the original query, shape (n,).
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    metadatas: tuple[Mapping[str, Any], ...]
+    embeddings: Vector
+    base: Vector
+
+    @classmethod
+    def empty(cls, dimension: int) -> Pool:
+        """No candidates."""
+        return cls((), (), (), np.zeros((0, dimension)), np.zeros(0))
+
+    def __len__(self) -> int:
+        """Number of candidates."""
+        return len(self.ids)
+
+    def document(self, index: int, **extra: object) -> Document:
+        """One candidate as a new document; `extra` is added to its metadata."""
+        return Document(id=self.ids[index], page_content=self.texts[index], metadata={**self.metadatas[index], **extra})
+
+    def led_by(self, first: Pool) -> Pool:
+        """`first`, and behind it what only this pool has."""
+        known = set(first.ids)
+        rest = [index for index, name in enumerate(self.ids) if name not in known]
+        return Pool(
+            (*first.ids, *(self.ids[index] for index in rest)),
+            (*first.texts, *(self.texts[index] for index in rest)),
+            (*first.metadatas, *(self.metadatas[index] for index in rest)),
+            np.concatenate([first.embeddings, self.embeddings[rest]]),
+            np.concatenate([first.base, self.base[rest]]),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,13 +17,13 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 
 from langchain_persona.arrays import HALF, Vector, encode_vectors
-from langchain_persona.candidates import CardCandidates, Pool, Source
+from langchain_persona.candidates import CardCandidates, Source
 from langchain_persona.effects import Call, Embed, Steps
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, embedding_name
 from langchain_persona.learning import policy
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.ranking import Scored, mmr_order
+from langchain_persona.ranking import Pool, Scored, mmr_order
 from langchain_persona.records import Retrieval, new_id
 from langchain_persona.vectors import BonusVectors
 
@@ -113,7 +113,7 @@ def _pool(
     source: Source, memory: PersonaMemory, request: Request, vector: Vector, bonus: BonusVectors | None
 ) -> Steps[Pool]:
     """The candidates; none if the database is gone."""
-    wanted = request.fetch_k or memory.config.candidates
+    wanted = request.fetch_k or max(memory.config.candidates, request.k + 2)
     select = request.reranker is not None or request.lambda_mult is not None
     if request.identity.anonymous and not select:
         wanted = request.k
@@ -123,39 +123,27 @@ def _pool(
     n, user = max(request.k, wanted), request.identity.user
     try:
         pool = yield from source.search(vector, bonus, n=n, where=request.where, user=user)
-        shown = pool.base[: request.k + 1]
-        tied = len(np.unique(shown)) < len(shown)
-        if bonus is None and tied and n > request.k and not select and not isinstance(source, CardCandidates):
+        if bonus is None and not select and len(pool) > request.k and not np.diff(pool.base[: request.k + 1]).all():
             # which of several equal documents come first depends on how many Chroma is asked for
             first = yield from source.search(vector, None, n=request.k, where=request.where, user=user)
-            pool = _led_by(first, pool)
+            pool = pool.led_by(first)
         return pool
     except (ConfigError, ValueError, TypeError):
         raise  # a filter or a dimension that cannot work is for the developer to see
     except Exception as error:
         logger.warning("No documents: the vector database does not answer (%r)", error)
-        return Pool((), np.zeros((0, vector.size)), np.zeros(0))
-
-
-def _led_by(first: Pool, pool: Pool) -> Pool:
-    """One pool, and behind it what only the other has."""
-    known = {document.id for document in first.documents}
-    rest = [index for index, document in enumerate(pool.documents) if document.id not in known]
-    return Pool(
-        (*first.documents, *(pool.documents[index] for index in rest)),
-        np.concatenate([first.embeddings, pool.embeddings[rest]]),
-        np.concatenate([first.base, pool.base[rest]]),
-    )
+        return Pool.empty(vector.size)
 
 
 def _reranked(reranker: Reranker, query: str, pool: Pool, scored: Scored) -> Steps[Scored]:
     """The reranker's scores in place of the base scores; these stay where it fails."""
-    pairs = [(query, document.page_content) for document in pool.documents]
+    pairs = [(query, text) for text in pool.texts]
 
     def score() -> Vector:
         if isinstance(reranker, BaseCrossEncoder):
             return np.asarray(reranker.score(pairs), dtype=np.float64)
-        return np.asarray(reranker(query, pool.documents), dtype=np.float64)
+        documents = [pool.document(index) for index in range(len(pool))]
+        return np.asarray(reranker(query, documents), dtype=np.float64)
 
     try:
         base = yield Call(score)
@@ -181,18 +169,18 @@ def _record(
         expires=now + memory.retrievals.ttl_seconds,
         embedding=model,
         dimension=pool.embeddings.shape[1],
-        candidates=tuple(str(pool.documents[i].id) for i in order),
+        candidates=tuple(pool.ids[i] for i in order),
         base=tuple(scored.base[order].tolist()),
         scores=tuple(total[order].tolist()),
         probabilities=tuple(probabilities[order].tolist()),
-        chosen=tuple(str(pool.documents[i].id) for i in chosen),
+        chosen=tuple(pool.ids[i] for i in chosen),
         chosen_vectors=encode_vectors(pool.embeddings[list(chosen)], HALF),
         expected=encode_vectors(np.einsum("n,nd->d", probabilities, pool.embeddings)),
     )
 
 
 def _annotated(pool: Pool, scored: Scored, chosen: Sequence[int], retrieval_id: str | None) -> list[Document]:
-    """Copies of the chosen documents that say why they stand where they stand."""
+    """The chosen documents; each says why it stands where it stands."""
     base_ranks = scored.base_ranks()
     documents = []
     for rank, i in enumerate(chosen, start=1):
@@ -206,6 +194,5 @@ def _annotated(pool: Pool, scored: Scored, chosen: Sequence[int], retrieval_id: 
             "long": long,
             "short": short,
         }
-        document = pool.documents[i]
-        documents.append(document.model_copy(update={"metadata": {**document.metadata, "persona": why}}))
+        documents.append(pool.document(i, persona=why))
     return documents

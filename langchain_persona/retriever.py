@@ -19,8 +19,9 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, ValidationE
 from langchain_persona.candidates import CardCandidates, ChromaCandidates, Source, source_of
 from langchain_persona.effects import arun, run
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.identity import ANONYMOUS, Identity, normalise_user, resolve_identity
+from langchain_persona.identity import Identity, normalise_user, resolve_identity
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
+from langchain_persona.memory.feedback import not_recorded
 from langchain_persona.retrieval import Request, Reranker, retrieve
 
 __all__ = ["VARSRetriever"]
@@ -38,7 +39,7 @@ class VARSRetriever(BaseRetriever):
         embeddings: the collection's embedding model; may be left out for `Chroma`, which has its own.
         memory: a `PersonaMemory`.
         k: documents to return, at least 1.
-        fetch_k: candidates to read; by default `memory.config.candidates`, and never fewer than k.
+        fetch_k: candidates to read; by default `memory.config.candidates`, at least k + 2.
         filter: Chroma's `where`, such as `{"genre": "comedy"}`; for cards, fields to be equal.
         max_bonus: cap on the absolute bonus, in units of the base score; by default `memory.config.max_bonus`.
         user_id: the user where the call names none.
@@ -136,11 +137,18 @@ class VARSRetriever(BaseRetriever):
             source: what kind of signal.
             key: idempotency key.
 
+        Returns:
+            A receipt; `applied` is False for documents of an anonymous retrieval, and for documents whose retrieval
+            could not be recorded.
+
         Raises:
-            ConfigError: the documents are not from one retrieval of a known user.
+            ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
             TypeError, ValueError: the reward is not a number from −1 to 1.
+            StoreError: the store could not take the feedback.
         """
         user, retrieval_id, ids = self._rated(docs, config, user_id)
+        if retrieval_id is None:
+            return not_recorded(reward)
         return self.memory.feedback(user, retrieval_id, reward=reward, source=source, key=key, docs=ids)
 
     async def afeedback(
@@ -155,6 +163,8 @@ class VARSRetriever(BaseRetriever):
     ) -> FeedbackReceipt:
         """Async twin of `feedback`."""
         user, retrieval_id, ids = self._rated(docs, config, user_id)
+        if retrieval_id is None:
+            return not_recorded(reward)
         return await self.memory.afeedback(user, retrieval_id, reward=reward, source=source, key=key, docs=ids)
 
     def _get_relevant_documents(
@@ -232,28 +242,26 @@ class VARSRetriever(BaseRetriever):
 
     def _rated(
         self, docs: Document | Sequence[Document], config: RunnableConfig | None, user_id: str | int | None
-    ) -> tuple[str, str, list[str]]:
-        """User, retrieval id and document ids of a rating."""
+    ) -> tuple[str, str | None, list[str]]:
+        """User, retrieval id (None where there is none) and document ids of a rating."""
         rated = [docs] if isinstance(docs, Document) else list(docs)
         if not all(isinstance(doc, Document) for doc in rated):
             raise ConfigError(
                 f"feedback takes the documents that this retriever returned, got {docs!r}; for ids use "
                 "memory.feedback(user, retrieval_id, reward=..., docs=[...])"
             )
-        facts = [doc.metadata.get("persona") or {} for doc in rated]
-        found = {fact.get("retrieval_id") for fact in facts}
-        identity = resolve_identity(ensure_config(config), user_id=user_id, default_user=self.user_id)
-        if len(found) != 1 or identity.user == ANONYMOUS:
+        facts = [doc.metadata.get("persona") for doc in rated]
+        found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else NOT_OURS for fact in facts}
+        if len(found) != 1 or NOT_OURS in found:
             raise ConfigError(
-                "feedback needs documents of one retrieval and the user they were retrieved for "
-                f"(user_id=... or config); got {len(rated)} documents of {len(found)} retrievals"
-                + (", and no user" if identity.user == ANONYMOUS else "")
+                f"feedback needs documents that one invoke of a VARSRetriever returned, got {len(rated)} documents of "
+                f"{len(found)} retrievals; rate each retrieval in a call of its own"
             )
+        identity = resolve_identity(ensure_config(config), user_id=user_id, default_user=self.user_id)
         retrieval_id = found.pop()
-        if not isinstance(retrieval_id, str):
+        if identity.anonymous and retrieval_id is not None:
             raise ConfigError(
-                "these documents carry no retrieval id: they were retrieved for the anonymous user, or not by a "
-                "VARSRetriever, or the store could not be written at that time"
+                "these documents were retrieved for a user, and the feedback names none: pass user_id or config"
             )
         return identity.user, retrieval_id, [str(doc.id) for doc in rated]
 
@@ -275,6 +283,9 @@ class VARSRetriever(BaseRetriever):
             )
         if stored is not None:
             self.memory.space_for(stored)
+
+
+NOT_OURS = ""
 
 
 def _at_least_one(name: str, value: object) -> int:

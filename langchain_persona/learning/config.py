@@ -22,7 +22,8 @@ class VARSConfig:
             the length of the bonus direction; what real documents get is a third of it or less.
         strength: factor on the bonus before the cap: 0 is off, 1 the default.
         temperature: `τ` of the retrieval policy.
-        candidates: documents read for each retrieval, of which k are shown; the others are the contrast to learn from.
+        candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the
+            contrast to learn from.
         max_norm: bound on every stored vector; only hostile ledgers reach it.
         keep_sessions: sessions whose short-term vector is kept; 2 keep a user's state below 8 KB at 384 dimensions.
 
@@ -38,7 +39,7 @@ class VARSConfig:
     max_bonus: float = 0.75
     strength: float = 1.0
     temperature: float = 1.0
-    candidates: int = 16
+    candidates: int = 12
     max_norm: float = 3.0
     keep_sessions: int = 2
 

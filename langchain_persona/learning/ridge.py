@@ -23,10 +23,12 @@ class WindowedRidge:
     Items are centred on `m`, a running mean of what was offered (`expected`), so that a rating counts for what sets the
     item apart. Over the latest `window` events, with weights `w_i = γ_i · forgetting^(retrievals since)`:
 
-    `long = argmin_z Σ w_i (r_i − ⟨z, c_i − m⟩)² + ridge · ‖z‖²  +  kappa · a`
+    `long = argmin_z Σ w_i (r_i − b − ⟨z, c_i − m⟩)² + ridge · ‖z‖²  +  kappa · a`
 
-    where `a` is a normalised-LMS vector over all events (what is older than the window is not lost), and the session's
-    `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in units of the base score.
+    where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
+    come first), `a` is a normalised-LMS vector over all events (what is older than the window is not lost), and the
+    session's `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in units of the base
+    score.
 
     Attributes:
         gain: cosine units per unit of predicted reward.
@@ -38,13 +40,14 @@ class WindowedRidge:
         beta_short: weight of the session's vector, relative to `gain`.
         eta_short: step of the session's vector.
         decay: share of the session's vector lost at each of its events.
+        baseline_rate: how fast the usual reward is learned.
 
     Source: dual ridge regression (Saunders et al., ICML 1998) with exponential forgetting; normalised least mean
         squares (Widrow and Hoff, 1960). What was tried beside it stands in `benchmarks/README.md`.
 
     Example:
-        One thumbs-up with `c − m = [0.5, −0.5]`: ridge gives `z = [0.5, −0.5] / (0.5 + 0.1)`, the predicted reward of
-        the same item is then 0.83, its bonus about 0.2 · 0.83 = 0.17 before the slow and the fast vector are added.
+        One thumbs-up with `x = c − m = [0.5, −0.5]`: `b = 0.05 / 1.05`, so ridge gives `z = 0.95 x / (0.5 + 0.1)`. The
+        predicted reward of the same item is then 0.79, its bonus 0.2 · 0.79 = 0.16 before the other two are added.
     """
 
     gain: float = 0.2
@@ -56,11 +59,12 @@ class WindowedRidge:
     beta_short: float = 0.5
     eta_short: float = 0.5
     decay: float = 0.1
+    baseline_rate: float = 0.05
 
     def __post_init__(self) -> None:
         """Validate the knobs."""
         free = dict.fromkeys(("gain", "kappa", "beta_short"), (0.0, 1000.0))
-        unit = dict.fromkeys(("eta", "eta_short", "decay"), (0.0, 1.0))
+        unit = dict.fromkeys(("eta", "eta_short", "decay", "baseline_rate"), (0.0, 1.0))
         require(self, {**free, **unit, "ridge": (1e-6, 1e6), "forgetting": (1e-3, 1.0), "window": (1, 10_000)})
         if not isinstance(self.window, int):
             raise ConfigError(f"WindowedRidge.window must be a whole number, got {self.window!r}")
@@ -80,16 +84,16 @@ class WindowedRidge:
         count = state.count + 1
         mean = state.array("mean")
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
-        item = event.chosen - mean
+        item, reward = event.chosen - mean, event.reward - state.baseline
         slow, short = state.array("slow"), state.short(event.session)
         return LearnerState(
             long=state.long,
             sessions=state.with_session(
-                event.session, (1.0 - self.decay) * short + _lms(short, item, event, self.eta_short), keep
+                event.session, (1.0 - self.decay) * short + _lms(short, item, reward, event.gate * self.eta_short), keep
             ),
-            baseline=state.baseline,
+            baseline=state.baseline + self.baseline_rate * event.gate * (event.reward - state.baseline),
             count=count,
-            extra={"mean": mean, "slow": slow + _lms(slow, item, event, self.eta)},
+            extra={"mean": mean, "slow": slow + _lms(slow, item, reward, event.gate * self.eta)},
         )
 
     def settle(self, state: LearnerState, recent: Sequence[Event]) -> LearnerState:
@@ -98,7 +102,10 @@ class WindowedRidge:
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
         rows = (np.stack([event.chosen for event in recent]) - state.array("mean")) * roots[:, None]
-        rewards = np.array([event.reward for event in recent]) * roots
+        rewards = np.array([event.reward for event in recent])
+        # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
+        usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
+        rewards = (rewards - usual) * roots
         # einsum keeps to one thread: for sizes like these BLAS threads wait longer than they work
         gram = np.einsum("nk,mk->nm", rows, rows) + self.ridge * np.eye(len(recent))
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
@@ -115,7 +122,7 @@ _MEAN_OVER = 30
 _FLOOR = 0.1
 
 
-def _lms(vector: Vector, item: Vector, event: Event, eta: float) -> Vector:
+def _lms(vector: Vector, item: Vector, reward: float, eta: float) -> Vector:
     """One step of normalised least mean squares towards predicting the reward of the item."""
-    error = event.reward - float(vector @ item)
-    return eta * event.gate * error / (float(item @ item) + _FLOOR) * item
+    error = reward - float(vector @ item)
+    return eta * error / (float(item @ item) + _FLOOR) * item

@@ -1,4 +1,4 @@
-"""From what a store holds to what a learner folds: ledger entries, parsed and decoded; what cannot be read is left out."""
+"""From what a store holds to what a learner folds: entries of the ledger, parsed and decoded."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +34,9 @@ __all__ = ["PersonaMemory"]
 DAY_SECONDS = 86_400.0
 
 
+_identity = lru_cache(PreferenceSpace.identity)
+
+
 class PersonaMemory(FeedbackMethods, CardMethods):
     """Feedback, user vectors and preference cards of all users.
 
@@ -56,7 +60,8 @@ class PersonaMemory(FeedbackMethods, CardMethods):
         0
 
     A user id is a str, an int or a UUID; None and blank text are the anonymous user, of whom nothing is read or
-    written. Methods that read or write the store raise the store's own errors; the retriever survives them.
+    written. A failing store makes `feedback` and `withdraw` raise `StoreError` and other methods its own errors; the
+    retriever survives it.
     """
 
     def __init__(
@@ -193,7 +198,7 @@ class PersonaMemory(FeedbackMethods, CardMethods):
             DimensionMismatchError: the memory has a space for another number.
         """
         if self.space is None:
-            return PreferenceSpace.identity(dimension)
+            return _identity(dimension)
         if self.space.d != dimension:
             raise DimensionMismatchError(
                 f"the memory's preference space is for embeddings of {self.space.d} numbers, these have {dimension}; "

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from langchain_core.documents import Document
 from langgraph.store.base import GetOp, PutOp
 
 from langchain_persona.arrays import HALF, decode_vectors, encode_vectors
 from langchain_persona.effects import Steps, StoreOps
-from langchain_persona.errors import ConfigError, CorruptRecordError
+from langchain_persona.errors import ConfigError, CorruptRecordError, PersonaError, StoreError
 from langchain_persona.identity import ANONYMOUS, label, normalise_user
 from langchain_persona.learning import attribution_gate
 from langchain_persona.memory.ledger import GRACE_SECONDS, Ledger
@@ -22,6 +23,8 @@ from langchain_persona.rewards import validated
 __all__ = ["FeedbackReceipt", "Retrievals", "record_feedback", "record_withdrawal"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DocumentLike = str | Document
 
@@ -69,6 +72,24 @@ class Retrievals:
     def load_op(self, user: str, retrieval_id: str) -> GetOp:
         """The read of one record, for a batch."""
         return GetOp(self._ledger.namespace(user, "retrievals"), label(retrieval_id, prefix="r"))
+
+
+def not_recorded(reward: object) -> FeedbackReceipt:
+    """The receipt for a rating of what was never recorded: nothing is written, but a bad reward is still refused."""
+    validated(reward)
+    return FeedbackReceipt("", applied=False, reason="the retrieval was anonymous or could not be recorded")
+
+
+def acknowledged(steps: Steps[T]) -> Steps[T]:
+    """Steps that write; the failure of a store comes out as a `StoreError`, for nothing was acknowledged."""
+    try:
+        return (yield from steps)
+    except (PersonaError, TypeError, ValueError):
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"the store did not take it ({error!r}); nothing was recorded: try again, with the same key if there is one"
+        ) from error
 
 
 def record_feedback(

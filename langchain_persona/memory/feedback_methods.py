@@ -9,6 +9,7 @@ from langchain_persona.memory.feedback import (
     DocumentLike,
     FeedbackReceipt,
     Retrievals,
+    acknowledged,
     record_feedback,
     record_withdrawal,
 )
@@ -53,6 +54,7 @@ class FeedbackMethods:
         Raises:
             TypeError, ValueError: the reward is not a number, NaN, or out of range.
             ConfigError: another argument cannot be right, such as `docs` that this retrieval did not return.
+            StoreError: the store failed; nothing was recorded, so the same call can be made again.
         """
         steps = record_feedback(
             self.ledger,
@@ -65,7 +67,7 @@ class FeedbackMethods:
             docs=docs,
             gate=gate,
         )
-        return run(steps)
+        return run(acknowledged(steps))
 
     async def afeedback(
         self,
@@ -90,7 +92,7 @@ class FeedbackMethods:
             docs=docs,
             gate=gate,
         )
-        return await arun(steps)
+        return await arun(acknowledged(steps))
 
     def withdraw(self, user: object, feedback_id: str) -> None:
         """Take one feedback back: the vectors become what they would be without it.
@@ -99,8 +101,8 @@ class FeedbackMethods:
             user: whose.
             feedback_id: `FeedbackReceipt.id`.
         """
-        run(record_withdrawal(self.ledger, user, feedback_id))
+        run(acknowledged(record_withdrawal(self.ledger, user, feedback_id)))
 
     async def awithdraw(self, user: object, feedback_id: str) -> None:
         """Async twin of `withdraw`."""
-        await arun(record_withdrawal(self.ledger, user, feedback_id))
+        await arun(acknowledged(record_withdrawal(self.ledger, user, feedback_id)))

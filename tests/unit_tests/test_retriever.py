@@ -26,7 +26,7 @@ from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
-from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreError
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retriever import VARSRetriever
@@ -229,11 +229,11 @@ async def test_options_at_construction_and_at_call_time(collection, mode):
 
 def test_fetch_k_is_the_number_of_candidates(collection):
     memory = PersonaMemory(store=InMemoryStore())
-    for options, count in [({}, 16), ({"fetch_k": 7}, 7), ({"fetch_k": 2}, 4)]:
+    for options, count in [({}, 12), ({"k": 14}, 16), ({"fetch_k": 7}, 7), ({"fetch_k": 2}, 4)]:
         over(collection, memory).invoke(QUERY, user_id=str(count), **options)
     over(collection, memory, fetch_k=9).invoke(QUERY, user_id="9")
     kept = {len(item.value["candidates"]) for item in memory.store.search(("persona",), limit=100)}
-    assert kept == {16, 7, 4, 9}
+    assert kept == {12, 16, 7, 4, 9}
 
 
 @pytest.mark.parametrize("name", ["k", "fetch_k"])
@@ -768,12 +768,21 @@ async def test_misuse_of_feedback_by_documents(collection):
     mine, other = retriever.invoke(QUERY, user_id="ana"), retriever.invoke(QUERY, user_id="ana")
     foreign = Document("not retrieved", id="x")
     anonymous = retriever.invoke(QUERY)
-    for wrong in ([], [mine[0], other[0]], foreign, [mine[0], foreign], anonymous, "d01", ["d01"], [mine[0], None]):
+    for wrong in (
+        [],
+        [mine[0], other[0]],
+        foreign,
+        [mine[0], foreign],
+        [mine[0], anonymous[1]],
+        "d01",
+        ["d01"],
+        [mine[0], None],
+    ):
         with pytest.raises(ConfigError):
             retriever.feedback(wrong, 1.0, user_id="ana")
         with pytest.raises(ConfigError):
             await retriever.afeedback(wrong, 1.0, user_id="ana")
-    with pytest.raises(ConfigError, match="no user"):
+    with pytest.raises(ConfigError, match="names none"):
         retriever.feedback(mine, 1.0)
     for reward in (2.0, float("nan")):
         with pytest.raises(ValueError, match="reward"):
@@ -784,3 +793,24 @@ async def test_misuse_of_feedback_by_documents(collection):
     with pytest.raises(ConfigError, match="stranger"):
         retriever.feedback(stranger, 1.0, user_id="ana")
     assert retriever.memory.vectors("ana").count == 0
+    for user in ("ana", None):  # who was not logged in gets a receipt, not an exception
+        receipt = retriever.feedback(anonymous, 1.0, user_id=user)
+        assert (receipt.id, receipt.applied) == ("", False)
+        assert await retriever.afeedback(anonymous, 1.0, user_id=user) == receipt
+    with pytest.raises(ValueError, match="reward"):
+        retriever.feedback(anonymous, 2.0)
+
+
+async def test_feedback_that_the_store_does_not_take_is_not_acknowledged(collection):
+    failing = Failing(InMemoryStore())
+    retriever = over(collection, PersonaMemory(store=failing), user_id="ana")
+    docs = retriever.invoke(QUERY)
+    operations = 4
+    for number in range(1, operations):
+        failing.count, failing.at = 0, number
+        with pytest.raises(StoreError, match="nothing was recorded"):
+            retriever.feedback(docs, 1.0, key="k")
+    failing.at = 0
+    assert retriever.memory.vectors("ana").count == 0
+    assert retriever.feedback(docs, 1.0, key="k").applied
+    assert retriever.memory.vectors("ana").count == 1

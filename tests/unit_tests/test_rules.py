@@ -136,7 +136,9 @@ def test_windowed_ridge_by_hand():
     state = rule.settle(rule.step(LearnerState.cold(2), event, temperature=1.0, keep=1), [event])
     x = np.array([0.5, -0.5])
     slow, fast = 0.1 * x / (0.5 + 0.1), 0.5 * x / (0.5 + 0.1)
-    assert np.allclose(state.long, x / (0.5 + 0.1) + 2.0 * slow)
+    usual = 0.05 / 1.05
+    assert np.allclose(state.long, (1.0 - usual) * x / (0.5 + 0.1) + 2.0 * slow)
+    assert state.baseline == pytest.approx(0.05)
     assert np.allclose(state.short("s"), fast)
     assert np.allclose(state.array("mean"), [0.5, 0.5])
 
@@ -154,6 +156,7 @@ def test_the_ridge_is_the_minimum_of_its_objective(seed, count):
     turns = np.array([index // 2 for index in range(count)])  # two thumbs a retrieval in `random_events`
     weights = np.array([event.gate for event in events]) * 0.98 ** (turns[-1] - turns)
     rewards = np.array([event.reward for event in events])
+    rewards = rewards - weights @ rewards / (weights.sum() + 20.0)  # the usual reward, as if after 20 neutral ones
     primal = np.linalg.solve(rows.T @ (weights[:, None] * rows) + 0.2 * np.eye(8), rows.T @ (weights * rewards))
     assert np.allclose(long, primal, atol=1e-8)
 
