@@ -1,6 +1,6 @@
 """What the default rule learns from thumbs, beside plain Chroma and the published rules.
 
-    python -m benchmarks.learning [--data DIR] [--json FILE] [--readme FILE] [--seeds 5] [--figure PNG] [--check]
+    python -m benchmarks.learning [--data DIR] [--json FILE] [--readme FILE] [--summary FILE] [--seeds 5] [--figure PNG] [--check]
 
 Without `--data` it runs on the PAHF shopping scenarios that come with the repository. A folder may hold
 `pahf/shopping/`, `movielens/`, or both, or be one of these; what is not there is left out, and said. See
@@ -41,6 +41,7 @@ from benchmarks.shopping import shoppers
 from langchain_persona import LocalEmbeddings, PersonaError
 
 MARKERS = "bench-learning"
+SUMMARY = "bench-learning-summary"
 RESAMPLES = 10_000
 
 
@@ -150,6 +151,7 @@ def main(arguments: Sequence[str] | None = None, *, embeddings: Embeddings | Non
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result here")
     parser.add_argument("--readme", type=Path, metavar="FILE", help=f"write the tables between its {MARKERS} markers")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help=f"write one table between its {SUMMARY} markers")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="write the learning curves here")
     parser.add_argument(
         "--seeds", type=int, default=5, help="orders of the learning scenarios, draws of films (default 5)"
@@ -164,10 +166,9 @@ def main(arguments: Sequence[str] | None = None, *, embeddings: Embeddings | Non
         parser.error("--seeds must be at least 1, --resamples at least 100")
     if options.data is not None and not options.data.is_dir():
         parser.error(f"--data: {options.data} is not a folder")
-    if options.readme is not None and not (
-        options.readme.is_file() and f"<!-- {MARKERS} -->" in options.readme.read_text(encoding="utf-8")
-    ):
-        parser.error(f"--readme: {options.readme} is not a file with <!-- {MARKERS} --> and <!-- /{MARKERS} -->")
+    for option, page, name in (("--readme", options.readme, MARKERS), ("--summary", options.summary, SUMMARY)):
+        if page is not None and not (page.is_file() and f"<!-- {name} -->" in page.read_text(encoding="utf-8")):
+            parser.error(f"{option}: {page} is not a file with <!-- {name} --> and <!-- /{name} -->")
     start, console = time.perf_counter(), Console(width=None if sys.stdout.isatty() else 150)
     try:
         shop, films, absent = read(options.data)
@@ -210,6 +211,8 @@ def main(arguments: Sequence[str] | None = None, *, embeddings: Embeddings | Non
         )
     if options.readme is not None:
         write_block(options.readme, MARKERS, tables.markdown(document))
+    if options.summary is not None:
+        write_block(options.summary, SUMMARY, tables.summary(document))
     if options.figure is not None:
         curves.draw(document, options.figure)
     console.print(f"{document['seconds']:.0f} seconds", style="dim")

@@ -14,10 +14,10 @@ def write_block(page: Path, name: str, text: str) -> None:
     Raises:
         ValueError: the page does not hold the two markers once.
     """
-    before, opening, rest = (old := page.read_text()).partition(f"<!-- {name} -->\n")
+    before, opening, rest = (old := page.read_text(encoding="utf-8")).partition(f"<!-- {name} -->\n")
     _, closing, after = rest.partition(f"<!-- /{name} -->")
     if not closing or len(re.findall(f"<!-- {re.escape(name)} -->", old)) != 1:
         raise ValueError(
             f"{page} needs the markers <!-- {name} --> and <!-- /{name} -->, each once, on lines of their own"
         )
-    page.write_text(f"{before}{opening}\n{text.strip()}\n\n{closing}{after}")
+    page.write_text(f"{before}{opening}\n{text.strip()}\n\n{closing}{after}", encoding="utf-8")

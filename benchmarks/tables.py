@@ -10,9 +10,19 @@ from rich.text import Text
 
 from benchmarks.contenders import OURS
 
-__all__ = ["TITLES", "markdown", "tables", "words"]
+__all__ = ["TITLES", "markdown", "summary", "tables", "words"]
 
 TITLES = {"pahf": "PAHF shopping", "movielens": "MovieLens"}
+
+SHORT = {
+    ("pahf", "A"): "shopping, one thumb a choice",
+    ("pahf", "B"): "shopping, three thumbs a choice",
+    ("movielens", "same"): "films, AUC",
+}
+"""Parts of the summary and their short names."""
+
+SUMMED = {"pahf": (1, 3), "movielens": (2, 4, 5)}
+"""Columns of the summary: the test phases; after 20, 100 and 200 thumbs."""
 
 _STYLES = {"better": "green", "worse": "bold red"}
 
@@ -92,6 +102,32 @@ def markdown(document: dict[str, Any]) -> str:
         f"the rule; in brackets, 95 % bootstrap intervals over users ({document['resamples']:,} resamples, paired)."
     )
     return "\n\n".join(blocks)
+
+
+def summary(document: dict[str, Any]) -> str:
+    """One small table: a row a rule, the columns that say most; and where ours is not clearly better."""
+    shown = [
+        (name, part, place, f"{SHORT[name, part['id']]}, {part['columns'][place]}")
+        for name in TITLES
+        if document[name] is not None
+        for part in document[name]["parts"]
+        if (name, part["id"]) in SHORT
+        for place in SUMMED[name]
+        if place < len(part["columns"])
+    ]
+    rules = {rule["id"]: rule["name"] for name in TITLES if document[name] for rule in document[name]["rules"]}
+    rules["random"] = "chance"
+    lines = [f"| | {' | '.join(heading for *_, heading in shown)} |", f"| --- |{' ---: |' * len(shown)}"]
+    for rule, title in rules.items():
+        values = [(part["values"].get(rule), place) for _, part, place, _ in shown]
+        cells = ["–" if value is None else _number(value[place]["mean"]) for value, place in values]
+        cells = [f"**{cell}**" for cell in cells] if rule == OURS else cells
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    gaps = [part["differences"]["paper"][place] for _, part, place, _ in shown]
+    notes = [f"{_number(gap['mean'], signed=True)} {_range(gap)}" for gap in gaps]
+    lines.append(f"| *ours − paper's, 95 % interval* | {' | '.join(notes)} |")
+    basis = " ".join(f"{TITLES[name]}: {_basis(document, name)}" for name in TITLES if document[name] is not None)
+    return "\n".join(lines) + f"\n\n{basis}"
 
 
 def _basis(document: dict[str, Any], name: str) -> str:
