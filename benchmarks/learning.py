@@ -1,6 +1,6 @@
 """What the default rule learns from thumbs, beside plain Chroma and the published rules.
 
-    python -m benchmarks.learning [--data DIR] [--json FILE] [--readme FILE] [--summary FILE] [--seeds 5] [--figure PNG] [--check]
+    python -m benchmarks.learning [--data DIR] [--json FILE] [--readme FILE] [--summary FILE] [--figure PNG] [--check]
 
 Without `--data` it runs on the PAHF shopping scenarios that come with the repository. A folder may hold
 `pahf/shopping/`, `movielens/`, or both, or be one of these; what is not there is left out, and said. See
