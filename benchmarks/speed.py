@@ -100,10 +100,10 @@ def synthetic(rows: int, seed: int = 0) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def medians(*calls: Callable[[int], Any], repeats: int = REPEATS) -> list[float]:
+def medians(*calls: Callable[[int], Any], repeats: int | None = None) -> list[float]:
     """Median milliseconds of each call, measured in turns so that noise hits all alike."""
     times: list[list[float]] = [[] for _ in calls]
-    for turn in range(repeats + 10):
+    for turn in range((REPEATS if repeats is None else repeats) + 10):
         for call, kept in zip(calls, times, strict=True):
             start = time.perf_counter()
             call(turn)

@@ -26,7 +26,7 @@ class WindowedRidge:
     `long = argmin_z Σ w_i (r_i − b − ⟨z, c_i − m⟩)² + ridge · ‖z‖²  +  kappa · a`
 
     where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
-    come first), `a` is a normalised-LMS vector over all events (what is older than the window is not lost), and the
+    come first, and at most ±0.5), `a` is a normalised-LMS vector over all events (what is older than the window is not lost), and the
     session's `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in units of the base
     score.
 
@@ -84,7 +84,7 @@ class WindowedRidge:
         count = state.count + 1
         mean = state.array("mean")
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
-        item, reward = event.chosen - mean, event.reward - state.baseline
+        item, reward = event.chosen - mean, event.reward - _half(state.baseline)
         slow, short = state.array("slow"), state.short(event.session)
         return LearnerState(
             long=state.long,
@@ -105,7 +105,7 @@ class WindowedRidge:
         rewards = np.array([event.reward for event in recent])
         # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
-        rewards = (rewards - usual) * roots
+        rewards = (rewards - _half(usual)) * roots
         # einsum keeps to one thread: for sizes like these BLAS threads wait longer than they work
         gram = np.einsum("nk,mk->nm", rows, rows) + self.ridge * np.eye(len(recent))
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
@@ -116,6 +116,11 @@ class WindowedRidge:
             count=state.count,
             extra=state.extra,
         )
+
+
+def _half(usual: float) -> float:
+    """The usual reward, at most half of the scale: who only ever gives thumbs up still means them."""
+    return min(max(usual, -0.5), 0.5)
 
 
 _MEAN_OVER = 30

@@ -161,6 +161,14 @@ def test_the_ridge_is_the_minimum_of_its_objective(seed, count):
     assert np.allclose(long, primal, atol=1e-8)
 
 
+def test_who_only_gives_thumbs_up_keeps_a_preference():
+    up = [
+        Event(float(i), f"u{i}", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]), f"r{i}") for i in range(120)
+    ]
+    first, last = fold(up[:1], VARSConfig(), k=2).long, fold(up, VARSConfig(), k=2).long
+    assert last[0] - last[1] > 0.5 * (first[0] - first[1])
+
+
 def test_the_latest_ratings_win_after_a_change_of_mind():
     up = [
         Event(float(i), f"u{i}", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]), f"r{i}") for i in range(30)
