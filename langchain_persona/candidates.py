@@ -1,4 +1,4 @@
-"""Where documents come from: one protocol, three sources (LangChain's Chroma, a raw Chroma collection, a user's cards).
+"""Where documents come from: one protocol, and the source over Chroma (LangChain's or a raw collection).
 
 A source answers one nearest-neighbour query with documents, their unit embeddings and their plain relevance to the
 *original* query. Nothing else in the package knows of Chroma's distances.
@@ -6,7 +6,7 @@ A source answers one nearest-neighbour query with documents, their unit embeddin
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,17 +14,15 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from langchain_persona.arrays import Vector, unit
-from langchain_persona.cards import Cards
 from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.ranking import Pool
-from langchain_persona.records import PreferenceCard
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["CardCandidates", "ChromaCandidates", "Source", "source_of"]
+__all__ = ["ChromaCandidates", "Source", "source_of"]
 
 
-_NOT_SHOWN = {"note", "evidence", "superseded_by", "held_back"}
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -44,6 +42,14 @@ class Source(Protocol):
     @property
     def depth(self) -> int:
         """How many results a query may ask for without changing the first of them."""
+        ...
+
+    def fitting(self) -> int | None:
+        """Numbers in a vector, once model and store are known to agree; None where that is not known yet.
+
+        Raises:
+            DimensionMismatchError: they do not agree.
+        """
         ...
 
     def search(
@@ -74,16 +80,22 @@ class ChromaCandidates:
     vectors are of unit length. Where they are not (l2 and ip), folding chooses the pool and the exact score orders it.
 
     Args:
-        collection: a `chromadb.Collection`.
+        vectorstore: a `chromadb.Collection`, or a `langchain_chroma.Chroma`, whose collection may be reset.
         embeddings: the model whose vectors it holds.
     """
 
     name = "chroma"
 
-    def __init__(self, collection: Any, embeddings: Embeddings) -> None:
-        self.collection = collection
+    def __init__(self, vectorstore: Any, embeddings: Embeddings) -> None:
+        self._vectorstore = vectorstore
         self.embeddings = embeddings
         self._scale: float | None = None
+
+    @property
+    def collection(self) -> Any:
+        """The Chroma collection as it is now."""
+        # LangChain's Chroma answers queries by vector without the vectors found; only its collection gives them
+        return getattr(self._vectorstore, "_collection", self._vectorstore)
 
     @property
     def space(self) -> str:
@@ -98,10 +110,35 @@ class ChromaCandidates:
         index = self.collection.configuration_json.get("hnsw") or {}
         return int(index.get("ef_search") or 100)
 
-    def dimension(self) -> int | None:
-        """Numbers in a stored vector; None for an empty collection."""
-        sample = self.collection.peek(1)["embeddings"]
-        return len(sample[0]) if sample is not None and len(sample) else None
+    def fitting(self) -> int | None:
+        """Compare the model with the collection; trouble other than a mismatch waits for the first query.
+
+        Returns:
+            Numbers in a vector; None for an empty collection, and when it could not be found out.
+
+        Raises:
+            DimensionMismatchError: the model makes vectors of another length.
+        """
+        try:
+            sample = np.asarray(self.collection.peek(10)["embeddings"], dtype=np.float64)
+            given = len(self.embeddings.embed_query("dimension")) if sample.size else 0
+        except Exception:
+            logger.debug("The dimension of the embeddings could not be checked", exc_info=True)
+            return None
+        if not sample.size:
+            return None
+        if sample.shape[1] != given:
+            raise DimensionMismatchError(
+                f"the embedding model gives vectors of {given} numbers, the collection holds those of {sample.shape[1]}"
+                "; use the model that filled it, or fill a new collection"
+            )
+        if self.space != "cosine" and not np.allclose(np.linalg.norm(sample, axis=1), 1.0, atol=1e-2):
+            logger.warning(
+                "This %s collection holds vectors that are not of length 1: relevance is on their scale, beside which "
+                "the bonus may do little; normalise the embeddings or use a cosine collection",
+                self.space,
+            )
+        return given
 
     def search(
         self,
@@ -128,7 +165,10 @@ class ChromaCandidates:
                 include=["documents", "metadatas", "distances", "embeddings"],
             )
         except Exception as error:
-            if "dimension" in str(error):
+            if "dimension" in str(error) and type(error).__name__ in (
+                "InvalidArgumentError",
+                "InvalidDimensionException",
+            ):
                 raise DimensionMismatchError(
                     f"the query has {query.size} numbers and the collection holds others ({error}); use the embedding "
                     "model that filled the collection"
@@ -160,67 +200,7 @@ class ChromaCandidates:
         return self._scale
 
 
-class CardCandidates:
-    """The preference cards of the user who asks, scored exactly with NumPy."""
-
-    name = "cards"
-
-    def __init__(self, cards: Cards) -> None:
-        self.cards = cards
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The model of the cards."""
-        return self.cards.embeddings
-
-    @property
-    def depth(self) -> int:
-        """No limit: the search is exact."""
-        return sys.maxsize
-
-    def search(
-        self,
-        query: Vector,
-        bonus: BonusVectors | None,
-        *,
-        n: int,
-        where: Mapping[str, Any] | None,
-        user: str,
-    ) -> Steps[Pool]:
-        """See `Source.search`; `where` compares fields of the card for equality, such as `{"kind": "avoid"}`."""
-        unknown = sorted(set(where or {}) - set(PreferenceCard.model_fields))
-        if unknown:
-            raise ConfigError(
-                f"cards have no field {unknown[0]!r}; filter by one of {sorted(PreferenceCard.model_fields)}"
-            )
-        matrix = yield from self.cards.matrix(user)
-        fits = [
-            index
-            for index, card in enumerate(matrix.cards)
-            if all(getattr(card, key, None) == value for key, value in (where or {}).items())
-        ]
-        if not fits:
-            return Pool.empty(query.size)
-        rows = matrix.vectors if len(fits) == len(matrix.cards) else matrix.vectors[fits]
-        if rows.shape[1] != query.size:
-            raise DimensionMismatchError(
-                f"the query has {query.size} numbers and the cards have {rows.shape[1]}: one model must make both"
-            )
-        direction = unit(query)
-        folded = direction if bonus is None else bonus.fold(direction)
-        # einsum stays on one thread: BLAS would wake a second one and lose by it
-        order = np.argsort(-np.einsum("nd,d->n", rows, folded), kind="stable")[:n]
-        cards = [matrix.cards[fits[position]] for position in order]
-        return Pool(
-            ids=tuple(card.id for card in cards),
-            texts=tuple(card.note for card in cards),
-            metadatas=tuple(card.model_dump(mode="json", exclude=_NOT_SHOWN) for card in cards),
-            embeddings=rows[order],
-            base=np.einsum("nd,d->n", rows[order], direction),
-        )
-
-
-def source_of(vectorstore: Any, embeddings: Embeddings | None) -> ChromaCandidates | Source:
+def source_of(vectorstore: Any, embeddings: Embeddings | None) -> Source:
     """The source for what a user handed over.
 
     Args:
@@ -234,7 +214,6 @@ def source_of(vectorstore: Any, embeddings: Embeddings | None) -> ChromaCandidat
         return vectorstore
     collection = vectorstore
     if callable(getattr(vectorstore, "similarity_search_by_vector_with_relevance_scores", None)):
-        # LangChain's Chroma answers queries by vector without the vectors found; only its collection gives them
         collection = getattr(vectorstore, "_collection", None)
         embeddings = embeddings or vectorstore.embeddings
     if not callable(getattr(collection, "query", None)) or not hasattr(collection, "configuration_json"):
@@ -246,7 +225,7 @@ def source_of(vectorstore: Any, embeddings: Embeddings | None) -> ChromaCandidat
             "a Chroma collection needs the model that made its vectors: VARSRetriever(vectorstore=collection, "
             f"embeddings=model, ...); got embeddings={embeddings!r}"
         )
-    return ChromaCandidates(collection, embeddings)
+    return ChromaCandidates(vectorstore, embeddings)
 
 
 def _similarity(space: str, query: Vector, raw: Vector, rows: Vector) -> Vector:

@@ -25,7 +25,7 @@ from langchain_persona.identity import embedding_name, label
 from langchain_persona.memo import Memo
 from langchain_persona.records import PreferenceCard, new_id, read_record
 
-__all__ = ["CardMatrix", "Cards"]
+__all__ = ["CardMatrix", "Cards", "is_dimension_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,24 +79,31 @@ class Cards:
     def put(self, user: str, card: PreferenceCard, *, replaces: str | None = None) -> Steps[PreferenceCard]:
         """Add a card or write a changed one; with `replaces`, mark that card as superseded by it.
 
-        The text is written first: it is the truth, and a vector that is missing is made again at the next read.
+        The text is the truth: a vector that could not be written is made again at the next read.
+
+        Raises:
+            DimensionMismatchError: the embedding model does not fit the collection; nothing was stored.
+            ConfigError: the card to be replaced was replaced before.
         """
         ops: list[Op] = []
         if replaces is not None:
             old = yield from self.get(user, replaces)
+            if old.superseded_by is not None:
+                raise ConfigError(f"card {replaces!r} was superseded by {old.superseded_by!r}: supersede that")
             retired = old.model_copy(update={"superseded_by": card.id, "updated": time.time()})
             ops.append(self._put_op(user, retired))
-        # with the version in the same write: whatever happens afterwards, every other process sees the card
-        yield StoreOps(self._store, [*ops, self._put_op(user, card), self._touch_op(user)])
         try:
             yield from self._write_vectors(user, [card])
         except DimensionMismatchError:
             raise
         except Exception:
-            logger.warning(
-                "The card is stored; its vector could not be written and follows at the next read",
-                exc_info=True,
-            )
+            logger.warning("The vector of a card could not be written and follows at the next read", exc_info=True)
+        yield StoreOps(self._store, [*ops, self._put_op(user, card), self._touch_op(user)])
+        return card
+
+    def change(self, user: str, card: PreferenceCard) -> Steps[PreferenceCard]:
+        """Write a card whose text did not change: its vector stays."""
+        yield StoreOps(self._store, [self._put_op(user, card), self._touch_op(user)])
         return card
 
     def get(self, user: str, card_id: str) -> Steps[PreferenceCard]:
@@ -128,12 +135,12 @@ class Cards:
             offset += _PAGE
 
     def delete(self, user: str, card_ids: Sequence[str]) -> Steps[None]:
-        """Erase cards: vector first, then text, so that a failure in between can be repeated."""
+        """Erase cards: text first, for without it no reader makes the vector again; can be repeated after a failure."""
+        gone: list[Op] = [PutOp(self._texts(user), label(card_id, prefix="c"), None) for card_id in card_ids]
+        yield StoreOps(self._store, [*gone, self._touch_op(user)])
         if card_ids:
             vector_ids = [_vector_id(user, card_id) for card_id in card_ids]
             yield Call(lambda: self._collection.delete(ids=vector_ids))
-        gone: list[Op] = [PutOp(self._texts(user), label(card_id, prefix="c"), None) for card_id in card_ids]
-        yield StoreOps(self._store, [*gone, self._touch_op(user)])
 
     def matrix(self, user: str) -> Steps[CardMatrix]:
         """The user's active cards with their vectors, from the cache while its version is still the stored one."""
@@ -147,6 +154,11 @@ class Cards:
         missing = [card for card in cards if card.id not in found]
         if missing:
             found |= yield from self._write_vectors(user, missing)
+            # one of them may have been erased meanwhile: its vector must not outlive it
+            kept = {card.id for card in (yield from self.all(user))}
+            orphans = [_vector_id(user, card.id) for card in missing if card.id not in kept]
+            if orphans:
+                yield Call(lambda: self._collection.delete(ids=orphans))
         rows = np.stack([found[card.id] for card in cards]) if cards else np.zeros((0, 0))
         matrix = CardMatrix(tuple(cards), frozen(rows))
         self._memo.put(user, version, matrix, now)
@@ -169,7 +181,10 @@ class Cards:
         try:
             yield Call(lambda: self._collection.upsert(ids=ids, embeddings=rows.astype(np.float32), metadatas=facts))
         except Exception as error:
-            if "dimension" in str(error):
+            if "dimension" in str(error) and type(error).__name__ in (
+                "InvalidArgumentError",
+                "InvalidDimensionException",
+            ):
                 raise DimensionMismatchError(
                     f"the embedding model gives vectors of {rows.shape[1]} numbers, the cards' collection holds others "
                     f"({error}); give PersonaMemory a new collection: the texts are in the store and are embedded again"
@@ -193,6 +208,11 @@ class Cards:
 
     def _touch_op(self, user: str) -> PutOp:
         return PutOp(self._versions(user), "cards", {"version": new_id()}, index=False)
+
+
+def is_dimension_error(error: Exception) -> bool:
+    """True when Chroma refused vectors for their length; told by the name of its error, so as not to import it."""
+    return type(error).__name__ in ("InvalidArgumentError", "InvalidDimensionException") and "dimension" in str(error)
 
 
 def _vector_id(user: str, card_id: str) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "PreferenceCard",
     "Retrieval",
     "Snapshot",
+    "Window",
     "Withdrawal",
     "new_id",
     "read_entry",
@@ -125,7 +126,6 @@ class Snapshot(Record):
         config: fingerprint of the learner's configuration.
         space: id of the preference space.
         state: a `LearnerState` as JSON.
-        window_from: time of the oldest entry that the rule looks at again (see `UpdateRule.window`).
         recent: ids and times of the latest entries in it, so that a repeated delivery across the horizon counts once.
         withdrawn: what it leaves out although the withdrawal, or the feedback withdrawn, is later than the horizon.
     """
@@ -134,9 +134,20 @@ class Snapshot(Record):
     config: str
     space: str
     state: dict[str, Any]
-    window_from: float
     recent: dict[str, float] = Field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()
+
+
+class Window(Record):
+    """Addresses of the latest entries in a snapshot: what a rule with a window looks at again.
+
+    Attributes:
+        horizon: that of the snapshot to which it belongs.
+        entries: time and id of each, oldest first.
+    """
+
+    horizon: float
+    entries: tuple[tuple[float, str], ...]
 
 
 class Evidence(Record):
@@ -165,7 +176,7 @@ class PreferenceCard(Record):
     """
 
     id: str = Field(default_factory=new_id)
-    note: Annotated[str, Field(min_length=1, max_length=4_000)]
+    note: Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"\S")]
     condition: str | None = None
     action: str | None = None
     kind: Literal["preference", "fact", "style", "avoid"] = "preference"

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from json import JSONDecodeError
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 
 from langchain_persona.arrays import HALF, Vector, encode_vectors
-from langchain_persona.candidates import CardCandidates, Source
+from langchain_persona.candidates import Source
+from langchain_persona.card_candidates import CardCandidates
 from langchain_persona.effects import Call, Embed, Steps
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, embedding_name
@@ -90,8 +92,8 @@ def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request
         chosen = mmr_order(scored.total, pool.embeddings, k=request.k, lambda_mult=request.lambda_mult)
     retrieval_id = None
     if healthy:
-        record = _record(memory, who, model, pool, scored, chosen)
         try:
+            record = _record(memory, who, model, pool, scored, chosen)
             yield from memory.retrievals.save(who.user, record)
             retrieval_id = record.id
         except Exception as error:
@@ -113,7 +115,7 @@ def _pool(
     source: Source, memory: PersonaMemory, request: Request, vector: Vector, bonus: BonusVectors | None
 ) -> Steps[Pool]:
     """The candidates; none if the database is gone."""
-    wanted = request.fetch_k or max(memory.config.candidates, request.k + 2)
+    wanted = request.fetch_k or max(memory.config.candidates, request.k + 2, 0 if request.lambda_mult is None else 20)
     select = request.reranker is not None or request.lambda_mult is not None
     if request.identity.anonymous and not select:
         wanted = request.k
@@ -128,9 +130,10 @@ def _pool(
             first = yield from source.search(vector, None, n=request.k, where=request.where, user=user)
             pool = pool.led_by(first)
         return pool
-    except (ConfigError, ValueError, TypeError):
-        raise  # a filter or a dimension that cannot work is for the developer to see
     except Exception as error:
+        misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
+        if misuse or type(error).__name__ == "InvalidArgumentError":
+            raise  # a filter or a dimension that cannot work is for the developer to see
         logger.warning("No documents: the vector database does not answer (%r)", error)
         return Pool.empty(vector.size)
 

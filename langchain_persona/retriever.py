@@ -16,9 +16,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, ValidationError
 
-from langchain_persona.candidates import CardCandidates, ChromaCandidates, Source, source_of
+from langchain_persona.candidates import Source, source_of
+from langchain_persona.card_candidates import CardCandidates
 from langchain_persona.effects import arun, run
-from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, normalise_user, resolve_identity
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.memory.feedback import not_recorded
@@ -61,7 +62,7 @@ class VARSRetriever(BaseRetriever):
     If the store fails, the plain ranking is returned; if Chroma is gone, nothing; each with one WARNING.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     vectorstore: SkipValidation[Any] = None
     embeddings: SkipValidation[Embeddings | None] = None
@@ -89,6 +90,11 @@ class VARSRetriever(BaseRetriever):
                 cause = first.get("ctx", {}).get("error")
                 if isinstance(cause, ConfigError):
                     raise cause from None
+                if first["type"] == "extra_forbidden":
+                    raise ConfigError(
+                        f"VARSRetriever has no argument {first['loc'][0]!r}; what as_retriever takes in search_kwargs "
+                        "are arguments of their own: k=..., fetch_k=..., filter=..., lambda_mult=..."
+                    ) from None
                 raise ConfigError(f"VARSRetriever: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
     def model_post_init(self, context: Any, /) -> None:
@@ -102,8 +108,9 @@ class VARSRetriever(BaseRetriever):
             self._source = CardCandidates(self.memory.cards)
         else:
             self._source = source_of(self.vectorstore, self.embeddings)
-            if self.validate_embeddings:
-                self._check_dimension()
+            stored = self._source.fitting() if self.validate_embeddings else None
+            if stored is not None:
+                self.memory.space_for(stored)
 
     # calls ------------------------------------------------------------------------------------------------------
 
@@ -210,6 +217,12 @@ class VARSRetriever(BaseRetriever):
     def _resolved(self, config: RunnableConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The keywords of a call with the user and session found while the config is at hand."""
         rest = {name: value for name, value in kwargs.items() if name not in ("user_id", "session_id")}
+        unknown = sorted(set(rest) - _CALL_OPTIONS)
+        if unknown:
+            raise ConfigError(
+                f"a call takes no option {unknown[0]!r}, only user_id, session_id, {', '.join(sorted(_OURS))}; "
+                "set others at construction"
+            )
         identity = resolve_identity(
             config,
             user_id=kwargs.get("user_id"),
@@ -265,26 +278,9 @@ class VARSRetriever(BaseRetriever):
             )
         return identity.user, retrieval_id, [str(doc.id) for doc in rated]
 
-    def _check_dimension(self) -> None:
-        """Compare the model with a non-empty collection; trouble other than a mismatch waits for the first query."""
-        source = self._source
-        if not isinstance(source, ChromaCandidates):
-            return
-        try:
-            stored = source.dimension()
-            given = None if stored is None else len(source.embeddings.embed_query("dimension"))
-        except Exception:
-            logger.debug("The dimension of the embeddings could not be checked", exc_info=True)
-            return
-        if stored is not None and stored != given:
-            raise DimensionMismatchError(
-                f"the embedding model gives vectors of {given} numbers, the collection holds vectors of {stored}; use "
-                "the model that filled it, or fill a new collection"
-            )
-        if stored is not None:
-            self.memory.space_for(stored)
 
-
+_OURS = frozenset({"k", "fetch_k", "filter", "max_bonus"})
+_CALL_OPTIONS = _OURS | {"run_id", "verbose"}  # the last two are LangChain's
 NOT_OURS = ""
 
 

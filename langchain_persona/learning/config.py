@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.ridge import WindowedRidge
-from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, require
+from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, require, require_whole
 
-__all__ = ["VARSConfig"]
+__all__ = ["FOLD_VERSION", "VARSConfig"]
+
+FOLD_VERSION = 1
+"""Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,14 @@ class VARSConfig:
     strength: float = 1.0
     temperature: float = 1.0
     candidates: int = 12
-    max_norm: float = 3.0
+    max_norm: float = 100.0
     keep_sessions: int = 2
 
     def __post_init__(self) -> None:
         """Validate the knobs."""
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
+        require_whole(self, "candidates", "keep_sessions")
         require(
             self,
             {
@@ -79,4 +83,4 @@ class VARSConfig:
         `max_bonus`, `strength` and `candidates` act at retrieval and leave the fold alone.
         """
         folding = replace(self, max_bonus=1.0, strength=1.0, candidates=1)
-        return hashlib.sha256(repr(folding).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{FOLD_VERSION} {folding!r}".encode()).hexdigest()[:16]

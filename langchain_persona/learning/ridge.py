@@ -9,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from langchain_persona.arrays import Vector
-from langchain_persona.errors import ConfigError
-from langchain_persona.learning.rules import require
+from langchain_persona.learning.rules import require, require_whole
 from langchain_persona.learning.state import Event, LearnerState
 
 __all__ = ["WindowedRidge"]
@@ -26,9 +25,9 @@ class WindowedRidge:
     `long = argmin_z Σ w_i (r_i − b − ⟨z, c_i − m⟩)² + ridge · ‖z‖²  +  kappa · a`
 
     where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
-    come first, and at most ±0.5), `a` is a normalised-LMS vector over all events (what is older than the window is not lost), and the
-    session's `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in units of the base
-    score.
+    come first, and at most ±0.5), `a` is a normalised-LMS vector over all events (what is older than the window is not
+    lost), and the session's `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in
+    units of the base score.
 
     Attributes:
         gain: cosine units per unit of predicted reward.
@@ -65,9 +64,8 @@ class WindowedRidge:
         """Validate the knobs."""
         free = dict.fromkeys(("gain", "kappa", "beta_short"), (0.0, 1000.0))
         unit = dict.fromkeys(("eta", "eta_short", "decay", "baseline_rate"), (0.0, 1.0))
+        require_whole(self, "window")
         require(self, {**free, **unit, "ridge": (1e-6, 1e6), "forgetting": (1e-3, 1.0), "window": (1, 10_000)})
-        if not isinstance(self.window, int):
-            raise ConfigError(f"WindowedRidge.window must be a whole number, got {self.window!r}")
 
     @property
     def name(self) -> str:
@@ -106,7 +104,7 @@ class WindowedRidge:
         # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
         rewards = (rewards - _half(usual)) * roots
-        # einsum keeps to one thread: for sizes like these BLAS threads wait longer than they work
+        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
         gram = np.einsum("nk,mk->nm", rows, rows) + self.ridge * np.eye(len(recent))
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
         return LearnerState(

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.state import Event, LearnerState
 
-__all__ = ["MovingAverage", "Reinforce", "UpdateRule", "require"]
+__all__ = ["MovingAverage", "Reinforce", "UpdateRule", "require", "require_whole"]
 
 
 @runtime_checkable
@@ -67,6 +67,17 @@ def require(owner: object, allowed: dict[str, tuple[float, float]]) -> None:
         value = getattr(owner, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise ConfigError(f"{type(owner).__name__}.{name} must be a number from {low} to {high}, got {value!r}")
+
+
+def require_whole(owner: object, *names: str) -> None:
+    """Refuse knobs that are not whole numbers.
+
+    Raises:
+        ConfigError: names the class, the knob and what was given.
+    """
+    for name in names:
+        if not isinstance(getattr(owner, name), int):
+            raise ConfigError(f"{type(owner).__name__}.{name} must be a whole number, got {getattr(owner, name)!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Event:
     Attributes:
         time: seconds since the epoch; with `id` it gives the order of the fold.
         id: unique name of the feedback.
-        session: the session it belongs to (a LangGraph thread); its short-term vector moves.
+        session: the session it belongs to (a LangGraph thread), whose short-term vector moves; "" is none.
         reward: `r` in [−1, 1].
         gate: `γ` in [0, 1], the share of the reward that is due to retrieval.
         chosen: shape (k,), mean item vector of the documents that the reward is about.
@@ -78,8 +78,8 @@ class LearnerState:
         return cls(np.zeros(k))
 
     def short(self, session: str | None) -> Vector:
-        """`z_S` of one session; zeros where the session is new, forgotten or None."""
-        found = None if session is None else self.sessions.get(session)
+        """`z_S` of one session; zeros where the session is new, forgotten, or none at all."""
+        found = self.sessions.get(session) if session else None
         return np.zeros_like(self.long) if found is None else found
 
     def array(self, name: str) -> Vector:
@@ -88,7 +88,9 @@ class LearnerState:
         return np.zeros_like(self.long) if found is None else found
 
     def with_session(self, session: str, short: Vector, keep: int) -> Mapping[str, Vector]:
-        """The sessions with this one newest, and the oldest beyond `keep` dropped."""
+        """The sessions with this one newest, and the oldest beyond `keep` dropped; no session, no short term."""
+        if not session:
+            return self.sessions
         others = [(name, vector) for name, vector in self.sessions.items() if name != session]
         return dict([*others, (session, short)][-keep:])
 

@@ -127,7 +127,7 @@ class CardMethods:
         if name == ANONYMOUS:
             raise KeyError("an anonymous user has no cards")
         card = yield from cards.get(name, card_id)
-        return (yield from cards.put(name, card.model_copy(update={**changes, "updated": time.time()})))
+        return (yield from cards.change(name, card.model_copy(update={**changes, "updated": time.time()})))
 
     def _forget(self, user: object, card_id: str) -> Steps[None]:
         cards, name = self.cards, normalise_user(user)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from langgraph.store.base import SearchItem
+from langgraph.store.base import Item
 
 from langchain_persona.arrays import decode_vectors
 from langchain_persona.errors import CorruptRecordError, DimensionMismatchError
 from langchain_persona.identity import label
 from langchain_persona.learning import Event
-from langchain_persona.records import Feedback, Withdrawal, read_entry
+from langchain_persona.memory.buckets import DAY
+from langchain_persona.records import Feedback, Snapshot, Withdrawal, read_entry
 from langchain_persona.spaces import PreferenceSpace
 
-__all__ = ["events_of", "parsed"]
+__all__ = ["events_of", "horizon_of", "parsed", "undone_below"]
 
 logger = logging.getLogger(__name__)
 
+_YEAR = 366 * DAY
+
 
 def parsed(
-    items: Sequence[SearchItem], after: float, *, read_before: Sequence[SearchItem] = ()
+    items: Sequence[Item], after: float, *, read_before: Sequence[Item] = ()
 ) -> tuple[list[Feedback | Withdrawal], int]:
     """Entries later than `after`, each id once (the earliest); unreadable ones are counted and logged, each once."""
     logged = {(item.namespace, item.key) for item in read_before}
@@ -76,7 +81,7 @@ def events_of(
             Event(
                 time=entry.time,
                 id=entry.id,
-                session=label(entry.session, prefix="s"),
+                session=label(entry.session, prefix="s") if entry.session else "",
                 reward=entry.reward,
                 gate=entry.gate,
                 retrieval=entry.retrieval_id,
@@ -85,3 +90,20 @@ def events_of(
             )
         )
     return events
+
+
+def undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
+    """True when an entry that the snapshot holds was withdrawn after it was made."""
+    # what it holds and what was delivered a second time later is one and the same
+    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
+    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
+
+
+def horizon_of(item: Item | None) -> float:
+    """The horizon that a stored snapshot claims; minus infinity without a readable one."""
+    try:
+        horizon = float("-inf") if item is None else float(item.value["horizon"])
+    except (KeyError, TypeError, ValueError):
+        return float("-inf")
+    # no clock can have written infinity or a time years ahead: a damaged value
+    return horizon if math.isfinite(horizon) and horizon <= time.time() + _YEAR else float("-inf")

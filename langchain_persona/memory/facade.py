@@ -37,6 +37,10 @@ DAY_SECONDS = 86_400.0
 _identity = lru_cache(PreferenceSpace.identity)
 
 
+def _is_label(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and "." not in name and not name.startswith("langgraph")
+
+
 class PersonaMemory(FeedbackMethods, CardMethods):
     """Feedback, user vectors and preference cards of all users.
 
@@ -84,10 +88,13 @@ class PersonaMemory(FeedbackMethods, CardMethods):
             raise ConfigError(f"embeddings must be a LangChain Embeddings object, got {type(embeddings).__name__}")
         if cards is not None and embeddings is None:
             raise ConfigError("cards need embeddings: PersonaMemory(store, cards=collection, embeddings=model)")
-        if not retrieval_ttl_seconds > 0:
-            raise ConfigError(f"retrieval_ttl_seconds must be above 0, got {retrieval_ttl_seconds}")
-        if isinstance(namespace, str) or not namespace:
-            raise ConfigError(f"namespace must be a sequence of labels such as ('persona',), got {namespace!r}")
+        if not 0 < retrieval_ttl_seconds < float("inf"):
+            raise ConfigError(f"retrieval_ttl_seconds must be above 0 and finite, got {retrieval_ttl_seconds}")
+        if isinstance(namespace, str) or not namespace or not all(map(_is_label, namespace)):
+            raise ConfigError(
+                f"namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
+                f"begin with 'langgraph'; got {namespace!r}"
+            )
         self.store = store
         self.embeddings = embeddings
         self.config = VARSConfig() if config is None else config
@@ -213,7 +220,7 @@ class PersonaMemory(FeedbackMethods, CardMethods):
 
     def _as_vectors(self, state: LearnerState, session: str | None) -> UserVectors:
         beta_long, beta_short = self.config.rule.betas
-        short = state.short(None if session is None else label(session, prefix="s"))
+        short = state.short(label(session, prefix="s") if session else None)
         return UserVectors(state.long, short, beta_long, beta_short, state.baseline, state.count)
 
     def _vectors(self, user: object, session: str | None, *, rebuild: bool) -> Steps[UserVectors]:

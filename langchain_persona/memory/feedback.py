@@ -60,7 +60,7 @@ class Retrievals:
         self.ttl_seconds = ttl_seconds
 
     def save(self, user: str, retrieval: Retrieval) -> Steps[None]:
-        """Write one record; a store that knows expiry also drops it in time."""
+        """Write one record; an expired one is never used, and a store that sweeps also drops it."""
         store = self._ledger.store
         ttl = self.ttl_seconds / 60.0 if store.supports_ttl else None
         namespace = self._ledger.namespace(user, "retrievals")
@@ -113,7 +113,7 @@ def record_feedback(
         )
     if not source or not isinstance(source, str):
         raise ConfigError(f"source must be a word such as 'thumbs', got {source!r}")
-    if gate is not None and not 0.0 <= gate <= 1.0:
+    if gate is not None and (not isinstance(gate, int | float) or not 0.0 <= gate <= 1.0):
         raise ConfigError(f"gate must lie between 0 and 1, got {gate}")
     if key is not None and (not isinstance(key, str) or not key):
         raise ConfigError(f"key must be a text that names this feedback, got {key!r}")

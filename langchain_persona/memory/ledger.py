@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem, SearchOp
 
-from langchain_persona.effects import Steps, StoreOps
+from langchain_persona.effects import Call, Steps, StoreOps
 from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
 from langchain_persona.learning import Event, LearnerState, VARSConfig, fold, in_order
 from langchain_persona.memo import Memo
 from langchain_persona.memory.buckets import DAY, bucket, buckets_since
-from langchain_persona.memory.entries import events_of, parsed
-from langchain_persona.records import Feedback, Snapshot, Withdrawal, new_id, read_record
+from langchain_persona.memory.entries import events_of, horizon_of, parsed, undone_below
+from langchain_persona.records import Feedback, Snapshot, Window, Withdrawal, new_id, read_record
 from langchain_persona.spaces import PreferenceSpace
 
 __all__ = ["GRACE_SECONDS", "Folded", "Ledger"]
@@ -36,7 +36,6 @@ GRACE_SECONDS = 60.0
 _CURRENT = "current"
 _VERSION = "feedback"
 _PAGE = 1_000
-_YEAR = 366 * DAY
 
 Namespace = tuple[str, ...]
 
@@ -58,10 +57,19 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """What this process keeps of a fold: the result, and the decoded events that the next fold looks at again."""
+    """What this process keeps of a fold, to go on from there.
+
+    Attributes:
+        folded: the result.
+        after: horizon of the snapshot on which it stands.
+        window: decoded events up to that horizon that the rule looks at again.
+        young: decoded events later than that, in order.
+    """
 
     folded: Folded
-    events: dict[str, Event]
+    after: float
+    window: tuple[Event, ...]
+    young: tuple[Event, ...]
 
 
 class Ledger:
@@ -77,7 +85,7 @@ class Ledger:
         self.store = store
         self.root = root
         self.config = config
-        self._memo = Memo[_Remembered](lifetime=2 * GRACE_SECONDS, size=256)
+        self._memo = Memo[_Remembered](lifetime=2 * GRACE_SECONDS, size=64)
 
     def namespace(self, user: str, *parts: str) -> Namespace:
         """The namespace of one user's things of one kind."""
@@ -127,7 +135,7 @@ class Ledger:
     def horizon(self, user: str, embedding: str) -> Steps[float]:
         """The time up to which the user's snapshot holds the ledger; minus infinity where there is none."""
         (item,) = yield StoreOps(self.store, [self.get_snapshot_op(user, embedding)])
-        return _horizon(item)
+        return horizon_of(item)
 
     def entries(self, user: str) -> Steps[tuple[list[Feedback | Withdrawal], int]]:
         """Every readable entry of a user, oldest first, and the number of unreadable ones."""
@@ -150,35 +158,38 @@ class Ledger:
         memo = None if rebuild else self._memo.get(key, version, now)
         if memo is not None:
             return memo.folded
-        after = float("-inf") if rebuild else _horizon(item)
+        after = float("-inf") if rebuild else horizon_of(item)
         items = yield from self._items(user, buckets_since(after, now))
         snapshot = None if rebuild else self._usable(item, space)
-        entries, skipped = parsed(items, after)
-        if snapshot is not None and _undone_below(snapshot, entries):
+        entries, skipped = yield Call(lambda: parsed(items, after))
+        if snapshot is not None and undone_below(snapshot, entries):
             snapshot = None  # something that it holds was withdrawn: fold again without it
+        stale = None if snapshot is None else self._memo.latest(key)
+        if stale is not None and stale.after != after:
+            stale = None
+        window: tuple[Event, ...] | None = ()
+        if stale is not None:
+            window = stale.window
+        elif snapshot is not None and self.config.rule.window:
+            window = yield from self._window(user, embedding, space, snapshot, items)
+        if window is None:  # what the rule looks at again is not to be found
+            snapshot, window = None, ()
         if snapshot is None and after > float("-inf"):
-            entries, skipped = parsed((yield from self._items(user, [()])), float("-inf"), read_before=items)
+            everything = yield from self._items(user, [()])
+            entries, skipped = yield Call(lambda: parsed(everything, float("-inf"), read_before=items))
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
-        stale = self._memo.latest(key)
-        known = {} if stale is None or rebuild else stale.events
         without = {*undone, *(snapshot.recent if snapshot else ())}
-        events = events_of(entries, embedding, space, without=without, known=known)
+        known = {event.id: event for event in stale.young} if stale else {}
+        events = yield Call(lambda: in_order(events_of(entries, embedding, space, without=without, known=known)))
 
-        before: list[Event] = []
-        if snapshot is not None and events and self.config.rule.window:
-            wider = yield from self._items(user, buckets_since(snapshot.window_from, now))
-            earlier = [entry for entry in parsed(wider, float("-inf"), read_before=items)[0] if entry.time <= after]
-            without = {*undone, *(entry.target for entry in earlier if isinstance(entry, Withdrawal))}
-            before = in_order(events_of(earlier, embedding, space, without=without, known=known))
         horizon = now - GRACE_SECONDS
-        old = in_order(event for event in events if event.time <= horizon)
-        young = [event for event in events if event.time > horizon]
-        start = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
-        state = fold(old, self.config, k=space.k, start=start, before=before)
-        window = [*before, *old][-max(self.config.rule.window, 1) :]
+        old = tuple(event for event in events if event.time <= horizon)
+        young = tuple(event for event in events if event.time > horizon)
+        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
         outdated = rebuild or (item is not None and snapshot is None) or (snapshot is not None and now - after > DAY)
         if old or outdated:
+            state = yield from self._stepped(old, state, window, space)
             times = {entry.id: entry.time for entry in entries}
             recent = {**(snapshot.recent if snapshot else {}), **{event.id: event.time for event in old}}
             record = Snapshot(
@@ -186,23 +197,65 @@ class Ledger:
                 config=self.config.fingerprint,
                 space=space.id,
                 state=state.to_json(),
-                window_from=window[0].time if window else snapshot.window_from if snapshot else horizon,
                 recent={name: moment for name, moment in recent.items() if moment > horizon - GRACE_SECONDS},
                 withdrawn=tuple(
                     target for target, moment in undone.items() if max(moment, times.get(target, moment)) > horizon
                 ),
             )
-            yield from self._save(user, embedding, record)
-        state = fold(young, self.config, k=space.k, start=state, before=window)
+            window = (*window, *old)[-max(self.config.rule.window, 1) :]
+            yield from self._save(user, embedding, record, window)
+            after, stale = horizon, None
+        # where this process folded the first of these already, it goes on from there
+        folded_before = stale.young if stale else ()
+        same = [one is other for one, other in zip(folded_before, young, strict=False)]
+        done = len(folded_before) if all(same) and len(same) == len(folded_before) else 0
+        if stale is not None and done:
+            state = stale.folded.state
+        state = yield from self._stepped(young[done:], state, (*window, *young[:done]), space)
         folded = Folded(state, young=len(events), skipped=skipped)
-        self._memo.put(key, version, _Remembered(folded, {event.id: event for event in (*window, *young)}), now)
+        self._memo.put(key, version, _Remembered(folded, after, window, young), now)
         return folded
 
-    def _save(self, user: str, embedding: str, snapshot: Snapshot) -> Steps[None]:
+    def _stepped(
+        self, events: Sequence[Event], start: LearnerState, before: Sequence[Event], space: PreferenceSpace
+    ) -> Steps[LearnerState]:
+        """The fold of some events onto a state, off the event loop."""
+        state = start
+        if events:
+            state = yield Call(lambda: fold(events, self.config, k=space.k, start=start, before=before))
+        return state
+
+    def _window(
+        self, user: str, embedding: str, space: PreferenceSpace, snapshot: Snapshot, read_before: Sequence[Item]
+    ) -> Steps[tuple[Event, ...] | None]:
+        """The latest events that a snapshot holds, read by their addresses; None where the list is not to be had."""
+        op = GetOp(self.namespace(user, "windows"), label(embedding, prefix="e"), refresh_ttl=False)
+        (item,) = yield StoreOps(self.store, [op])
+        try:
+            window = None if item is None else read_record(Window, item.value)
+        except CorruptRecordError as error:
+            logger.warning("Ignoring a corrupt list of latest feedback and folding the ledger again: %s", error)
+            return None
+        if window is None or window.horizon != snapshot.horizon:
+            return None
+        ops = [
+            GetOp(self.namespace(user, "feedback", *bucket(moment)), name, refresh_ttl=False)
+            for moment, name in window.entries
+        ]
+        found = (yield StoreOps(self.store, ops)) if ops else []
+        entries, _ = parsed([entry for entry in found if entry is not None], float("-inf"), read_before=read_before)
+        return tuple(in_order(events_of(entries, embedding, space, without=(), known={})))
+
+    def _save(self, user: str, embedding: str, snapshot: Snapshot, window: Sequence[Event]) -> Steps[None]:
         """Write a snapshot; that it cannot be written costs the next reader some time and nobody anything else."""
         name = label(embedding, prefix="e")
+        latest = Window(horizon=snapshot.horizon, entries=tuple((event.time, event.id) for event in window))
+        ops = [
+            self._put(self.namespace(user, "state"), name, snapshot.to_json()),
+            self._put(self.namespace(user, "windows"), name, latest.to_json()),
+        ]
         try:
-            yield StoreOps(self.store, [self._put(self.namespace(user, "state"), name, snapshot.to_json())])
+            yield StoreOps(self.store, ops)
         except Exception:
             logger.debug("A snapshot could not be written", exc_info=True)
 
@@ -213,7 +266,7 @@ class Ledger:
         try:
             snapshot = read_record(Snapshot, item.value)
             k = LearnerState.from_json(snapshot.state).long.size
-            if not math.isfinite(_horizon(item)):
+            if not math.isfinite(horizon_of(item)):
                 raise CorruptRecordError("its horizon is no time that a clock can have shown")
         except CorruptRecordError as error:
             logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
@@ -238,20 +291,3 @@ class Ledger:
 
     def _put(self, namespace: Namespace, key: str, value: dict[str, object]) -> PutOp:
         return PutOp(namespace, key, value, index=False)
-
-
-def _undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
-    """True when an entry that the snapshot holds was withdrawn after it was made."""
-    # what it holds and what was delivered a second time later is one and the same
-    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
-    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
-
-
-def _horizon(item: Item | None) -> float:
-    """The horizon that a stored snapshot claims; minus infinity without a readable one."""
-    try:
-        horizon = float("-inf") if item is None else float(item.value["horizon"])
-    except (KeyError, TypeError, ValueError):
-        return float("-inf")
-    # no clock can have written infinity or a time years ahead: a damaged value
-    return horizon if math.isfinite(horizon) and horizon <= time.time() + _YEAR else float("-inf")

@@ -59,9 +59,11 @@ def open_local(folder: Path, embeddings: Embeddings | None) -> Opened:
         # take the last moments); secure_delete: no deleted text stays behind
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "busy_timeout=5000"):
             connection.execute(f"PRAGMA {pragma}")
-        store = SqliteStore(connection)
+        store = SqliteStore(connection, ttl={"sweep_interval_minutes": 60, "refresh_on_read": False})
         store.setup()
         store.sweep_ttl()
+        store.start_ttl_sweeper()
+        resources.callback(store.stop_ttl_sweeper)
         client: Any = chromadb.PersistentClient(str(folder / "chroma"), Settings(anonymized_telemetry=False))
         resources.callback(client.close)
         collection = client.get_or_create_collection(

@@ -18,7 +18,7 @@ ROWS = [
     {"errors"},
     {"arrays", "spaces", "vectors", "learning", "rewards"},
     {"records", "identity", "effects", "embeddings", "memo"},
-    {"cards", "candidates", "memory", "ranking", "testing"},
+    {"cards", "candidates", "card_candidates", "memory", "ranking", "testing"},
     {"retrieval", "retriever"},
 ]
 CORE = ROWS[0] | ROWS[1]

@@ -223,8 +223,10 @@ async def test_options_at_construction_and_at_call_time(collection, mode):
     assert max(abs(fact["long"]) for fact in why(capped)) <= 0.1
     freed = await found(over(collection, memory, max_bonus=0.1), max_bonus=0.4, **anyone)
     assert 0.3 < max(abs(fact["long"]) for fact in why(freed)) <= 0.4
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigError, match="no option 'no_such_option'"):
         await found(over(collection), no_such_option=1)
+    with pytest.raises(ConfigError, match="no argument 'search_kwargs'"):
+        over(collection, search_kwargs={"k": 10})
 
 
 def test_fetch_k_is_the_number_of_candidates(collection):
