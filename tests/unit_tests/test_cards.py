@@ -453,3 +453,18 @@ def test_cards_can_be_rated_like_documents(memory):
     again = {doc.id: doc.metadata["persona"]["long"] for doc in retriever.invoke("likes", user_id="ana")}
     assert max(again, key=lambda name: again[name]) == last.id
     assert again[last.id] > 0
+
+
+def test_a_superseded_card_is_not_superseded_again(memory):
+    coke = memory.remember("ana", "likes coke")
+    coffee = memory.supersede("ana", coke.id, "likes coffee")
+    with pytest.raises(ConfigError, match="supersede that"):
+        memory.supersede("ana", coke.id, "likes tea")
+    memory.supersede("ana", coffee.id, "likes coke again")
+    assert [card.note for card in memory.preferences("ana")] == ["likes coke again"]
+
+
+def test_cards_are_filtered_by_equality_only(memory):
+    memory.remember("ana", "likes tea")
+    with pytest.raises(ConfigError, match="by equality"):
+        notes(memory, filter={"kind": {"$ne": "fact"}})

@@ -21,11 +21,14 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-from langchain_persona.arrays import decode_vectors
+from langchain_persona.arrays import decode_vectors, encode_vectors
+from langchain_persona.effects import run
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.identity import label
-from langchain_persona.learning import Event, LearnerState, VARSConfig, fold
+from langchain_persona.learning import Event, LearnerState, VARSConfig, WindowedRidge, fold
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.ledger import Ledger
+from langchain_persona.records import Feedback
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.spaces import PreferenceSpace
 from langchain_persona.testing import HashEmbeddings
@@ -833,3 +836,53 @@ async def test_close_leaves_what_was_passed_in_open_and_may_be_repeated(world):
     assert (await world.memory.vectors("ana")).is_cold
     with PersonaMemory(store=InMemoryStore()) as memory:
         assert isinstance(memory, PersonaMemory)
+
+
+def test_a_thumb_reads_the_window_and_not_the_whole_ledger(clock):
+    """With a year of thumbs behind it, the read after one more touches at most the window and what is new."""
+    store = InMemoryStore()
+    ledger = Ledger(store, ("persona",), VARSConfig(rule=WindowedRidge(window=16)))
+    first = Feedback(
+        id="f0",
+        retrieval_id="r",
+        reward=1.0,
+        gate=1.0,
+        source="thumbs",
+        time=clock.now,
+        embedding="e",
+        dimension=4,
+        chosen=encode_vectors([1.0, 0.0, 0.0, 0.0]),
+        expected=encode_vectors([0.5, 0.5, 0.0, 0.0]),
+    )
+    for i in range(300):
+        run(ledger.append("ana", first.model_copy(update={"id": f"f{i}", "time": clock.now - 1e5 * (i + 2)})))
+    space = PreferenceSpace.identity(4)
+    whole = run(ledger.fold("ana", "e", space)).state  # writes the snapshot
+    run(ledger.append("ana", first.model_copy(update={"id": "new"})))
+    read = []
+
+    class Counting(InMemoryStore):
+        def batch(self, ops):
+            results = store.batch(ops)
+            for result in results:
+                read.extend(result if isinstance(result, list) else [result])
+            return results
+
+    fresh = Ledger(Counting(), ("persona",), ledger.config)
+    state = run(fresh.fold("ana", "e", space)).state
+    assert len(read) <= 16 + 5
+    assert state.count == whole.count + 1 == 301
+    again = run(Ledger(store, ("persona",), ledger.config).fold("ana", "e", space, rebuild=True)).state
+    assert state.to_json() == again.to_json()
+
+
+@pytest.mark.parametrize("namespace", [(), "persona", ("a.b",), ("langgraph",), (1,), ("",)])
+def test_a_namespace_that_no_store_takes_is_refused(namespace):
+    with pytest.raises(ConfigError, match="namespace"):
+        PersonaMemory(store=InMemoryStore(), namespace=namespace)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("inf"), float("nan")])
+def test_a_time_to_live_that_cannot_work_is_refused(ttl):
+    with pytest.raises(ConfigError, match="retrieval_ttl_seconds"):
+        PersonaMemory(store=InMemoryStore(), retrieval_ttl_seconds=ttl)

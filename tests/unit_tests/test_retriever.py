@@ -816,3 +816,33 @@ async def test_feedback_that_the_store_does_not_take_is_not_acknowledged(collect
     assert retriever.memory.vectors("ana").count == 0
     assert retriever.feedback(docs, 1.0, key="k").applied
     assert retriever.memory.vectors("ana").count == 1
+
+
+def test_a_proxy_that_answers_with_a_page_costs_the_documents_and_not_the_chat(collection, caplog):
+    error = json.JSONDecodeError("Expecting value", "<html>", 0)
+    assert over(Gone(collection, error), validate_embeddings=False).invoke(QUERY, user_id="ana") == []
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_a_collection_that_was_reset_is_followed():
+    store = Chroma(collection_name=f"c{uuid.uuid4().hex}", embedding_function=MODEL)
+    store.add_texts(["red wine"], ids=["1"])
+    retriever = over(store)
+    assert ids(retriever.invoke("wine", user_id="ana")) == ["1"]
+    store.reset_collection()
+    store.add_texts(["white wine"], ids=["2"])
+    assert ids(retriever.invoke("wine", user_id="ana")) == ["2"]
+
+
+def test_without_a_session_there_is_no_short_term_vector(collection):
+    retriever = over(collection)
+    retriever.feedback(retriever.invoke(QUERY, user_id="ana")[0], 1.0, user_id="ana")
+    assert {fact["short"] for fact in why(retriever.invoke(QUERY, user_id="ana"))} == {0.0}
+    assert any(fact["long"] for fact in why(retriever.invoke(QUERY, user_id="ana")))
+
+
+def test_vectors_that_are_not_of_unit_length_are_told_at_construction(caplog):
+    collection = create("l2")
+    collection.add(ids=["a"], embeddings=[3.0 * vector(1)])
+    over(collection, embeddings=Given(vector(2)))
+    assert "not of length 1" in warnings_in(caplog)[0]

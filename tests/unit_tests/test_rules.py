@@ -124,9 +124,17 @@ def test_a_rule_that_is_none_is_refused():
         VARSConfig(rule="reinforce")
 
 
-def test_a_window_is_a_whole_number():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WindowedRidge(window=1.5),
+        lambda: VARSConfig(candidates=12.5),
+        lambda: VARSConfig(keep_sessions=1.5),
+    ],
+)
+def test_counts_are_whole_numbers(make):
     with pytest.raises(ConfigError, match="whole number"):
-        WindowedRidge(window=1.5)
+        make()
 
 
 def test_windowed_ridge_by_hand():
