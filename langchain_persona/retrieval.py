@@ -78,7 +78,7 @@ def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request
         except Exception as error:
             healthy = False
             logger.warning("Plain ranking: what is known of the user could not be read (%r)", error)
-    pool = yield from _pool(source, memory, request, vector, bonus)
+    pool = yield from _pool(source, memory, request, vector, bonus, told=not healthy and not who.anonymous)
     if not len(pool):
         return []
     zero = np.zeros(len(pool))
@@ -112,9 +112,9 @@ def _bonus(
 
 
 def _pool(
-    source: Source, memory: PersonaMemory, request: Request, vector: Vector, bonus: BonusVectors | None
+    source: Source, memory: PersonaMemory, request: Request, vector: Vector, bonus: BonusVectors | None, *, told: bool
 ) -> Steps[Pool]:
-    """The candidates; none if the database is gone."""
+    """The candidates; none if the database is gone, with a warning unless one was `told` in this retrieval."""
     wanted = request.fetch_k or max(memory.config.candidates, request.k + 2, 0 if request.lambda_mult is None else 20)
     select = request.reranker is not None or request.lambda_mult is not None
     if request.identity.anonymous and not select:
@@ -134,7 +134,8 @@ def _pool(
         misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
         if misuse or type(error).__name__ == "InvalidArgumentError":
             raise  # a filter or a dimension that cannot work is for the developer to see
-        logger.warning("No documents: the vector database does not answer (%r)", error)
+        level = logging.DEBUG if told else logging.WARNING
+        logger.log(level, "No documents: where they lie does not answer (%r)", error)
         return Pool.empty(vector.size)
 
 

@@ -468,3 +468,21 @@ def test_cards_are_filtered_by_equality_only(memory):
     memory.remember("ana", "likes tea")
     with pytest.raises(ConfigError, match="by equality"):
         notes(memory, filter={"kind": {"$ne": "fact"}})
+
+
+def test_law_3_a_store_that_is_gone_costs_the_cards_and_one_warning(collection, caplog):
+    class Gone(InMemoryStore):
+        gone = False
+
+        def batch(self, ops):
+            if self.gone:
+                raise ConnectionError("the store is gone")
+            return super().batch(ops)
+
+    store = Gone()
+    memory = over(store, collection)
+    memory.remember("ana", "likes tea")
+    store.gone = True
+    caplog.clear()
+    assert memory.as_retriever().invoke("tea", user_id="ana") == []
+    assert len(warnings_in(caplog)) == 1
