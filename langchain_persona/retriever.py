@@ -264,8 +264,8 @@ class VARSRetriever(BaseRetriever):
                 "memory.feedback(user, retrieval_id, reward=..., docs=[...])"
             )
         facts = [doc.metadata.get("persona") for doc in rated]
-        found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else NOT_OURS for fact in facts}
-        if len(found) != 1 or NOT_OURS in found:
+        found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else _NOT_OURS for fact in facts}
+        if len(found) != 1 or _NOT_OURS in found:
             raise ConfigError(
                 f"feedback needs documents that one invoke of a VARSRetriever returned, got {len(rated)} documents of "
                 f"{len(found)} retrievals; rate each retrieval in a call of its own"
@@ -281,7 +281,7 @@ class VARSRetriever(BaseRetriever):
 
 _OURS = frozenset({"k", "fetch_k", "filter", "max_bonus"})
 _CALL_OPTIONS = _OURS | {"run_id", "verbose"}  # the last two are LangChain's
-NOT_OURS = ""
+_NOT_OURS = ""
 
 
 def _at_least_one(name: str, value: object) -> int:

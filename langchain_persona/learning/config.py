@@ -22,7 +22,7 @@ class VARSConfig:
     Attributes:
         rule: the update rule; `WindowedRidge()` by default.
         max_bonus: cap on the absolute bonus of any unit vector whatever, in units of the base score (cosine). It bounds
-            the length of the bonus direction; what real documents get is a third of it or less.
+            the length of the bonus direction; real documents rarely point straight along it and get less.
         strength: factor on the bonus before the cap: 0 is off, 1 the default.
         temperature: `τ` of the retrieval policy.
         candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the

@@ -164,7 +164,8 @@ class Ledger:
         entries, skipped = yield Call(lambda: parsed(items, after))
         if snapshot is not None and undone_below(snapshot, entries):
             snapshot = None  # something that it holds was withdrawn: fold again without it
-        stale = None if snapshot is None else self._memo.latest(key)
+        # what this process remembers holds while it stands on the same snapshot, or on none
+        stale = None if rebuild or (item is not None and snapshot is None) else self._memo.latest(key)
         if stale is not None and stale.after != after:
             stale = None
         window: tuple[Event, ...] | None = ()

@@ -886,3 +886,33 @@ def test_a_namespace_that_no_store_takes_is_refused(namespace):
 def test_a_time_to_live_that_cannot_work_is_refused(ttl):
     with pytest.raises(ConfigError, match="retrieval_ttl_seconds"):
         PersonaMemory(store=InMemoryStore(), retrieval_ttl_seconds=ttl)
+
+
+def test_a_burst_of_thumbs_is_folded_once_each_also_before_the_first_snapshot(clock):
+    steps = []
+
+    class Counted(WindowedRidge):
+        def step(self, state, event, *, temperature, keep):
+            steps.append(event.id)
+            return WindowedRidge.step(self, state, event, temperature=temperature, keep=keep)
+
+    store, config, space = InMemoryStore(), VARSConfig(rule=Counted(window=8)), PreferenceSpace.identity(2)
+    ledger = Ledger(store, ("persona",), config)
+    entry = Feedback(
+        id="f",
+        retrieval_id="r",
+        reward=1.0,
+        gate=1.0,
+        source="thumbs",
+        time=clock.now,
+        embedding="e",
+        dimension=2,
+        chosen=encode_vectors([1.0, 0.0]),
+        expected=encode_vectors([0.5, 0.5]),
+    )
+    for i in range(30):
+        run(ledger.append("ana", entry.model_copy(update={"id": f"f{i:02}", "time": clock.now + i / 10})))
+        state = run(ledger.fold("ana", "e", space)).state
+    assert steps == [f"f{i:02}" for i in range(30)]
+    again = run(Ledger(store, ("persona",), config).fold("ana", "e", space)).state
+    assert state.to_json() == again.to_json()
