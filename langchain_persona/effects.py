@@ -1,6 +1,6 @@
 """One body for sync and async: logic is a generator of effects, a driver performs them.
 
-A method that needs the outside yields what it wants done (`StoreOps`, `Embed`, `Call`) and is sent the result, or has
+A method that needs the outside yields what it wants done (`StoreOps`, `Embed`, `Call`, `Twin`) and is sent the result, or has
 the error thrown in at that place. `run` performs effects in the calling thread; `arun` awaits what has an async form
 and moves the rest to a thread, so that no async path blocks the event loop. The two twins of a public method cannot
 drift apart.
@@ -9,14 +9,14 @@ drift apart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import BaseStore, Op
 
-__all__ = ["Call", "Effect", "Embed", "Steps", "StoreOps", "arun", "run"]
+__all__ = ["Call", "Effect", "Embed", "Steps", "StoreOps", "Twin", "arun", "run"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,19 @@ class Call:
     function: Callable[[], Any]
 
 
-Effect = StoreOps | Embed | Call
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A call that has an async form of its own, such as that of a chat model; answers with what it returns.
+
+    Example:
+        >>> Twin(lambda: model.invoke(messages), lambda: model.ainvoke(messages))  # doctest: +SKIP
+    """
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]]
+
+
+Effect = StoreOps | Embed | Call | Twin
 Steps = Generator[Effect, Any, T]
 """A generator of effects that returns a T."""
 
@@ -92,6 +104,8 @@ def _perform(effect: Effect) -> Any:
             return embeddings.embed_documents(list(texts))
         case Call(function):
             return function()
+        case Twin(call, _):
+            return call()
 
 
 async def _aperform(effect: Effect) -> Any:
@@ -107,3 +121,5 @@ async def _aperform(effect: Effect) -> Any:
             return await embeddings.aembed_documents(list(texts))
         case Call(function):
             return await asyncio.to_thread(function)
+        case Twin(_, acall):
+            return await acall()

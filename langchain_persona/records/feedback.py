@@ -1,46 +1,18 @@
-"""What is kept in the store, as pydantic models of plain JSON: retrievals, feedback, withdrawals, snapshots, cards.
+"""The ledger and what leads to it: retrievals, feedback, withdrawals, snapshots.
 
 Vectors travel as base64 of little-endian float32 (see `arrays`). Times are seconds since the epoch.
 """
 
 from __future__ import annotations
 
-import time
-import uuid
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from langchain_persona.errors import CorruptRecordError
+from langchain_persona.records.base import Record, brief
 
-__all__ = [
-    "Evidence",
-    "Feedback",
-    "LedgerEntry",
-    "PreferenceCard",
-    "Retrieval",
-    "Snapshot",
-    "Window",
-    "Withdrawal",
-    "new_id",
-    "read_entry",
-    "read_record",
-]
-
-
-def new_id() -> str:
-    """A fresh random name of 32 hexadecimal digits."""
-    return uuid.uuid4().hex
-
-
-class Record(BaseModel):
-    """Base of all records: immutable, NaN refused, unknown fields ignored so that newer writers can be read."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only."""
-        return self.model_dump(mode="json")
+__all__ = ["Feedback", "LedgerEntry", "Retrieval", "Snapshot", "Window", "Withdrawal", "read_entry"]
 
 
 class Retrieval(Record):
@@ -150,67 +122,6 @@ class Window(Record):
     entries: tuple[tuple[float, str], ...]
 
 
-class Evidence(Record):
-    """Where a preference was seen: a message and a quote that really occurs in it."""
-
-    message_id: str
-    quote: str
-
-
-class PreferenceCard(Record):
-    """One preference or fact of a user: semantic memory.
-
-    Attributes:
-        id: unique name.
-        note: the preference in one line; this text is embedded.
-        condition, action: "when …" → "do …", where it has that form.
-        kind: preference, fact, style or avoid.
-        always: True for a global card (holds in every conversation), False for one that depends on the topic.
-        origin: stated by the user, or inferred.
-        confidence: in [0, 1].
-        evidence: where it was seen.
-        created, updated: seconds since the epoch.
-        superseded_by: id of the card that replaced it; it stays readable in the history.
-        pinned: never replaced automatically.
-        held_back: kept, but never shown to a model.
-    """
-
-    id: str = Field(default_factory=new_id)
-    note: Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"\S")]
-    condition: str | None = None
-    action: str | None = None
-    kind: Literal["preference", "fact", "style", "avoid"] = "preference"
-    always: bool = False
-    origin: Literal["stated", "inferred"] = "stated"
-    confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
-    evidence: tuple[Evidence, ...] = ()
-    created: float = Field(default_factory=time.time)
-    updated: float = Field(default_factory=time.time)
-    superseded_by: str | None = None
-    pinned: bool = False
-    held_back: bool = False
-
-    @property
-    def active(self) -> bool:
-        """True when it may be shown: neither superseded nor held back."""
-        return self.superseded_by is None and not self.held_back
-
-
-R = TypeVar("R", bound=Record)
-
-
-def read_record(kind: type[R], value: object) -> R:
-    """Validate a stored value.
-
-    Raises:
-        CorruptRecordError: it is not a record of this kind.
-    """
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise CorruptRecordError(f"not a {kind.__name__}: {_brief(error)}") from error
-
-
 def read_entry(value: object) -> Feedback | Withdrawal:
     """Validate a stored ledger entry.
 
@@ -220,10 +131,4 @@ def read_entry(value: object) -> Feedback | Withdrawal:
     try:
         return _ENTRY.validate_python(value)
     except ValidationError as error:
-        raise CorruptRecordError(f"not a ledger entry: {_brief(error)}") from error
-
-
-def _brief(error: ValidationError) -> str:
-    """The first complaint, without the value: a log must not carry a user's text."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']} ({error.error_count()} in all)"
+        raise CorruptRecordError(f"not a ledger entry: {brief(error)}") from error
