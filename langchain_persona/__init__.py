@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_persona.embeddings import LocalEmbeddings
     from langchain_persona.errors import ConfigError, PersonaError, StoreError
+    from langchain_persona.graph import create_persona_graph
     from langchain_persona.identity import PersonaContext
     from langchain_persona.learning import MovingAverage, Reinforce, VARSConfig, WindowedRidge
     from langchain_persona.memory import PersonaMemory
@@ -35,6 +36,7 @@ __all__ = [
     "VARSConfig",
     "VARSRetriever",
     "WindowedRidge",
+    "create_persona_graph",
 ]
 
 __version__ = "0.1.0"
@@ -54,6 +56,7 @@ _HOMES = {
     "VARSConfig": "learning",
     "VARSRetriever": "retriever",
     "WindowedRidge": "learning",
+    "create_persona_graph": "graph",
 }
 
 

@@ -65,11 +65,9 @@ class CardCandidates:
                 f"cards have no field {unknown[0]!r}; filter by one of {sorted(PreferenceCard.model_fields)}"
             )
         matrix = yield from self.cards.matrix(user)
-        fits = [
-            index
-            for index, card in enumerate(matrix.cards)
-            if all(getattr(card, key, None) == value for key, value in (where or {}).items())
-        ]
+        fits = list(range(len(matrix.cards)))
+        for key, value in (where or {}).items():
+            fits = [index for index in fits if getattr(matrix.cards[index], key) == value]
         if not fits:
             return Pool.empty(query.size)
         rows = matrix.vectors if len(fits) == len(matrix.cards) else matrix.vectors[fits]

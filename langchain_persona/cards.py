@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionM
 from langchain_persona.identity import embedding_name, label
 from langchain_persona.memo import Memo
 from langchain_persona.records import PreferenceCard, new_id, read_record
+from langchain_persona.trouble import warn
 
 __all__ = ["CardMatrix", "Cards", "is_dimension_error"]
 
@@ -39,10 +40,12 @@ class CardMatrix:
     Attributes:
         cards: in order of creation.
         vectors: unit embeddings, shape (n, d).
+        rest: superseded and held-back cards, which are not shown.
     """
 
     cards: tuple[PreferenceCard, ...]
     vectors: Vector
+    rest: tuple[PreferenceCard, ...] = ()
 
 
 class Cards:
@@ -93,11 +96,13 @@ class Cards:
             retired = old.model_copy(update={"superseded_by": card.id, "updated": time.time()})
             ops.append(self._put_op(user, retired))
         try:
-            yield from self._write_vectors(user, [card])
+            rows = yield from self.embed([card.note])
         except DimensionMismatchError:
             raise
-        except Exception:
-            logger.warning("The vector of a card could not be written and follows at the next read", exc_info=True)
+        except Exception as error:
+            _later(error)
+        else:
+            yield from self._upsert_or_later(user, [card], rows)
         yield StoreOps(self._store, [*ops, self._put_op(user, card), self._touch_op(user)])
         return card
 
@@ -105,6 +110,29 @@ class Cards:
         """Write a card whose text did not change: its vector stays."""
         yield StoreOps(self._store, [self._put_op(user, card), self._touch_op(user)])
         return card
+
+    def embed(self, texts: Sequence[str]) -> Steps[Vector]:
+        """Unit vectors of any texts in one call, shape (n, d)."""
+        return unit((yield Embed(self.embeddings, list(texts))))
+
+    def write(self, user: str, cards: Sequence[PreferenceCard], vectors: Mapping[str, Vector]) -> Steps[None]:
+        """Write several cards in one batch of the store.
+
+        Put a card that replaces another before the one that is replaced: where a store breaks off in the middle, the
+        new one is there.
+
+        Args:
+            user: whose.
+            cards: new and changed ones.
+            vectors: by card id, of those whose text is new; the others keep theirs.
+
+        Raises:
+            DimensionMismatchError: the embedding model does not fit the collection; nothing was stored.
+        """
+        fresh = [card for card in cards if card.id in vectors]
+        if fresh:
+            yield from self._upsert_or_later(user, fresh, np.stack([vectors[card.id] for card in fresh]))
+        yield StoreOps(self._store, [*(self._put_op(user, card) for card in cards), self._touch_op(user)])
 
     def get(self, user: str, card_id: str) -> Steps[PreferenceCard]:
         """One card.
@@ -142,6 +170,22 @@ class Cards:
             vector_ids = [_vector_id(user, card_id) for card_id in card_ids]
             yield Call(lambda: self._collection.delete(ids=vector_ids))
 
+    def erase(self, user: str, card_ids: Sequence[str]) -> Steps[list[PreferenceCard]]:
+        """Erase cards together with all that they replaced, whose texts tell the same story; returns what was there.
+
+        What was replaced goes first: where a store breaks off in the middle, the same call finds the rest.
+        """
+        if not card_ids:
+            return []
+        every = yield from self.all(user)
+        doomed = set(card_ids)
+        while more := {card.id for card in every if card.superseded_by in doomed} - doomed:
+            doomed |= more
+        gone = [card for card in every if card.id in doomed]
+        first = [card.id for card in gone if card.id not in card_ids]
+        yield from self.delete(user, [*first, *card_ids])
+        return gone
+
     def matrix(self, user: str) -> Steps[CardMatrix]:
         """The user's active cards with their vectors, from the cache while its version is still the stored one."""
         (item,) = yield StoreOps(self._store, [GetOp(self._versions(user), "cards")])
@@ -149,7 +193,8 @@ class Cards:
         cached = self._memo.get(user, version, now := time.time())
         if cached is not None:
             return cached
-        cards = [card for card in (yield from self.all(user)) if card.active]
+        every = yield from self.all(user)
+        cards = [card for card in every if card.active]
         found = (yield from self._read_vectors(user, cards)) if cards else {}
         missing = [card for card in cards if card.id not in found]
         if missing:
@@ -160,7 +205,7 @@ class Cards:
             if orphans:
                 yield Call(lambda: self._collection.delete(ids=orphans))
         rows = np.stack([found[card.id] for card in cards]) if cards else np.zeros((0, 0))
-        matrix = CardMatrix(tuple(cards), frozen(rows))
+        matrix = CardMatrix(tuple(cards), frozen(rows), tuple(card for card in every if not card.active))
         self._memo.put(user, version, matrix, now)
         return matrix
 
@@ -175,7 +220,19 @@ class Cards:
         }
 
     def _write_vectors(self, user: str, cards: Sequence[PreferenceCard]) -> Steps[dict[str, Vector]]:
-        rows = unit((yield Embed(self.embeddings, [card.note for card in cards])))
+        rows = yield from self.embed([card.note for card in cards])
+        yield from self._upsert(user, cards, rows)
+        return {card.id: row for card, row in zip(cards, rows, strict=True)}
+
+    def _upsert_or_later(self, user: str, cards: Sequence[PreferenceCard], rows: Vector) -> Steps[None]:
+        try:
+            yield from self._upsert(user, cards, rows)
+        except DimensionMismatchError:
+            raise
+        except Exception as error:
+            _later(error)
+
+    def _upsert(self, user: str, cards: Sequence[PreferenceCard], rows: Vector) -> Steps[None]:
         ids = [_vector_id(user, card.id) for card in cards]
         facts = [{"user_id": label(user), "digest": self.digest(card, rows.shape[1])} for card in cards]
         try:
@@ -190,7 +247,6 @@ class Cards:
                     f"({error}); give PersonaMemory a new collection: the texts are in the store and are embedded again"
                 ) from error
             raise
-        return {card.id: row for card, row in zip(cards, rows, strict=True)}
 
     def digest(self, card: PreferenceCard, dimension: int) -> str:
         """Changes with the text and with the embedding model: a vector without it is made again."""
@@ -213,6 +269,12 @@ class Cards:
 def is_dimension_error(error: Exception) -> bool:
     """True when Chroma refused vectors for their length; told by the name of its error, so as not to import it."""
     return type(error).__name__ in ("InvalidArgumentError", "InvalidDimensionException") and "dimension" in str(error)
+
+
+def _later(error: Exception) -> None:
+    """Say that the next read makes up for a vector."""
+    warn(logger, "The vector of a card could not be written and follows at the next read")
+    logger.debug("Why", exc_info=error)
 
 
 def _vector_id(user: str, card_id: str) -> str:

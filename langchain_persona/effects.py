@@ -1,9 +1,9 @@
 """One body for sync and async: logic is a generator of effects, a driver performs them.
 
-A method that needs the outside yields what it wants done (`StoreOps`, `Embed`, `Call`, `Twin`) and is sent the result, or has
-the error thrown in at that place. `run` performs effects in the calling thread; `arun` awaits what has an async form
-and moves the rest to a thread, so that no async path blocks the event loop. The two twins of a public method cannot
-drift apart.
+A method that needs the outside yields what it wants done (`StoreOps`, `Embed`, `Call`, `Twin`) and is sent the
+result, or has the error thrown in at that place. `run` performs effects in the calling thread; `arun` awaits what has
+an async form and moves the rest to a thread, so that no async path blocks the event loop. The two twins of a public
+method cannot drift apart.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
@@ -22,6 +22,7 @@ __all__ = [
     "label",
     "normalise_user",
     "resolve_identity",
+    "setting",
 ]
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,29 @@ _LONGEST_LABEL = 120
 
 
 class PersonaContext(BaseModel):
-    """The runtime context that our graphs understand: `graph.compile().invoke(…, context=PersonaContext(…))`."""
+    """The runtime context that our graphs understand: `graph.invoke(…, context={"user_id": "ana"})`.
+
+    What is left empty is as the graph was built. LangGraph Studio draws a form of these fields.
+    """
 
     user_id: str | int | None = Field(default=None, description="Whose preferences to use; empty is anonymous.")
+    model: str | None = Field(
+        default=None, description="Name of another chat model of the same provider; empty is the one built in."
+    )
+    max_cards: int | None = Field(
+        default=None, ge=0, le=50, description="How many topical preference cards the model sees at most (default 5)."
+    )
+    max_bonus: float | None = Field(
+        default=None, ge=0.0, le=2.0, description="Cap on what learning may add to a cosine (default 0.75; 0 is off)."
+    )
+    reflect: Literal["inline", "background", "off"] | None = Field(
+        default=None, description="When to learn from an answer: before the run ends, behind it, or not at all."
+    )
+    system_prompt: str | None = Field(
+        default=None,
+        description="Your own system prompt; what is known of the user is put after it.",
+        json_schema_extra={"langgraph_nodes": ["persona"], "langgraph_type": "prompt"},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +185,18 @@ def _runtime(config: RunnableConfig) -> Runtime[Any] | None:
 
     with set_config_context(config) as context:
         return context.run(read)
+
+
+def setting(config: RunnableConfig, name: str, default: Any) -> Any:
+    """A field of the runtime context, or the default where there is none.
+
+    Args:
+        config: the merged config of the call.
+        name: of a field of `PersonaContext`.
+        default: what the graph was built with.
+    """
+    value = _from_context(_runtime(config), name)
+    return default if value is None else value
 
 
 def _verified(runtime: Runtime[Any] | None) -> str | None:

@@ -27,9 +27,10 @@ from langchain_persona.learning import policy
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.ranking import Pool, Scored, mmr_order
 from langchain_persona.records import Retrieval, new_id
+from langchain_persona.trouble import warn
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["Request", "Reranker", "retrieve"]
+__all__ = ["Request", "Reranker", "at_least_one", "not_negative", "retrieve"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Request:
         max_bonus: cap on the absolute bonus.
         reranker: scores the candidates anew.
         lambda_mult: for maximal marginal relevance; None orders by score alone.
+        min_relevance: what is less relevant than this by its base score is not returned.
     """
 
     identity: Identity
@@ -56,16 +58,20 @@ class Request:
     fetch_k: int | None
     where: Mapping[str, Any] | None
     max_bonus: float
-    reranker: Reranker | None
-    lambda_mult: float | None
+    reranker: Reranker | None = None
+    lambda_mult: float | None = None
+    min_relevance: float | None = None
 
 
-def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request) -> Steps[list[Document]]:
-    """The documents for a query, best first, each with `metadata["persona"]`."""
+def retrieve(
+    query: str, source: Source, memory: PersonaMemory, request: Request, embedded: Sequence[float] | None = None
+) -> Steps[list[Document]]:
+    """The documents for a query, best first, each with `metadata["persona"]`; `embedded` saves the embedding of it."""
     who = request.identity
     if who.anonymous and isinstance(source, CardCandidates):
         return []
-    (embedded,) = yield Embed(source.embeddings, [query], query=True)
+    if embedded is None:
+        (embedded,) = yield Embed(source.embeddings, [query], query=True)
     vector = np.asarray(embedded, dtype=np.float64)
     model = embedding_name(source.embeddings, vector.size)
     healthy = not who.anonymous
@@ -77,7 +83,7 @@ def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request
             raise
         except Exception as error:
             healthy = False
-            logger.warning("Plain ranking: what is known of the user could not be read (%r)", error)
+            warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
     pool = yield from _pool(source, memory, request, vector, bonus, told=not healthy and not who.anonymous)
     if not len(pool):
         return []
@@ -90,6 +96,10 @@ def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request
         chosen = scored.order()[: request.k]
     else:
         chosen = mmr_order(scored.total, pool.embeddings, k=request.k, lambda_mult=request.lambda_mult)
+    if request.min_relevance is not None:
+        chosen = [i for i in chosen if scored.base[i] >= request.min_relevance]
+        if not chosen:
+            return []
     retrieval_id = None
     if healthy:
         try:
@@ -97,7 +107,7 @@ def retrieve(query: str, source: Source, memory: PersonaMemory, request: Request
             yield from memory.retrievals.save(who.user, record)
             retrieval_id = record.id
         except Exception as error:
-            logger.warning("This retrieval cannot be given feedback: its record was not written (%r)", error)
+            warn(logger, "This retrieval cannot be given feedback: its record was not written (%r)", error)
     return _annotated(pool, scored, chosen, retrieval_id)
 
 
@@ -134,8 +144,10 @@ def _pool(
         misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
         if misuse or type(error).__name__ == "InvalidArgumentError":
             raise  # a filter or a dimension that cannot work is for the developer to see
-        level = logging.DEBUG if told else logging.WARNING
-        logger.log(level, "No documents: where they lie does not answer (%r)", error)
+        if told:
+            logger.debug("No documents: where they lie does not answer (%r)", error)
+        else:
+            warn(logger, "No documents: where they lie does not answer (%r)", error)
         return Pool.empty(vector.size)
 
 
@@ -154,7 +166,7 @@ def _reranked(reranker: Reranker, query: str, pool: Pool, scored: Scored) -> Ste
         if base.shape != (len(pool),) or not np.isfinite(base).all():
             raise ValueError(f"expected {len(pool)} finite scores, got an array of shape {base.shape}")
     except Exception as error:
-        logger.warning("The reranker failed; keeping the order by similarity (%r)", error)
+        warn(logger, "The reranker failed; keeping the order by similarity (%r)", error)
         return scored
     return replace(scored, base=base)
 
@@ -200,3 +212,17 @@ def _annotated(pool: Pool, scored: Scored, chosen: Sequence[int], retrieval_id: 
         }
         documents.append(pool.document(i, persona=why))
     return documents
+
+
+def at_least_one(name: str, value: object) -> int:
+    """A whole number of at least 1, or a `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def not_negative(max_bonus: object) -> float:
+    """A cap as a float, or a `ConfigError`."""
+    if isinstance(max_bonus, bool) or not isinstance(max_bonus, int | float) or not 0.0 <= max_bonus < float("inf"):
+        raise ConfigError(f"max_bonus must be a number of at least 0, got {max_bonus!r}")
+    return float(max_bonus)

@@ -18,12 +18,12 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation, ValidationE
 
 from langchain_persona.candidates import Source, source_of
 from langchain_persona.card_candidates import CardCandidates
-from langchain_persona.effects import arun, run
+from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, normalise_user, resolve_identity
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.memory.feedback import not_recorded
-from langchain_persona.retrieval import Request, Reranker, retrieve
+from langchain_persona.retrieval import Request, Reranker, at_least_one, not_negative, retrieve
 
 __all__ = ["VARSRetriever"]
 
@@ -212,6 +212,17 @@ class VARSRetriever(BaseRetriever):
             params["ls_embedding_model"] = name
         return params
 
+    def steps(self, query: str, identity: Identity, embedded: Sequence[float] | None = None) -> Steps[list[Document]]:
+        """One retrieval as effects, for who composes it with others; `embedded` is used in place of embedding it."""
+        return retrieve(
+            query, self._source, self.memory, self._request(identity, None, None, None, None), embedded=embedded
+        )
+
+    @property
+    def embedding_model(self) -> Embeddings:
+        """The model that embeds queries."""
+        return self._source.embeddings
+
     # arguments --------------------------------------------------------------------------------------------------
 
     def _resolved(self, config: RunnableConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -245,10 +256,10 @@ class VARSRetriever(BaseRetriever):
         max_bonus = self.max_bonus if max_bonus is None else max_bonus
         return Request(
             identity=Identity(normalise_user(self.user_id)) if identity is None else identity,
-            k=_at_least_one("k", k),
-            fetch_k=None if fetch_k is None else _at_least_one("fetch_k", fetch_k),
+            k=at_least_one("k", k),
+            fetch_k=None if fetch_k is None else at_least_one("fetch_k", fetch_k),
             where=self.filter if where is None else where,
-            max_bonus=self.memory.config.max_bonus if max_bonus is None else _not_negative(max_bonus),
+            max_bonus=self.memory.config.max_bonus if max_bonus is None else not_negative(max_bonus),
             reranker=self.reranker,
             lambda_mult=self.lambda_mult if self.search_type == "mmr" else None,
         )
@@ -282,15 +293,3 @@ class VARSRetriever(BaseRetriever):
 _OURS = frozenset({"k", "fetch_k", "filter", "max_bonus"})
 _CALL_OPTIONS = _OURS | {"run_id", "verbose"}  # the last two are LangChain's
 _NOT_OURS = ""
-
-
-def _at_least_one(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def _not_negative(max_bonus: object) -> float:
-    if isinstance(max_bonus, bool) or not isinstance(max_bonus, int | float) or not 0.0 <= max_bonus < float("inf"):
-        raise ConfigError(f"max_bonus must be a number of at least 0, got {max_bonus!r}")
-    return float(max_bonus)

@@ -1,15 +1,49 @@
 """Any signal of a user to one scale: a reward in [−1, 1]. Pure functions, no model call.
 
-Text signals (the follow-up message) need word lists and live with the agent, not here.
+The follow-up message, which needs word lists, is read in `langchain_persona.signals`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from numbers import Real
+from types import MappingProxyType
 
-__all__ = ["click", "dwell", "edit", "stars", "thumbs", "tool_outcome", "validated"]
+__all__ = [
+    "RELIABILITY",
+    "Signal",
+    "click",
+    "combine",
+    "dwell",
+    "edit",
+    "stars",
+    "thumbs",
+    "tool_outcome",
+    "validated",
+]
+
+RELIABILITY: Mapping[str, float] = MappingProxyType(
+    {
+        "thumbs": 1.0,
+        "rating": 1.0,
+        "edit": 0.9,
+        "judge": 0.6,
+        "follow_up": 0.5,
+        "copy": 0.4,
+        "retry": 0.4,
+        "tool": 0.3,
+        "dwell": 0.2,
+        "click": 0.15,
+    }
+)
+"""How much a source counts against the others, in (0, 1]. What was said outright comes first, what was only seen last:
+clicks and reading time say where somebody looked, and are biased by position (Joachims et al., SIGIR 2005; Fox et al.,
+ACM TOIS 23(2), 2005). The order is what matters; the figures are chosen, not measured."""
+
+UNKNOWN_RELIABILITY = 0.3
 
 
 def validated(reward: object) -> float:
@@ -106,3 +140,62 @@ def tool_outcome(succeeded: bool) -> float:
         -0.5
     """
     return 0.5 if succeeded else -0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One sign of how an answer was received.
+
+    Attributes:
+        source: where it came from, such as "follow_up"; the names of `RELIABILITY`, or one of your own.
+        reward: from −1 (bad) to 1 (good).
+        reason: why, in words that a user may read.
+
+    Raises:
+        ValueError: no source, or the reward lies outside [−1, 1].
+        TypeError: the reward is no number.
+
+    Example:
+        >>> Signal("follow_up", 0.6, "thanks").reward
+        0.6
+    """
+
+    source: str
+    reward: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise ValueError("a signal needs a source, such as 'follow_up', got an empty one")
+        object.__setattr__(self, "reward", validated(self.reward))
+
+
+def combine(signals: Sequence[Signal], reliability: Mapping[str, float] = RELIABILITY) -> Signal | None:
+    """Several signals about one answer as one: their mean, weighted by how reliable each source is.
+
+    Args:
+        signals: about the same answer, in any order.
+        reliability: a weight of at least 0 for each source; a source that is not named there counts 0.3.
+
+    Returns:
+        A signal named after the most reliable source (the first of these where several are), its reason all reasons
+        joined; None without signals, or when every weight is 0.
+
+    Raises:
+        ValueError: a weight is negative, infinite or NaN.
+
+    Example:
+        >>> combine([Signal("thumbs", 1.0, "thumbs up"), Signal("follow_up", -0.5, "too long")])
+        Signal(source='thumbs', reward=0.5, reason='thumbs up; too long')
+    """
+    weights = [float(reliability.get(signal.source, UNKNOWN_RELIABILITY)) for signal in signals]
+    if any(not 0.0 <= weight < math.inf for weight in weights):
+        raise ValueError(f"a reliability must be a number of at least 0, got {weights}")
+    top = max(weights, default=0.0)
+    if top == 0.0:
+        return None
+    shares = [weight / top for weight in weights]  # so that the smallest and the largest floats are safe too
+    mean = math.fsum(share * signal.reward for share, signal in zip(shares, signals, strict=True)) / math.fsum(shares)
+    kept = [signal for share, signal in zip(shares, signals, strict=True) if share > 0.0]
+    reasons = dict.fromkeys(signal.reason for signal in kept if signal.reason)
+    return Signal(signals[weights.index(top)].source, min(1.0, max(-1.0, mean)), "; ".join(reasons))

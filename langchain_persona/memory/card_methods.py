@@ -10,6 +10,7 @@ from langchain_persona.cards import Cards
 from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, normalise_user
+from langchain_persona.memory.personas import Personas
 from langchain_persona.records import PreferenceCard, new_id
 
 __all__ = ["CardMethods"]
@@ -18,6 +19,7 @@ __all__ = ["CardMethods"]
 class CardMethods:
     """Remember, list, supersede, pin, hold back and forget cards; mixed into `PersonaMemory`."""
 
+    personas: Personas
     _cards: Cards | None
 
     @property
@@ -98,7 +100,7 @@ class CardMethods:
         return await arun(self._change(user, card_id, held_back=held_back))
 
     def forget(self, user: object, card_id: str) -> None:
-        """Erase one card, text and vector; erasing what is not there is no error."""
+        """Erase one card: its text, its vector, and what the persona says of it; what is not there is no error."""
         run(self._forget(user, card_id))
 
     async def aforget(self, user: object, card_id: str) -> None:
@@ -133,6 +135,7 @@ class CardMethods:
         cards, name = self.cards, normalise_user(user)
         if name != ANONYMOUS:
             yield from cards.delete(name, [card_id])
+            yield from self.personas.drop_cards(name, [card_id])
 
 
 def _as_card(card: str | PreferenceCard) -> PreferenceCard:

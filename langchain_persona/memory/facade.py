@@ -18,11 +18,16 @@ from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.identity import ANONYMOUS, label, normalise_user
 from langchain_persona.learning import LearnerState, VARSConfig
+from langchain_persona.memory.background import Background
 from langchain_persona.memory.card_methods import CardMethods
+from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, explanation_of
 from langchain_persona.memory.feedback import Retrievals
 from langchain_persona.memory.feedback_methods import FeedbackMethods
 from langchain_persona.memory.ledger import Ledger
+from langchain_persona.memory.pending_methods import PendingMethods, Processor
+from langchain_persona.memory.persona_methods import PersonaMethods
+from langchain_persona.memory.personas import Personas
 from langchain_persona.spaces import PreferenceSpace
 from langchain_persona.vectors import UserVectors
 
@@ -41,8 +46,8 @@ def _is_label(name: object) -> bool:
     return isinstance(name, str) and bool(name) and "." not in name and not name.startswith("langgraph")
 
 
-class PersonaMemory(FeedbackMethods, CardMethods):
-    """Feedback, user vectors and preference cards of all users.
+class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods):
+    """Feedback, user vectors, preference cards and personas of all users.
 
     Args:
         store: any LangGraph `BaseStore`: `InMemoryStore`, `SqliteStore`, `PostgresStore`, …; holds all text and the
@@ -103,6 +108,10 @@ class PersonaMemory(FeedbackMethods, CardMethods):
         self.ledger = Ledger(store, root, self.config)
         self.retrievals = Retrievals(self.ledger, retrieval_ttl_seconds)
         self._cards = None if cards is None or embeddings is None else Cards(store, root, cards, embeddings)
+        self.personas = Personas(self.ledger)
+        self.episodes = Episodes(self.ledger)
+        self.background = Background()
+        self.processor: Processor | None = None
         self._resources = ExitStack()
 
     @classmethod
@@ -181,12 +190,17 @@ class PersonaMemory(FeedbackMethods, CardMethods):
         return VARSRetriever(memory=self, **kwargs)
 
     def close(self) -> None:
-        """Release what `local` opened (store, Chroma, lock); objects that you passed in stay open. Safe to repeat."""
+        """Wait for work behind answers, then release what `local` opened (store, Chroma, lock). Safe to repeat.
+
+        Objects that you passed in stay open.
+        """
+        self.background.close()
         self._resources.close()
 
     async def aclose(self) -> None:
         """Async twin of `close`."""
-        await asyncio.to_thread(self._resources.close)
+        await self.background.adrain()
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
         """The memory itself."""

@@ -103,8 +103,12 @@ def record_feedback(
     key: str | None,
     docs: DocumentLike | Sequence[DocumentLike] | None,
     gate: float | None,
+    explicit: bool | None = None,
 ) -> Steps[FeedbackReceipt]:
-    """The body of `PersonaMemory.feedback`; see there."""
+    """The body of `PersonaMemory.feedback`; see there.
+
+    `explicit` says whether the signal is about the documents themselves; by default its source tells.
+    """
     value = validated(reward)
     name = normalise_user(user)
     if not isinstance(retrieval_id, str) or not retrieval_id:
@@ -143,7 +147,8 @@ def record_feedback(
     if retrieval is None:
         logger.warning("Feedback for retrieval %s is kept but moves nothing: %s", retrieval_id[:64], reason)
     else:
-        entry = _settled(entry, retrieval, wanted, gate)
+        about_documents = source in EXPLICIT_SOURCES if explicit is None else explicit
+        entry = _settled(entry, retrieval, wanted, 1.0 if gate is None and about_documents else gate)
         entry = entry.model_copy(update={"time": (yield from _on_time(ledger, name, retrieval.embedding, now))})
     yield from ledger.append(name, entry)
     return FeedbackReceipt(entry.id, applied=retrieval is not None, reason=reason)
@@ -209,11 +214,11 @@ def _settled(entry: Feedback, retrieval: Retrieval, wanted: list[str] | None, ga
     rows = decode_vectors(retrieval.chosen_vectors, retrieval.dimension, HALF)
     positions = [retrieval.chosen.index(doc_id) for doc_id in rated]
     base = dict(zip(retrieval.candidates, retrieval.base, strict=True))
-    if gate is None and entry.source not in EXPLICIT_SOURCES:
+    if gate is None:
         gate = attribution_gate(entry.reward, max(base.get(doc_id, 0.0) for doc_id in rated))
     return entry.model_copy(
         update={
-            "gate": 1.0 if gate is None else gate,
+            "gate": gate,
             "session": retrieval.session,
             "documents": tuple(rated),
             "embedding": retrieval.embedding,

@@ -27,7 +27,7 @@ class PreferenceCard(Record):
         note: the preference in one line; this text is embedded.
         condition, action: "when …" → "do …", where it has that form.
         kind: preference, fact, style or avoid.
-        topic: what it is about, where that can hold one value at a time, such as "answer language" or "answer length": a
+        topic: what it is about, where that holds one value at a time, such as "answer language" or "answer length": a
             newer card of the same topic supersedes it.
         always: True for a global card (holds in every conversation), False for one that depends on the topic.
         origin: stated by the user, or inferred.

@@ -53,7 +53,7 @@ class Feedback(Record):
         id: name of the entry; derived from `key` where one was given.
         reward: in [−1, 1].
         gate: share of the reward that is due to retrieval, in [0, 1].
-        source: what kind of signal: "thumbs", "rating", "edit", "follow-up", "click", "dwell", "tool", "judge", …
+        source: what kind of signal: "thumbs", "rating", "edit", "follow_up", "click", "dwell", "tool", "judge", …
         documents: ids that the reward is about.
         chosen: mean unit embedding of those documents; None when the retrieval was unknown or expired.
         expected: `Σ π_m e_m` of the retrieval; None likewise.

@@ -16,10 +16,15 @@ PACKAGE = Path(langchain_persona.__file__).parent
 # from the core outwards; a module may import from its own and earlier rows
 ROWS = [
     {"errors"},
-    {"arrays", "spaces", "vectors", "learning", "rewards"},
-    {"records", "identity", "effects", "embeddings", "memo"},
+    {"arrays", "spaces", "vectors", "learning", "rewards", "signals"},
+    {"records", "identity", "effects", "embeddings", "memo", "trouble", "local_llm", "runtime_store"},
     {"cards", "candidates", "card_candidates", "memory", "ranking", "testing"},
     {"retrieval", "retriever"},
+    {"extraction", "style", "reconciliation", "persona", "prompts", "prompts_persona", "prompts_reconciliation"},
+    {"tools", "toolcalls"},
+    {"loop", "act"},
+    {"nodes"},
+    {"graph", "middleware"},
 ]
 CORE = ROWS[0] | ROWS[1]
 

@@ -806,7 +806,7 @@ async def test_what_another_user_stores_does_not_show(world):
 
 # parity -----------------------------------------------------------------------------------------------------
 
-NO_IO = {"as_retriever", "space_for", "user_vectors", "local"}
+NO_IO = {"as_retriever", "space_for", "user_vectors", "local", "steps", "drop_from_persona"}  # these make effects
 
 
 def public_methods(kind: type) -> dict[str, Any]:

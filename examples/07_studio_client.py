@@ -1,0 +1,47 @@
+"""The agent on a LangGraph server, from Python: two sessions of one user, a thumb, what is stored.
+
+Start the server first with `make studio`; another address than its own is given as the argument.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from langgraph_sdk import get_client
+
+ANA = {"user_id": "ana@example.com"}
+
+
+async def main(url: str) -> None:
+    client = get_client(url=url, timeout=300)
+
+    async def say(thread: str, text: str, **inputs: Any) -> Any:
+        message = {"messages": [{"role": "user", "content": text}], **inputs}
+        state = await client.runs.wait(thread, "persona", input=message, context=ANA)
+        print(f"\n> {text}\n  {state['messages'][-1]['content'].strip()[:100]!r}")
+        for signal in state["settled"]:
+            print(f"  settled: {signal['reward']:+.1f} {signal['reason']}")
+        for change in state["learned"]:
+            print(f"  learned: {change['change']}: {change['note']}")
+        return state
+
+    monday = (await client.threads.create())["thread_id"]
+    state = await say(monday, "Please keep your answers short. Which horror film shall I see?")
+    films = [film["id"] for film in state["documents"]]
+    print("  documents:", films)
+    await say(monday, "And which comedy?", feedback={"reward": 1, "docs": films[:1]})
+
+    tuesday = (await client.threads.create())["thread_id"]
+    state = await say(tuesday, "Which film shall I see?")
+    print("  documents:", [film["id"] for film in state["documents"]])
+    print("  prompt:", state["system"])
+
+    history = await client.threads.get_history(monday, limit=20)
+    print("\nsteps of monday, newest first:", [step for state in history for step in state["next"]])
+    items = await client.store.search_items(["persona"], limit=100)
+    print("stored notes:", [item["value"]["note"] for item in items["items"] if "note" in item["value"]])
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PERSONA_URL", "http://127.0.0.1:2024")))

@@ -1,0 +1,1 @@
+"""The graphs that LangGraph Studio opens; `make studio`."""

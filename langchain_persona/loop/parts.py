@@ -1,0 +1,281 @@
+"""From the state of a conversation to the update of each node, as effects: shared by the nodes and the middleware."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, AnyMessage
+
+from langchain_persona.effects import Steps
+from langchain_persona.extraction import PreferenceExtractor
+from langchain_persona.identity import Identity
+from langchain_persona.loop.documents import with_documents
+from langchain_persona.loop.recall import Recalled, recall
+from langchain_persona.loop.reflect import Reflected, Reflector
+from langchain_persona.loop.settle import Settled, settle, signals_of
+from langchain_persona.loop.topics import sentences, told
+from langchain_persona.loop.turn import (
+    TurnRecord,
+    answer_after,
+    earlier_questions,
+    last_user_message,
+    previous_turn,
+    text_of,
+)
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.persona import render
+from langchain_persona.reconciliation import Change
+from langchain_persona.records import Episode, ToolOutcome
+from langchain_persona.retriever import VARSRetriever
+from langchain_persona.signals import mask
+from langchain_persona.trouble import survived
+
+__all__ = [
+    "answered",
+    "has_question",
+    "memory_update",
+    "persona_update",
+    "reflect_update",
+    "retrieve_update",
+    "scheduled",
+]
+
+logger = logging.getLogger(__name__)
+
+State = Mapping[str, Any]
+Update = dict[str, Any]
+
+_LONGEST = 20_000
+"""Characters of a message that are kept in an episode."""
+
+
+def has_question(state: State) -> bool:
+    """False when a run only brings feedback: the conversation ends with an answer."""
+    messages = state.get("messages") or []
+    return not messages or not (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls)
+
+
+def memory_update(
+    memory: PersonaMemory, who: Identity, state: State, extractor: PreferenceExtractor | None = None
+) -> Steps[Update]:
+    """The memory node: settle the turn before, learn from the new message, empty what the last turn left."""
+    messages: Sequence[AnyMessage] = state.get("messages") or []
+    position, message = last_user_message(messages)
+    previous = _completed(previous_turn(state.get("turn")), messages)
+    feedback = state.get("feedback")
+    # the message of the turn before: a run that only brings feedback, or the same question answered once more
+    same = (
+        previous is not None and bool(previous.message_id) and message is not None and message.id == previous.message_id
+    )
+    said = "" if same else text_of(message)
+    outcomes = tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ())
+    settled = Settled()
+    if not who.anonymous:
+        verdict = None
+        if previous is not None and (said or feedback is not None):
+            verdict = signals_of(
+                previous,
+                said,
+                feedback=feedback,
+                answer_now=_answer_now(previous, messages),
+                earlier=earlier_questions(messages, position)[1:],
+                outcomes=outcomes,
+            )
+        steps = settle(
+            memory,
+            who,
+            said,
+            (message.id if message is not None else None) or "",
+            previous=previous,
+            verdict=verdict,
+            recent_messages=[previous.message_id] if previous is not None and previous.message_id else [],
+            extractor=extractor,
+        )
+        settled = yield from survived(logger, "This turn is not personalised", steps, Settled())
+    update: Update = {
+        "feedback": None,
+        "settled": [
+            {"source": signal.source, "reward": round(signal.reward, 3), "reason": signal.reason}
+            for signal in settled.verdict.signals
+        ],
+        "learned": [*map(change_json, settled.changes), *({"change": "erased"} for _ in settled.forgotten)],
+        "profile": _profile(settled),
+        "cards": [],
+        "documents": [],
+        "reflection": {},
+        "proposal": None,
+    }
+    if same and previous is not None and not has_question(state):  # the turn stays open for more feedback
+        update["turn"] = previous.to_json()
+    else:
+        turn = TurnRecord(
+            message_id=(message.id if message is not None else None) or "",
+            query=text_of(message)[:_LONGEST],
+            remember=settled.remember,
+        )
+        update["turn"] = turn.to_json()
+    return update
+
+
+def retrieve_update(
+    memory: PersonaMemory,
+    who: Identity,
+    state: State,
+    *,
+    retriever: VARSRetriever | None,
+    max_cards: int,
+    max_bonus: float | None,
+    min_relevance: float,
+) -> Steps[Update]:
+    """The retrieve node: cards and documents for the message."""
+    _, message = last_user_message(state.get("messages") or [])
+    steps = recall(
+        memory,
+        who,
+        text_of(message)[:_LONGEST],
+        retriever=retriever,
+        max_cards=max_cards,
+        max_bonus=max_bonus,
+        min_relevance=min_relevance,
+    )
+    found = yield from survived(logger, "This turn has neither cards nor documents", steps, Recalled())
+    in_persona = set((state.get("profile") or {}).get("cards") or ())
+    cards: list[Update] = [
+        {
+            "id": card.id,
+            "note": card.note,
+            "why": "in the persona text" if card.id in in_persona else "always",
+            **({"topic": card.topic} if card.topic else {}),
+        }
+        for card in found.always
+    ]
+    cards += [_shown(document) for document in found.relevant]
+    turn = {
+        **(state.get("turn") or TurnRecord().to_json()),
+        "retrievals": found.retrievals,
+        "cards": [card["id"] for card in cards],
+    }
+    return {"cards": cards, "documents": list(found.documents), "turn": turn}
+
+
+def persona_update(state: State, base: str, *, budget_tokens: int, document_tokens: int) -> Steps[Update]:
+    """The persona node: the system prompt."""
+    yield from ()
+    profile = state.get("profile") or {}
+    cards = state.get("cards") or []
+    system = render(
+        base,
+        persona=str(profile.get("persona", "")),
+        style=told(profile.get("style") or {}, [card["topic"] for card in cards if card.get("topic")]),
+        always=[card["note"] for card in cards if card["why"] == "always"],
+        relevant=[card["note"] for card in cards if card["why"] == "relevant"],
+        budget_tokens=budget_tokens,
+    )
+    return {"system": with_documents(system, state.get("documents") or (), budget_tokens=document_tokens)}
+
+
+def scheduled(reflector: Reflector, who: Identity, state: State) -> Steps[bool]:
+    """Keep the episode with its mark; False when there is nothing to keep or it could not be kept."""
+    episode = _episode(who, state)
+    if who.anonymous or episode is None:
+        return False
+    told = "This turn leaves no episode"
+    return (yield from survived(logger, told, _recorded(reflector.memory, who, episode), False))
+
+
+def reflect_update(reflector: Reflector, who: Identity, state: State, *, on: bool) -> Steps[Update]:
+    """The reflect node: keep the episode, work through what waits."""
+    if not on:
+        return answered(state, "off")
+    if not (yield from scheduled(reflector, who, state)):
+        return answered(state, "nothing to keep")
+    told = "This turn was not learned from and will be tried again"
+    done = yield from survived(logger, told, reflector.process(who.user), Reflected())
+    facts: Update = {"episodes": done.episodes}
+    if done.persona is not None:
+        revision = done.persona.revision
+        facts["persona"] = {"revision": revision.number, "reason": revision.reason, "diff": revision.diff}
+    update = answered(state, facts)
+    if done.changes:
+        update["learned"] = [*(state.get("learned") or ()), *map(change_json, done.changes)]
+    if done.proposal is not None:
+        update["proposal"] = done.proposal.to_json()
+    return update
+
+
+def answered(state: State, reflection: Update | str) -> Update:
+    """The update that closes a turn: what was answered, for the next one."""
+    turn = previous_turn(state.get("turn"))
+    facts = reflection if isinstance(reflection, dict) else {"note": reflection}
+    if turn is None:
+        return {"reflection": facts}
+    return {"reflection": facts, "turn": _completed(turn, state.get("messages") or [], anew=True).to_json()}
+
+
+def change_json(change: Change) -> Update:
+    """A change of a card, for the state."""
+    facts = {"change": change.action, "note": change.card.note, "always": change.card.always, "reason": change.reason}
+    return facts if change.previous is None else {**facts, "before": change.previous.note}
+
+
+def _completed(turn: TurnRecord | None, messages: Sequence[AnyMessage], *, anew: bool = False) -> Any:
+    """The turn with its answer, where the conversation holds one and the turn does not know it yet."""
+    if turn is None or (turn.answer and not anew):
+        return turn
+    position = next(
+        (index for index, message in enumerate(messages) if turn.message_id and message.id == turn.message_id),
+        -1,
+    )
+    answer = answer_after(messages, position) if position >= 0 else None
+    if answer is None:
+        return turn
+    return turn.model_copy(update={"answer_id": answer.id or "", "answer": text_of(answer)[:_LONGEST]})
+
+
+def _answer_now(previous: TurnRecord, messages: Sequence[AnyMessage]) -> str | None:
+    """The previous answer as the conversation holds it now; None when it is gone."""
+    found = next((message for message in messages if previous.answer_id and message.id == previous.answer_id), None)
+    return None if found is None else text_of(found)[:_LONGEST]
+
+
+def _profile(settled: Settled) -> Update:
+    revision = settled.persona.revision
+    return {
+        "persona": revision.text,
+        "revision": revision.number,
+        "cards": list(revision.cards),
+        "style": sentences(settled.style),
+    }
+
+
+def _shown(document: Document) -> Update:
+    why = document.metadata["persona"]
+    scores = {name: round(float(why[name]), 4) for name in ("score", "base", "long", "short")}
+    return {"id": str(document.id), "note": document.page_content, "why": "relevant", **scores}
+
+
+def _episode(who: Identity, state: State) -> Episode | None:
+    """The episode of this turn with secrets masked; None when the user asked not to remember it, or there is none."""
+    turn = previous_turn(state.get("turn"))
+    if turn is None or not turn.remember or not turn.query.strip():
+        return None
+    turn = _completed(turn, state.get("messages") or [], anew=True)
+    return Episode(
+        id=turn.id,
+        thread=who.session,
+        message_id=turn.message_id,
+        query=mask(turn.query),
+        answer=mask(turn.answer),
+        outcomes=tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ()),
+        retrievals=tuple(turn.retrievals.values()),
+        cards=turn.cards,
+        time=turn.time,
+    )
+
+
+def _recorded(memory: PersonaMemory, who: Identity, episode: Episode) -> Steps[bool]:
+    yield from memory.episodes.record(who.user, episode)
+    return True

@@ -1,0 +1,314 @@
+"""The memory node's work: what the new message says about the last answer, and about the user. No model call.
+
+Every part is survived on its own: what fails is missing in this turn, and the turn goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langgraph.store.base import Op
+
+from langchain_persona.effects import Steps, StoreOps, Twin
+from langchain_persona.extraction import PreferenceExtractor, RuleExtractor, Turn
+from langchain_persona.identity import Identity
+from langchain_persona.loop.topics import without_topics
+from langchain_persona.loop.turn import TurnRecord
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.feedback import record_feedback
+from langchain_persona.memory.revisions import SourcedPersona, in_force
+from langchain_persona.reconciliation import Change, forget_matching, reconcile
+from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, ToolOutcome, read_record
+from langchain_persona.rewards import Signal, combine, edit, tool_outcome, validated
+from langchain_persona.signals import follow_up, forget_request, mask
+from langchain_persona.style import observe
+from langchain_persona.trouble import survived, warn
+
+__all__ = ["Settled", "Verdict", "given_feedback", "learn_from_message", "settle", "signals_of"]
+
+logger = logging.getLogger(__name__)
+
+_RULES = RuleExtractor()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was said of the previous turn.
+
+    Attributes:
+        signals: one by one.
+        total: together; None when nothing was said.
+        documents: ids that explicit feedback was about.
+        accepted: the text that the user made of the answer.
+    """
+
+    signals: tuple[Signal, ...] = ()
+    total: Signal | None = None
+    documents: tuple[str, ...] = ()
+    accepted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the memory node found out.
+
+    Attributes:
+        verdict: on the previous turn.
+        changes: of the user's cards by what this message says.
+        forgotten: cards erased because the user asked.
+        style, persona: as they are in force in this turn.
+        remember: False when the user asked not to remember this message.
+    """
+
+    verdict: Verdict = Verdict()
+    changes: tuple[Change, ...] = ()
+    forgotten: tuple[PreferenceCard, ...] = ()
+    style: CommunicationStyle = field(default_factory=CommunicationStyle)
+    persona: SourcedPersona = field(default_factory=SourcedPersona)
+    remember: bool = True
+
+
+def given_feedback(value: object) -> tuple[Signal | None, Mapping[str, Any]]:
+    """Explicit feedback out of the state: a number, or `{"reward": 1, "docs": [ids], "accepted": "text"}`.
+
+    What cannot be read is left out with a warning: it must not cost the answer.
+    """
+    if value is None:
+        return None, {}
+    facts: Mapping[str, Any] = value if isinstance(value, Mapping) else {"reward": value}
+    reward = facts.get("reward")
+    if isinstance(reward, bool):
+        reward = 1.0 if reward else -1.0
+    try:
+        if reward is None:
+            return None, facts
+        number = validated(reward)
+    except (TypeError, ValueError) as error:
+        warn(logger, "Leaving out feedback that is none: %s", error)
+        return None, facts
+    words = "thumb up" if number > 0 else "thumb down" if number < 0 else "neutral"
+    return Signal("thumbs", number, f"{words} ({number:+g})"), facts
+
+
+def signals_of(
+    previous: TurnRecord,
+    message: str,
+    *,
+    feedback: object = None,
+    answer_now: str | None = None,
+    earlier: Sequence[str] = (),
+    outcomes: Sequence[ToolOutcome] = (),
+) -> Verdict:
+    """Every signal on a turn: explicit feedback, an edited answer, the follow-up message, its tool calls.
+
+    Args:
+        previous: the turn.
+        message: the user's next message; "" where there is none.
+        feedback: see `given_feedback`.
+        answer_now: the answer as the conversation holds it now; where it differs, a person edited it.
+        earlier: the user's messages before, newest first.
+        outcomes: of the turn's tool calls.
+    """
+    signals = []
+    explicit, facts = given_feedback(feedback)
+    if explicit is not None:
+        signals.append(explicit)
+    accepted = facts.get("accepted")
+    if not isinstance(accepted, str) and answer_now is not None and answer_now != previous.answer:
+        accepted = answer_now
+    if isinstance(accepted, str) and accepted.strip() and previous.answer:
+        # difflib is quadratic: the beginnings of two long texts tell enough
+        reward = edit(previous.answer[:4_000], accepted[:4_000])
+        signals.append(Signal("edit", reward, f"edited: {(reward + 1) / 2:.0%} of the answer kept"))
+    if message and previous.answer:
+        said = follow_up(message[:4_000], question=previous.query, answer=previous.answer, earlier=earlier)
+        if said is not None:
+            signals.append(said)
+    if outcomes:
+        rewards = [tool_outcome(outcome.ok) for outcome in outcomes]
+        failed = [outcome.tool for outcome in outcomes if not outcome.ok]
+        reason = f"tool failed: {', '.join(failed)}" if failed else "tools succeeded"
+        signals.append(Signal("tool", sum(rewards) / len(rewards), reason))
+    docs = facts.get("docs") or ()
+    documents = (docs,) if isinstance(docs, str) else tuple(doc for doc in docs if isinstance(doc, str))
+    return Verdict(tuple(signals), combine(signals), documents, accepted if isinstance(accepted, str) else None)
+
+
+def settle(
+    memory: PersonaMemory,
+    who: Identity,
+    message: str,
+    message_id: str,
+    *,
+    previous: TurnRecord | None = None,
+    verdict: Verdict | None = None,
+    recent_messages: Sequence[str] = (),
+    extractor: PreferenceExtractor | None = None,
+) -> Steps[Settled]:
+    """Settle the previous turn and learn from the new message.
+
+    Args:
+        memory: the user's.
+        who: the user; nothing is read or written for an anonymous one.
+        message: the new user message.
+        message_id: its id, for evidence.
+        previous: the turn before in this conversation.
+        verdict: what was said of it; see `signals_of`.
+        recent_messages: ids of the user's messages in this conversation, for "forget that".
+        extractor: runs here too, ahead of the answer; None leaves it to reflect.
+    """
+    if who.anonymous:
+        return Settled()
+    verdict = verdict or Verdict()
+    ops: list[Op] = [*memory.personas.ops(who.user)]
+    if previous is not None:
+        ops.append(memory.episodes.get_op(who.user, previous.id))
+    what = "This turn is not personalised: what is known of the user could not be read"
+    items = yield from survived(logger, what, _read(memory, ops), None)
+    style, persona, episode = CommunicationStyle(), SourcedPersona(), None
+    if items is not None:
+        style, persona = memory.personas.parse(items[:2])
+        episode = _episode(items[2]) if previous is not None else None
+    if previous is not None and verdict.total is not None:
+        rewarded = _rewarded(memory, who, previous, verdict)
+        yield from survived(logger, "The reward of the previous answer was not recorded", rewarded, None)
+    observed = style
+    if items is not None:
+        said = next((signal for signal in verdict.signals if signal.source == "follow_up"), None)
+        observed = observe(style, message, follow_up=said)
+    request = forget_request(message)
+    forgotten: list[PreferenceCard] = []
+    changes: list[Change] = []
+    erased: list[str] = []
+    remember = True
+    if request is not None:
+        remember = False
+        steps = forget_matching(memory.cards, who.user, request, recent_messages)
+        forgotten = yield from survived(logger, "What the user asked to forget could not be erased", steps, [])
+        gone = _forgotten_episodes(memory, who, request.scope, previous, forgotten)
+        told = "An episode that the user asked to forget could not be erased"
+        erased = yield from survived(logger, told, gone, [])
+        if request.scope != "this":
+            episode = None
+            topics = {card.topic for card in forgotten if card.topic}
+            observed = CommunicationStyle() if request.scope == "everything" else without_topics(style, topics)
+    else:
+        learnt = learn_from_message(memory, who, message, message_id, extractor)
+        changes = yield from survived(logger, "What this message says of the user was not kept", learnt, [])
+    writes: list[Op] = []
+    if observed != style:
+        writes.append(memory.personas.style_op(who.user, observed))
+    if episode is not None and previous is not None and (verdict.total is not None or verdict.accepted):
+        writes.append(memory.episodes.put_op(who.user, _judged(episode, verdict, message)))
+    if writes:
+        yield from survived(logger, "Style or episode could not be brought up to date", _write(memory, writes), None)
+    if forgotten:
+        left = memory.personas.drop_cards(who.user, [*forgotten, *erased])
+        persona = (yield from survived(logger, "The persona could not be cleaned", left, None)) or persona
+    if persona.revision.cards:
+        told = "The persona text is left out of this turn: the cards behind it could not be read"
+        persona = yield from survived(logger, told, _spoken(memory, who, persona), SourcedPersona())
+    return Settled(verdict, tuple(changes), tuple(forgotten), observed, persona, remember)
+
+
+def learn_from_message(
+    memory: PersonaMemory, who: Identity, message: str, message_id: str, extractor: PreferenceExtractor | None = None
+) -> Steps[list[Change]]:
+    """Cards from what a message states or implies by rule, and by an extractor where one is given."""
+    turns = [Turn(message_id=message_id, user=message)]
+    found = _RULES.extract(turns)
+    if extractor is not None:
+        said = yield from survived(
+            logger, "Preferences were extracted by rules only", _extracted(extractor, turns), list[PreferenceCard]()
+        )
+        known = {quote.quote for card in found for quote in card.evidence}
+        found += [card for card in said if not any(quote.quote in known for quote in card.evidence)]
+    if not found:
+        return []
+    return (yield from reconcile(memory.cards, who.user, found))
+
+
+def _extracted(extractor: PreferenceExtractor, turns: Sequence[Turn]) -> Steps[list[PreferenceCard]]:
+    found: list[PreferenceCard] = yield Twin(lambda: extractor.extract(turns), lambda: extractor.aextract(turns))
+    return found
+
+
+def _spoken(memory: PersonaMemory, who: Identity, persona: SourcedPersona) -> Steps[SourcedPersona]:
+    """The persona without lines that rest on cards which are no longer in force: superseded, held back, erased."""
+    matrix = yield from memory.cards.matrix(who.user)
+    text = in_force(persona, {card.id for card in matrix.cards})
+    return persona.model_copy(update={"revision": persona.revision.model_copy(update={"text": text})})
+
+
+def _read(memory: PersonaMemory, ops: Sequence[Op]) -> Steps[list[Any]]:
+    found: list[Any] = yield StoreOps(memory.store, ops)
+    return found
+
+
+def _write(memory: PersonaMemory, ops: Sequence[Op]) -> Steps[None]:
+    yield StoreOps(memory.store, ops)
+
+
+def _episode(item: Any) -> Episode | None:
+    try:
+        return None if item is None else read_record(Episode, item.value)
+    except Exception:
+        return None  # it is only brought up to date here: readers say that it is unreadable
+
+
+def _judged(episode: Episode, verdict: Verdict, message: str) -> Episode:
+    """The episode with what was said of it."""
+    follow = any(signal.source == "follow_up" for signal in verdict.signals)
+    return episode.model_copy(
+        update={
+            "reward": None if verdict.total is None else verdict.total.reward,
+            "reasons": tuple(mask(signal.reason) for signal in verdict.signals),
+            "follow_up": mask(message[:4_000]) if follow else episode.follow_up,
+            "accepted": episode.accepted if verdict.accepted is None else mask(verdict.accepted[:20_000]),
+        }
+    )
+
+
+def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdict: Verdict) -> Steps[None]:
+    """One feedback for each retrieval of the turn; the gate decides how much of it is retrieval's."""
+    total = verdict.total
+    if total is None:
+        return
+    for kind, retrieval_id in previous.retrievals.items():
+        about = list(verdict.documents) if kind == "documents" and verdict.documents else None
+        yield from record_feedback(
+            memory.ledger,
+            memory.retrievals,
+            who.user,
+            retrieval_id,
+            total.reward,
+            source=total.source,
+            key=f"turn:{previous.id}:{kind}",
+            docs=about,
+            gate=None,
+            explicit=about is not None,
+        )
+
+
+def _forgotten_episodes(
+    memory: PersonaMemory,
+    who: Identity,
+    scope: str,
+    previous: TurnRecord | None,
+    forgotten: Sequence[PreferenceCard],
+) -> Steps[list[str]]:
+    """Erase the episodes that tell what the user asked to forget; their ids."""
+    if scope == "this":
+        return []
+    wanted = {evidence.message_id for card in forgotten for evidence in card.evidence}
+    quotes = [evidence.quote for card in forgotten for evidence in card.evidence if evidence.quote]
+    gone = [previous.id] if scope == "last" and previous is not None else []
+    for episode in (yield from memory.episodes.all(who.user)):
+        told = episode.message_id in wanted or any(quote in episode.query for quote in quotes)
+        if scope == "everything" or told:
+            gone.append(episode.id)
+    yield from memory.episodes.erase(who.user, gone)
+    return gone

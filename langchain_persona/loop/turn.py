@@ -1,0 +1,80 @@
+"""What one turn hands to the next, as plain JSON in the state of a conversation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from pydantic import Field, ValidationError
+
+from langchain_persona.records import Record, new_id
+
+__all__ = ["TurnRecord", "answer_after", "last_user_message", "previous_turn", "text_of"]
+
+
+class TurnRecord(Record):
+    """One turn as the next one needs it.
+
+    Attributes:
+        id: names the episode and makes feedback idempotent.
+        message_id: of the user's message.
+        query: the user's message.
+        answer_id, answer: the assistant's last message.
+        retrievals: ids of what was retrieved, by kind: "cards", "documents".
+        cards: ids of the cards that the model saw.
+        remember: False when the user asked not to remember this message.
+        troubled: True when this turn has logged its warning.
+        time: seconds since the epoch.
+    """
+
+    id: str = Field(default_factory=new_id)
+    message_id: str = ""
+    query: str = ""
+    answer_id: str = ""
+    answer: str = ""
+    retrievals: dict[str, str] = Field(default_factory=dict)
+    cards: tuple[str, ...] = ()
+    remember: bool = True
+    troubled: bool = False
+    time: float = Field(default_factory=time.time)
+
+
+def previous_turn(value: object) -> TurnRecord | None:
+    """The turn that the state carries; what is not one counts as none."""
+    try:
+        return TurnRecord.model_validate(value) if value else None
+    except ValidationError:
+        return None
+
+
+def text_of(message: BaseMessage | None) -> str:
+    """The text of a message, whatever its content is made of."""
+    return "" if message is None else str(message.text)
+
+
+def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage | None]:
+    """Position and message of the latest user message; (−1, None) where there is none."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if isinstance(message, HumanMessage):
+            return index, message
+    return -1, None
+
+
+def answer_after(messages: Sequence[AnyMessage], start: int) -> AIMessage | None:
+    """The last assistant message with text after a position, before the next user message."""
+    found: AIMessage | None = None
+    for message in messages[start + 1 :]:
+        if isinstance(message, HumanMessage):
+            break
+        if isinstance(message, AIMessage) and text_of(message).strip():
+            found = message
+    return found
+
+
+def earlier_questions(messages: Sequence[Any], position: int, *, limit: int = 4) -> list[str]:
+    """The user's messages before the one at a position, newest first."""
+    texts = [text_of(message) for message in messages[:position] if isinstance(message, HumanMessage)]
+    return texts[::-1][:limit]

@@ -1,0 +1,111 @@
+"""Does the user ask to forget something? Patterns in five languages, as data files; no model call.
+
+A request is an order at the beginning of a sentence. "I forget that film's name", "don't forget to …" and a question about
+forgetting are none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal, cast, get_args
+
+from langchain_persona.signals.lexicon import LANGUAGES
+from langchain_persona.signals.text import visible
+
+__all__ = ["ForgetRequest", "forget_request"]
+
+Scope = Literal["last", "this", "matching", "everything"]
+
+LONGEST = 1_000
+"""Characters of a message that are looked at; a request stands at its beginning or in one of its first sentences."""
+
+_SENTENCE = re.compile(r"(?<=[.!?;。！？；\n])\s*")  # noqa: RUF001
+_END = ".!?;,。！？；，… \n\"'"  # noqa: RUF001
+_POLITE = re.compile(
+    r"[\s,]+(?:please|pls|thanks|thank you|ok|okay|bitte|danke|ja|s'il te plaît|s'il vous plaît|stp|svp|merci|por favor|gracias|谢谢|好吗)$",
+    re.IGNORECASE,
+)
+_SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """What the user wants forgotten.
+
+    Attributes:
+        scope: "last", what was just learned; "this", the message itself is not to be kept; "matching", what is about
+            `what`; "everything".
+        what: the subject in the user's words; empty for "last" and "everything". With "this": what is not to be kept,
+            empty when that is the whole message.
+    """
+
+    scope: Scope
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Language:
+    everything: tuple[re.Pattern[str], ...]
+    this: tuple[re.Pattern[str], ...]
+    last: tuple[re.Pattern[str], ...]
+    matching: tuple[re.Pattern[str], ...]
+    no: re.Pattern[str]
+
+
+def _read(language: str) -> _Language:
+    """The patterns of a language: whole sentences, but for "this", which something may follow."""
+    path = resources.files("langchain_persona") / "data" / "forgetting" / f"{language}.json"
+    lists: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    lead = "".join(lists["lead"])
+    ends = {"this": r"(?=[\s:：,，.。!！]|$)"}  # noqa: RUF001
+    return _Language(
+        **{
+            scope: tuple(re.compile(f"{lead}(?:{body}){ends.get(scope, '$')}", re.IGNORECASE) for body in lists[scope])
+            for scope in _SCOPES
+        },
+        no=re.compile("|".join(lists["no"]), re.IGNORECASE),
+    )
+
+
+_BY_LANGUAGE = tuple(map(_read, LANGUAGES))
+
+
+def forget_request(message: str) -> ForgetRequest | None:
+    """What a message asks to forget; None when it asks nothing of the kind.
+
+    Example:
+        >>> forget_request("Please forget that.")
+        ForgetRequest(scope='last', what='')
+        >>> forget_request("Forget that I like coffee")
+        ForgetRequest(scope='matching', what='I like coffee')
+        >>> forget_request("Don't forget to add salt") is None
+        True
+    """
+    head = visible(message[:LONGEST])
+    at = 0
+    for sentence in _SENTENCE.split(head):
+        start = head.index(sentence, at)
+        at = start + len(sentence)
+        if (request := _of_sentence(sentence.strip(), head[start:])) is not None:
+            return request
+    return None
+
+
+def _of_sentence(sentence: str, onwards: str) -> ForgetRequest | None:
+    """The request of one sentence; `onwards` is the message from there on."""
+    order = _POLITE.sub("", sentence.rstrip(_END)).rstrip(_END).strip()
+    for language in _BY_LANGUAGE:
+        for scope in ("everything", "this", "last", "matching"):
+            for expression in cast("tuple[re.Pattern[str], ...]", getattr(language, scope)):
+                if (match := expression.match(order)) is None:
+                    continue
+                if scope == "this":
+                    return ForgetRequest("this", onwards.strip()[match.end() :].strip(_END + ":：-— "))  # noqa: RUF001
+                what = match.groupdict().get("what", "").strip(_END)
+                if scope == "matching" and (not what or language.no.search(what)):
+                    return None
+                return ForgetRequest(cast("Scope", scope), what)
+    return None
