@@ -63,7 +63,7 @@ test-models: $(STAMP) ## fetch two real chat models (1.6 GB, kept in the user's 
 	$(BIN)/python -m tests.models qwen2.5-coder-0.5b qwen2.5-coder-1.5b
 	$(BIN)/python -m pytest -m model_files $(ARGS)
 
-demo: $(STAMP) ## watch a user's thumbs change their ranking: real data, no key
+demo: $(STAMP) ## thumbs change a ranking, and an agent learns its user in three sessions: no key
 	$(BIN)/python -m demo $(ARGS)
 
 studio: $(STAMP) ## open the graphs in LangGraph Studio: no key needed, state in .langgraph_api and persona-studio

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import os
 import secrets
 from importlib.util import find_spec
 from pathlib import Path

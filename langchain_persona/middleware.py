@@ -136,13 +136,13 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
 
     def before_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Settle the turn before, learn from the message, find what it calls for."""
-        with turn_of_trouble():
-            return run(self._before(state))
+        with turn_of_trouble() as trouble:
+            return _noted(run(self._before(state)), told=trouble.told)
 
     async def abefore_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Async twin of `before_agent`."""
-        with turn_of_trouble():
-            return await arun(self._before(state))
+        with turn_of_trouble() as trouble:
+            return _noted(await arun(self._before(state)), told=trouble.told)
 
     def _before(self, state: Mapping[str, Any]) -> Steps[dict[str, Any]]:
         config = ensure_config()
@@ -219,6 +219,13 @@ def _inner(state: Mapping[str, Any]) -> dict[str, Any]:
 def _outer(inner: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept under the private key."""
     return {key: value for key, value in inner.items() if key not in ("messages", "feedback")}
+
+
+def _noted(update: dict[str, Any], *, told: bool) -> dict[str, Any]:
+    """The update, with a note in the turn that it has logged its warning."""
+    if told:
+        update["persona"]["turn"] = {**update["persona"]["turn"], "troubled": True}
+    return update
 
 
 def _personal(request: ModelRequest[Any]) -> ModelRequest[Any]:

@@ -95,7 +95,7 @@ def retrieve_node(
         max_cards: conditional cards at most; the context may say otherwise.
         min_relevance: cosine below which a conditional card stays out of this turn.
 
-    Update: `cards`, `documents`, `turn`.
+    Update: `cards`, `documents`, `turn`, and `profile` without what newer cards contradict.
     """
 
     def steps(state: State, config: RunnableConfig, who: Identity) -> Steps[dict[str, Any]]:

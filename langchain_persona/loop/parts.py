@@ -15,8 +15,8 @@ from langchain_persona.identity import Identity
 from langchain_persona.loop.documents import with_documents
 from langchain_persona.loop.recall import Recalled, recall
 from langchain_persona.loop.reflect import Reflected, Reflector
-from langchain_persona.loop.settle import Settled, settle, signals_of
-from langchain_persona.loop.topics import sentences, told
+from langchain_persona.loop.settle import Settled, settle
+from langchain_persona.loop.topics import in_force, sentences, told
 from langchain_persona.loop.turn import (
     TurnRecord,
     answer_after,
@@ -25,6 +25,7 @@ from langchain_persona.loop.turn import (
     previous_turn,
     text_of,
 )
+from langchain_persona.loop.verdict import signals_of
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import render
 from langchain_persona.reconciliation import Change
@@ -132,6 +133,7 @@ def retrieve_update(
 ) -> Steps[Update]:
     """The retrieve node: cards and documents for the message."""
     _, message = last_user_message(state.get("messages") or [])
+    profile: Update = state.get("profile") or {}
     steps = recall(
         memory,
         who,
@@ -140,9 +142,12 @@ def retrieve_update(
         max_cards=max_cards,
         max_bonus=max_bonus,
         min_relevance=min_relevance,
+        carried=profile.get("cards") or (),
+        since=profile.get("since", 0.0),
     )
     found = yield from survived(logger, "This turn has neither cards nor documents", steps, Recalled())
-    in_persona = set((state.get("profile") or {}).get("cards") or ())
+    profile = in_force(profile, found.outdated)
+    in_persona = set(profile.get("cards") or ())
     cards: list[Update] = [
         {
             "id": card.id,
@@ -158,7 +163,7 @@ def retrieve_update(
         "retrievals": found.retrievals,
         "cards": [card["id"] for card in cards],
     }
-    return {"cards": cards, "documents": list(found.documents), "turn": turn}
+    return {"cards": cards, "documents": list(found.documents), "profile": profile, "turn": turn}
 
 
 def persona_update(state: State, base: str, *, budget_tokens: int, document_tokens: int) -> Steps[Update]:
@@ -247,6 +252,8 @@ def _profile(settled: Settled) -> Update:
         "persona": revision.text,
         "revision": revision.number,
         "cards": list(revision.cards),
+        "sources": [list(names) for names in getattr(revision, "sources", ())],
+        "since": revision.created,
         "style": sentences(settled.style),
     }
 

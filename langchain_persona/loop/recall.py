@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.documents import Document
 
 from langchain_persona.card_candidates import CardCandidates
+from langchain_persona.cards import CardMatrix
 from langchain_persona.effects import Embed, Steps
 from langchain_persona.identity import Identity, embedding_name
 from langchain_persona.memory import PersonaMemory
@@ -32,12 +33,14 @@ class Recalled:
         relevant: documents made of the conditional cards that the message calls for, best first.
         documents: of the host's retriever, best first.
         retrievals: ids of the retrievals by kind, for feedback: "cards", "documents".
+        outdated: ids of cards that the persona rests on and that say so no longer.
     """
 
     always: tuple[PreferenceCard, ...] = ()
     relevant: tuple[Document, ...] = ()
     documents: tuple[Document, ...] = ()
     retrievals: dict[str, str] = field(default_factory=dict)
+    outdated: frozenset[str] = frozenset()
 
 
 def recall(
@@ -50,6 +53,8 @@ def recall(
     max_always: int = 10,
     min_relevance: float = 0.25,
     max_bonus: float | None = None,
+    carried: Collection[str] = (),
+    since: float = 0.0,
 ) -> Steps[Recalled]:
     """Cards and documents for a message.
 
@@ -62,15 +67,19 @@ def recall(
         max_always: global cards at most, the most certain and newest first.
         min_relevance: cosine below which a conditional card stays out.
         max_bonus: cap on the bonus; by default the memory's.
+        carried: ids of the cards that the persona rests on.
+        since: when the persona was written, in seconds since the epoch.
     """
     cards = memory.cards
     always: tuple[PreferenceCard, ...] = ()
     conditional = False
+    outdated: frozenset[str] = frozenset()
     if not who.anonymous:
         told = "This turn has no preference cards: they could not be read"
         matrix = yield from survived(logger, told, cards.matrix(who.user), None)
         if matrix is not None:
             always = _always(matrix.cards, max_always)
+            outdated = _outdated(matrix, carried, since)
             conditional = max_cards > 0 and any(not card.always for card in matrix.cards)
     embedded: Sequence[float] | None = None
     if conditional and message.strip():
@@ -98,7 +107,7 @@ def recall(
         for kind, found in (("cards", relevant), ("documents", documents))
         if found and found[0].metadata["persona"]["retrieval_id"]
     }
-    return Recalled(always, tuple(relevant), tuple(documents), retrievals)
+    return Recalled(always, tuple(relevant), tuple(documents), retrievals, outdated)
 
 
 def _always(cards: Sequence[PreferenceCard], limit: int) -> tuple[PreferenceCard, ...]:
@@ -109,6 +118,13 @@ def _always(cards: Sequence[PreferenceCard], limit: int) -> tuple[PreferenceCard
         kept = {card.id for card in best}
         found = [card for card in found if card.id in kept]
     return tuple(found)
+
+
+def _outdated(matrix: CardMatrix, carried: Collection[str], since: float) -> frozenset[str]:
+    """Cards that are no longer active, or that got another text since then: their former text is kept beside them."""
+    active = {card.id for card in matrix.cards}
+    reworded = {card.superseded_by for card in matrix.rest if card.updated > since}
+    return frozenset(name for name in carried if name not in active or name in reworded)
 
 
 def _embedded(embeddings: Any, message: str) -> Steps[Sequence[float]]:

@@ -16,12 +16,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_persona.effects import Steps, StoreOps, Twin
 from langchain_persona.errors import ConfigError
 from langchain_persona.extraction import PreferenceExtractor, Turn
+from langchain_persona.loop.extracted import extracted
 from langchain_persona.loop.judge import Judge, judged
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.episodes import Pending
 from langchain_persona.persona import Draft, PersonaWriter
 from langchain_persona.reconciliation import Change, reconcile
-from langchain_persona.records import Episode, Persona, PreferenceCard
+from langchain_persona.records import Episode, Persona
 from langchain_persona.trouble import survived, warn
 
 __all__ = ["Reflected", "Reflector"]
@@ -161,7 +162,7 @@ class Reflector:
         ]
         if extractor is None or not turns:
             return []
-        cards: list[PreferenceCard] = yield Twin(lambda: extractor.extract(turns), lambda: extractor.aextract(turns))
+        cards = yield from extracted(extractor, turns)
         if not cards:
             return []
         return (yield from reconcile(self.memory.cards, user, cards, judge=self.reconciler))

@@ -6,49 +6,33 @@ Every part is survived on its own: what fails is missing in this turn, and the t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.store.base import Op
 
-from langchain_persona.effects import Steps, StoreOps, Twin
+from langchain_persona.effects import Steps, StoreOps
 from langchain_persona.extraction import PreferenceExtractor, RuleExtractor, Turn
 from langchain_persona.identity import Identity
+from langchain_persona.loop.extracted import extracted
 from langchain_persona.loop.topics import without_topics
 from langchain_persona.loop.turn import TurnRecord
+from langchain_persona.loop.verdict import Verdict
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.feedback import record_feedback
 from langchain_persona.memory.revisions import SourcedPersona, in_force
 from langchain_persona.reconciliation import Change, forget_matching, reconcile
-from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, ToolOutcome, read_record
-from langchain_persona.rewards import Signal, combine, edit, tool_outcome, validated
-from langchain_persona.signals import follow_up, forget_request, mask
+from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, read_record
+from langchain_persona.signals import forget_request, mask
 from langchain_persona.style import observe
-from langchain_persona.trouble import survived, warn
+from langchain_persona.trouble import survived
 
-__all__ = ["Settled", "Verdict", "given_feedback", "learn_from_message", "settle", "signals_of"]
+__all__ = ["Settled", "learn_from_message", "settle"]
 
 logger = logging.getLogger(__name__)
 
 _RULES = RuleExtractor()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was said of the previous turn.
-
-    Attributes:
-        signals: one by one.
-        total: together; None when nothing was said.
-        documents: ids that explicit feedback was about.
-        accepted: the text that the user made of the answer.
-    """
-
-    signals: tuple[Signal, ...] = ()
-    total: Signal | None = None
-    documents: tuple[str, ...] = ()
-    accepted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,78 +47,12 @@ class Settled:
         remember: False when the user asked not to remember this message.
     """
 
-    verdict: Verdict = Verdict()
+    verdict: Verdict = field(default_factory=Verdict)
     changes: tuple[Change, ...] = ()
     forgotten: tuple[PreferenceCard, ...] = ()
     style: CommunicationStyle = field(default_factory=CommunicationStyle)
     persona: SourcedPersona = field(default_factory=SourcedPersona)
     remember: bool = True
-
-
-def given_feedback(value: object) -> tuple[Signal | None, Mapping[str, Any]]:
-    """Explicit feedback out of the state: a number, or `{"reward": 1, "docs": [ids], "accepted": "text"}`.
-
-    What cannot be read is left out with a warning: it must not cost the answer.
-    """
-    if value is None:
-        return None, {}
-    facts: Mapping[str, Any] = value if isinstance(value, Mapping) else {"reward": value}
-    reward = facts.get("reward")
-    if isinstance(reward, bool):
-        reward = 1.0 if reward else -1.0
-    try:
-        if reward is None:
-            return None, facts
-        number = validated(reward)
-    except (TypeError, ValueError) as error:
-        warn(logger, "Leaving out feedback that is none: %s", error)
-        return None, facts
-    words = "thumb up" if number > 0 else "thumb down" if number < 0 else "neutral"
-    return Signal("thumbs", number, f"{words} ({number:+g})"), facts
-
-
-def signals_of(
-    previous: TurnRecord,
-    message: str,
-    *,
-    feedback: object = None,
-    answer_now: str | None = None,
-    earlier: Sequence[str] = (),
-    outcomes: Sequence[ToolOutcome] = (),
-) -> Verdict:
-    """Every signal on a turn: explicit feedback, an edited answer, the follow-up message, its tool calls.
-
-    Args:
-        previous: the turn.
-        message: the user's next message; "" where there is none.
-        feedback: see `given_feedback`.
-        answer_now: the answer as the conversation holds it now; where it differs, a person edited it.
-        earlier: the user's messages before, newest first.
-        outcomes: of the turn's tool calls.
-    """
-    signals = []
-    explicit, facts = given_feedback(feedback)
-    if explicit is not None:
-        signals.append(explicit)
-    accepted = facts.get("accepted")
-    if not isinstance(accepted, str) and answer_now is not None and answer_now != previous.answer:
-        accepted = answer_now
-    if isinstance(accepted, str) and accepted.strip() and previous.answer:
-        # difflib is quadratic: the beginnings of two long texts tell enough
-        reward = edit(previous.answer[:4_000], accepted[:4_000])
-        signals.append(Signal("edit", reward, f"edited: {(reward + 1) / 2:.0%} of the answer kept"))
-    if message and previous.answer:
-        said = follow_up(message[:4_000], question=previous.query, answer=previous.answer, earlier=earlier)
-        if said is not None:
-            signals.append(said)
-    if outcomes:
-        rewards = [tool_outcome(outcome.ok) for outcome in outcomes]
-        failed = [outcome.tool for outcome in outcomes if not outcome.ok]
-        reason = f"tool failed: {', '.join(failed)}" if failed else "tools succeeded"
-        signals.append(Signal("tool", sum(rewards) / len(rewards), reason))
-    docs = facts.get("docs") or ()
-    documents = (docs,) if isinstance(docs, str) else tuple(doc for doc in docs if isinstance(doc, str))
-    return Verdict(tuple(signals), combine(signals), documents, accepted if isinstance(accepted, str) else None)
 
 
 def settle(
@@ -222,18 +140,13 @@ def learn_from_message(
     found = _RULES.extract(turns)
     if extractor is not None:
         said = yield from survived(
-            logger, "Preferences were extracted by rules only", _extracted(extractor, turns), list[PreferenceCard]()
+            logger, "Preferences were extracted by rules only", extracted(extractor, turns), list[PreferenceCard]()
         )
         known = {quote.quote for card in found for quote in card.evidence}
         found += [card for card in said if not any(quote.quote in known for quote in card.evidence)]
     if not found:
         return []
     return (yield from reconcile(memory.cards, who.user, found))
-
-
-def _extracted(extractor: PreferenceExtractor, turns: Sequence[Turn]) -> Steps[list[PreferenceCard]]:
-    found: list[PreferenceCard] = yield Twin(lambda: extractor.extract(turns), lambda: extractor.aextract(turns))
-    return found
 
 
 def _spoken(memory: PersonaMemory, who: Identity, persona: SourcedPersona) -> Steps[SourcedPersona]:
@@ -305,9 +218,12 @@ def _forgotten_episodes(
         return []
     wanted = {evidence.message_id for card in forgotten for evidence in card.evidence}
     quotes = [evidence.quote for card in forgotten for evidence in card.evidence if evidence.quote]
+    shown = {card.id for card in forgotten}
     gone = [previous.id] if scope == "last" and previous is not None else []
     for episode in (yield from memory.episodes.all(who.user)):
-        told = episode.message_id in wanted or any(quote in episode.query for quote in quotes)
+        # where a card was shown, the answer may repeat it
+        told = episode.message_id in wanted or not shown.isdisjoint(episode.cards)
+        told = told or any(quote in episode.query or quote in episode.answer for quote in quotes)
         if scope == "everything" or told:
             gone.append(episode.id)
     yield from memory.episodes.erase(who.user, gone)

@@ -1,14 +1,15 @@
-"""What cards and communication style both tell: a card says it in the user's words, so it goes first."""
+"""What cards, persona and communication style all tell: the newest card says it in the user's words and goes first."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from langchain_persona.extraction.slots import SLOTS
 from langchain_persona.records import CommunicationStyle
 from langchain_persona.style import describe
 
-__all__ = ["sentences", "told", "traits_of", "without_topics"]
+__all__ = ["in_force", "sentences", "told", "traits_of", "without_topics"]
 
 
 def traits_of(topics: Collection[str]) -> set[str]:
@@ -20,6 +21,24 @@ def traits_of(topics: Collection[str]) -> set[str]:
     """
     found = {trait for slot in SLOTS.values() if slot.topic in topics for trait in slot.style}
     return found | ({"language"} if "answer language" in topics else set())
+
+
+def in_force(profile: Mapping[str, Any], outdated: Collection[str]) -> dict[str, Any]:
+    """A profile without the lines of the persona that rest on outdated cards; what else they said is told by its cards.
+
+    The stored persona follows at its next rewrite.
+    """
+    lines = list(zip(str(profile.get("persona", "")).splitlines(), profile.get("sources") or (), strict=False))
+    kept = [(line, names) for line, names in lines if not set(names).intersection(outdated)]
+    if len(kept) == len(lines):
+        return dict(profile)
+    told = {name for _, names in kept for name in names}
+    return {
+        **profile,
+        "persona": "\n".join(line for line, _ in kept),
+        "sources": [names for _, names in kept],
+        "cards": [name for name in profile["cards"] if name in told],
+    }
 
 
 def sentences(style: CommunicationStyle) -> dict[str, str]:

@@ -36,6 +36,7 @@ class Reading:
         numbers: numbers in it.
         change: tells that something is different now.
         joined: names several things.
+        addition: says that this comes on top ("also"), so that it ends nothing.
         chinese: written in Chinese characters, of which MiniLM knows few.
     """
 
@@ -46,6 +47,7 @@ class Reading:
     numbers: frozenset[str]
     change: bool
     joined: bool
+    addition: bool
     chinese: bool
 
 
@@ -70,7 +72,7 @@ def read(note: str) -> Reading:
     position = 0
     while position < len(tokens):
         length, roles = _longest(tokens, position)
-        if "break" in roles:
+        if roles & {"break", "but"}:
             clauses.append(_Clause())
         clauses[-1].take("".join(tokens[position : position + length]), roles)
         position += length
@@ -87,6 +89,7 @@ def read(note: str) -> Reading:
         numbers=_named("number", parts),
         change=any(part.changes for part in parts),
         joined=any("join" in part.roles for part in parts),
+        addition=any("addition" in part.roles for part in parts),
         chinese=_CJK.search(plain) is not None,
     )
 
@@ -126,8 +129,8 @@ class _Clause:
     @property
     def changes(self) -> bool:
         """Whether it tells that something is different now."""
-        told = self.roles & {"change", "switch", "ceased"}
-        return bool(told) or (self._negative and "if_negative_change" in self.roles)
+        told = any(role.partition(":")[0] in ("change", "switch", "ceased") for role in self.roles)
+        return told or (self._negative and "if_negative_change" in self.roles)
 
     @property
     def _negative(self) -> bool:
@@ -138,22 +141,23 @@ class _Clause:
         """Stems spoken for and against."""
         kept: list[str] = []
         left: list[str] = []
-        demoted = False
-        started = preferred = False
+        demoted = started = False
+        preferred: set[str] = set()
+        switched = {role for role in self.roles if role.startswith("switch:")}
         for stem, roles in self.content:
             if not roles:
                 (left if demoted else kept).append(stem)
             elif (
                 "demote" in roles
-                or ("demote_if_prefer" in roles and preferred and kept)
-                or ("demote_if_switch" in roles and "switch" in self.roles)
+                or (kept and {f"demote_if_{word}" for word in preferred} & roles)
+                or {f"demote_if_{word}" for word in switched} & roles
             ):
                 demoted = True
             elif "promote" in roles:
                 demoted = False
             elif "start_negation" in roles and not started:
                 self.roles.add("negation")
-            preferred = preferred or "prefer" in roles
+            preferred |= {role for role in roles if role.startswith("prefer:")}
             started = started or not roles or not roles <= {"stop"}
         return ([], kept + left) if self._negative else (kept, left)
 
@@ -192,7 +196,7 @@ def _terms() -> Mapping[str, frozenset[str]]:
     """Known terms and their roles, of all languages together: a card does not tell its language."""
     path = importlib.resources.files("langchain_persona") / "data" / "reconciliation.json"
     found: dict[str, set[str]] = {}
-    for words in json.loads(path.read_text(encoding="utf-8")).values():
+    for language, words in json.loads(path.read_text(encoding="utf-8")).items():
         if not isinstance(words, dict):
             continue
         for role, terms in words.items():
@@ -205,8 +209,10 @@ def _terms() -> Mapping[str, frozenset[str]]:
                         kinds = {f"frame:{name}", "light"} if role == "light" else {f"frame:{name}"}
                         found.setdefault(term, set()).update(kinds)
             else:
+                # "a" after "prefiero", "de" after "passé" mean more than in another language
+                own = role in ("prefer", "switch", "demote_if_prefer", "demote_if_switch")
                 for term in terms:
-                    found.setdefault(term, set()).add("break" if role == "but" else role)
+                    found.setdefault(term, set()).add(f"{role}:{language}" if own else role)
     return {term: frozenset(roles) for term, roles in found.items()}
 
 

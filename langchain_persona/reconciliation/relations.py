@@ -14,10 +14,10 @@ __all__ = ["SAME", "VALUE", "Relation", "Verdict", "about", "nearly", "relation"
 Relation = Literal["same", "refines", "contradicts", "unrelated"]
 
 SAME = 0.85
-"""Cosine above which two notes that differ in the spelling of a word are one: "elefant" in a note of nine words has 0.89.
-Two names of like spelling stay below it ("I like Marina", "I like Martina": 0.59), and so do typing errors in notes of
-three words ("cofee": 0.42), which are then kept beside each other. Of the labelled pairs (tests/data/reconciliation.json),
-those that differ in one thing only reach 0.82."""
+"""Cosine above which two notes that differ in the spelling of a word are one: "elefant" in a note of nine words has
+0.89. Two names of like spelling stay below it ("I like Marina", "I like Martina": 0.59), and so do typing errors in
+notes of three words ("cofee": 0.42), which are then kept beside each other. Labelled pairs that differ in one thing
+only (tests/data/reconciliation.json) reach 0.82."""
 
 VALUE = 0.33
 """Cosine above which what a note now speaks for could have taken the place of an old note: "coffee" has 0.36 to "I love
@@ -160,7 +160,7 @@ def _takes_its_place(old: Reading, new: Reading) -> bool:
 
 def _replaced(old: Reading, new: Reading, value: float | None) -> bool:
     """Told as a change, it speaks for another thing of the same kind, and does not say what that comes in place of."""
-    if not new.change or new.unwanted or not old.wanted or not new.wanted:
+    if not new.change or new.addition or new.unwanted or not old.wanted or not new.wanted:
         return False
     if old.frames & new.frames & _ONE_AT_A_TIME or _touches(old.wanted, new.wanted):
         return True

@@ -23,7 +23,7 @@ _HIDDEN = re.compile(
     rf"|(?<=[a-zA-Z{CJK}])[\u200c\u200d]+(?=[a-zA-Z{CJK}])|\u200b{{2,}}"
 )
 _TAG = re.compile(
-    r"<[|/!?]|[|/]>|\|im_|<<|>>>|</?[a-z][\w:-]{2,}(?:\s[^<>]{0,200})?/?>|\[/?(?:inst|sys|system|user|assistant|tool)\b|"
+    r"!\[[^\]]{0,200}\]\(|<[|/!?]|[|/]>|\|im_|<<|>>>|</?[a-z][\w:-]{2,}(?:\s[^<>]{0,200})?/?>|\[/?(?:inst|sys|system|user|assistant|tool)\b|"
     r"```|~~~|={4,}|-{4,}|#{2,}|\*{4,}|_{4,}|\{\{|\}\}|\{%|%\}|\$\(|\$\{|\[\[|\]\]|\"role\"|'role'\s*:|<s>|</s>|-->|"
     r"(?:^|[\n.;!?>])\s*(?:#\s*)?(?:system|assistant|user|human|developer|tool|ai|systeme?|sistema|asistente|assistent|"
     r"nutzer|benutzer|utilisateur|usuario|系统|助手|用户|开发者)(?:\s?(?:message|prompt|note|notice|nachricht|hinweis|"

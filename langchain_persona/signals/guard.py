@@ -20,6 +20,8 @@ __all__ = ["objection"]
 LONGEST = 4_000
 LONGEST_ALWAYS = 400
 """Characters of a note, and of one that is shown in every conversation."""
+FIRST_WORDS = 5
+"""Words at the beginning of a sentence among which its subject is looked for."""
 
 _LISTS = load("guard")
 _KINDS = {name: pattern(merged(_LISTS, name)) for name in _LISTS["en"]}
@@ -35,10 +37,11 @@ _SHELL = re.compile(
     r"|\"(?:name|tool|function|arguments)\"\s?:|\w\(\)|\bimport\s+os\b|&&|\|\s?(?:sh|bash)\b|\bfunction_call\b|\btool_call\b"
 )
 _IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+|[\n。！？；]+")  # noqa: RUF001
+_SENTENCE = re.compile(r"(?<=[.!?;:])\s+|[\n。！？；]+")  # noqa: RUF001
 _NAME = re.compile(r"(?<=\S\s)[A-ZÄÖÜÉ][\w-]*[A-Za-z]\w*")
 _BRAND = re.compile(r"\b[A-Z]\w*[a-z]\w*[A-Z]\w*|\b\w*[A-Z]{2,}\w*[a-z]\w*|\b[A-Z]\w*\d\w*|[™®]")
 _LATIN_RUN = re.compile(rf"(?<=[{CJK}])\s?[A-Za-z]\w{{2,}}")
+_CHINESE = re.compile(f"[{CJK}]")
 _QUOTED = re.compile(r"\"[^\"]{6,}\"|(?<!\w)'[^']{8,}'(?!\w)|「[^」]{3,}」|“[^”]{3,}”")  # noqa: RUF001
 _FIRST = re.compile(rf"(?:{_KINDS['subject'].pattern})(?:[\s'-]|{_KINDS['habit'].pattern})*$")
 _AFTER = re.compile(r"\s+(?:i|ich|je|yo|we|wir|nous)\b")
@@ -51,6 +54,7 @@ _SHIP = "passes data on"
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("changes the assistant's rules", ("override", "rules", "which")),
     ("changes the assistant's rules", ("newrules",)),
+    ("changes the assistant's rules", ("override", "told")),
     ("asks for the assistant's instructions", ("disclose", "own")),
     ("gives the assistant a role", ("!!role",)),
     (_MONEY, ("money", "!move", "away")),
@@ -61,6 +65,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_SHIP, ("data", "!ship", "target")),
     (_SHIP, ("data", "!forwarders")),
     (_SHIP, ("data", "!ship", "imposed")),
+    (_SHIP, ("elsewhere", "!ship")),
     ("uses an address", ("target", "!!visit")),
     ("runs something", ("!run", "machine")),
     ("runs something", ("!!run", "identifier")),
@@ -74,6 +79,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("advertises", ("push",)),
     ("advertises", ("suggest", "product", "insist", "name")),
     ("advertises", ("exclusive", "name")),
+    ("advertises", ("exclusive", "suggest")),
     ("advertises", ("everyanswer", "brand")),
     ("makes the assistant claim something", ("!!steer",)),
 )
@@ -89,6 +95,7 @@ _STRICTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("puts words into the assistant's mouth", ("append", "quoted")),
     ("is somebody's word for the user", ("imposed", "!ship")),
     ("asks for the assistant's instructions", ("inner", "rules")),
+    ("speaks of secrets", ("credential",)),
     ("gives a permission", ("allow", "not form")),
     ("sets a trap", ("when", "not form")),
 )
@@ -158,8 +165,19 @@ def _of_the_speaker(sentence: str, match: re.Match[str]) -> bool:
 
 
 def _personal(sentence: str) -> bool:
-    """Whether a sentence speaks of answers or of a person, or is only a few words ("no alcohol")."""
-    if _KINDS["form"].search(sentence) or _KINDS["self"].search(sentence):
+    """Whether a sentence is about answers, or tells of a person, or is only a few words ("no alcohol").
+
+    It tells of a person when that person comes first and the assistant is not in it: "I have two cats", "the user likes
+    jazz", but not "I would love it if you …" nor "Note that my …".
+    """
+    if _KINDS["form"].search(sentence):
         return True
-    count = len(words(sentence))
-    return count <= 3 or (count <= 6 and _KINDS["bare"].match(sentence) is not None)
+    told = words(sentence)
+    if _KINDS["you"].search(sentence):
+        return False
+    return (
+        _KINDS["self"].search(" ".join(told[:FIRST_WORDS])) is not None
+        or (len(told) > 0 and _CHINESE.match(told[0]) is not None and _KINDS["self"].search(sentence) is not None)
+        or len(told) <= 2
+        or (len(told) <= 6 and _KINDS["bare"].match(sentence) is not None)
+    )

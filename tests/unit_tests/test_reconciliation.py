@@ -120,6 +120,7 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("Sin emojis, por favor", set(), {"emoji"}, False),
         ("Prefiero el café a la cola", {"caf"}, {"col"}, False),
         ("比起可乐，我现在更喜欢咖啡", {"咖啡"}, {"可乐"}, True),
+        ("I prefer coffee in a mug", {"coffe", "mug"}, set(), False),  # "a" is Spanish for "to"
         ("", set(), set(), False),
         ("!?", set(), set(), False),
     ],
@@ -182,6 +183,7 @@ def test_the_labels_are_balanced_over_halves_and_languages():
         ("I love coke", "I switched to coffee", 0.3, VALUE - 0.01, "unrelated"),
         ("I live in Rome", "I like Rome", 0.9, None, "unrelated"),
         ("I have two cats", "I have three cats", 0.9, None, "unrelated"),
+        ("I drink coke", "I now drink coffee too", 0.9, 0.9, "unrelated"),
         ("My wife likes tea", "I like tea", 0.9, None, "unrelated"),
         ("I don't eat pork", "I don't eat pork or beef", 0.9, None, "refines"),
         ("I don't like films", "I don't like horror films", 0.9, None, "unrelated"),

@@ -17,7 +17,8 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona import ConfigError, PersonaContext, PersonaMemory
 from langchain_persona.act import create_act_graph
-from langchain_persona.records import PreferenceCard
+from langchain_persona.effects import run
+from langchain_persona.records import Episode, PreferenceCard
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from langchain_persona.tools import NOBODY, TROUBLE, memory_tools
 
@@ -235,6 +236,18 @@ def test_forget_takes_it_out_of_the_persona_too(memory):
     memory.revise_persona("ana", "Likes black tea.\nPlays the violin.")
     said(memory, "Forget tea", "forget", what="tea")
     assert memory.persona("ana").revision.text == "Plays the violin."
+
+
+def test_forget_erases_the_turns_that_tell_it(memory):
+    said(memory, "By the way: I like tea", "remember", text="I like tea")
+    for query, message_id in (
+        ("By the way: I like tea", "m1"),
+        ("You know I like tea.", "m2"),
+        ("What time is it?", "m3"),
+    ):
+        run(memory.episodes.record("ana", Episode(query=query, message_id=message_id)))
+    said(memory, "Forget tea", "forget", what="tea")
+    assert [episode.query for episode in run(memory.episodes.all("ana"))] == ["What time is it?"]
 
 
 def test_what_a_document_says_erases_nothing(memory):

@@ -1,0 +1,101 @@
+"""What was said of an answer: explicit feedback, an edit, the follow-up message, tool calls. Rules, no model call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_persona.loop.turn import TurnRecord
+from langchain_persona.records import ToolOutcome
+from langchain_persona.rewards import Signal, combine, edit, tool_outcome, validated
+from langchain_persona.signals import follow_up
+from langchain_persona.trouble import warn
+
+__all__ = ["Verdict", "given_feedback", "signals_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was said of the previous turn.
+
+    Attributes:
+        signals: one by one.
+        total: together; None when nothing was said.
+        documents: ids that explicit feedback was about.
+        accepted: the text that the user made of the answer.
+    """
+
+    signals: tuple[Signal, ...] = ()
+    total: Signal | None = None
+    documents: tuple[str, ...] = ()
+    accepted: str | None = None
+
+
+def given_feedback(value: object) -> tuple[Signal | None, Mapping[str, Any]]:
+    """Explicit feedback out of the state: a number, or `{"reward": 1, "docs": [ids], "accepted": "text"}`.
+
+    What cannot be read is left out with a warning: it must not cost the answer.
+    """
+    if value is None:
+        return None, {}
+    facts: Mapping[str, Any] = value if isinstance(value, Mapping) else {"reward": value}
+    reward = facts.get("reward")
+    if isinstance(reward, bool):
+        reward = 1.0 if reward else -1.0
+    try:
+        if reward is None:
+            return None, facts
+        number = validated(reward)
+    except (TypeError, ValueError) as error:
+        warn(logger, "Leaving out feedback that is none: %s", error)
+        return None, facts
+    words = "thumb up" if number > 0 else "thumb down" if number < 0 else "neutral"
+    return Signal("thumbs", number, f"{words} ({number:+g})"), facts
+
+
+def signals_of(
+    previous: TurnRecord,
+    message: str,
+    *,
+    feedback: object = None,
+    answer_now: str | None = None,
+    earlier: Sequence[str] = (),
+    outcomes: Sequence[ToolOutcome] = (),
+) -> Verdict:
+    """Every signal on a turn: explicit feedback, an edited answer, the follow-up message, its tool calls.
+
+    Args:
+        previous: the turn.
+        message: the user's next message; "" where there is none.
+        feedback: see `given_feedback`.
+        answer_now: the answer as the conversation holds it now; where it differs, a person edited it.
+        earlier: the user's messages before, newest first.
+        outcomes: of the turn's tool calls.
+    """
+    signals = []
+    explicit, facts = given_feedback(feedback)
+    if explicit is not None:
+        signals.append(explicit)
+    accepted = facts.get("accepted")
+    if not isinstance(accepted, str) and answer_now is not None and answer_now != previous.answer:
+        accepted = answer_now
+    if isinstance(accepted, str) and accepted.strip() and previous.answer:
+        # difflib is quadratic: the beginnings of two long texts tell enough
+        reward = edit(previous.answer[:4_000], accepted[:4_000])
+        signals.append(Signal("edit", reward, f"edited: {(reward + 1) / 2:.0%} of the answer kept"))
+    if message and previous.answer:
+        said = follow_up(message[:4_000], question=previous.query, answer=previous.answer, earlier=earlier)
+        if said is not None:
+            signals.append(said)
+    if outcomes:
+        rewards = [tool_outcome(outcome.ok) for outcome in outcomes]
+        failed = [outcome.tool for outcome in outcomes if not outcome.ok]
+        reason = f"tool failed: {', '.join(failed)}" if failed else "tools succeeded"
+        signals.append(Signal("tool", sum(rewards) / len(rewards), reason))
+    docs = facts.get("docs") or ()
+    documents = (docs,) if isinstance(docs, str) else tuple(doc for doc in docs if isinstance(doc, str))
+    return Verdict(tuple(signals), combine(signals), documents, accepted if isinstance(accepted, str) else None)
