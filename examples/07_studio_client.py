@@ -9,13 +9,17 @@ import sys
 from typing import Any
 
 from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
 
 ANA = {"user_id": "ana@example.com"}
 
 
 async def main(url: str) -> None:
-    client = get_client(url=url, timeout=300)
+    async with get_client(url=url, timeout=300) as client:
+        await tell(client)
 
+
+async def tell(client: LangGraphClient) -> None:
     async def say(thread: str, text: str, **inputs: Any) -> Any:
         message = {"messages": [{"role": "user", "content": text}], **inputs}
         state = await client.runs.wait(thread, "persona", input=message, context=ANA)

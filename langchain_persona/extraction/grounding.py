@@ -28,8 +28,8 @@ _EDGES = " \t\r\n\"'“”„«»「」.,;:!?。\uff01\uff1f\uff0c…"
 _CONTENT = re.compile(r"[^\W\d_]{4,}|[\u4e00-\u9fff]|\d+")
 _CJK = re.compile(r"[\u4e00-\u9fff]")
 _ENGLISH = re.compile(
-    r"(?:the user|user|prefers?|wants?|likes?|loves?|hates?|dislikes?|enjoys?|is|has|does|never|always|plays?|works?|lives?|keeps?"
-    r"|drinks?|eats?|uses?|suggest|answer|avoid|give|recommend|write|take|explain|respond|provide)\b",
+    r"(?:the user|user|prefers?|wants?|likes?|loves?|hates?|dislikes?|enjoys?|is|has|does|never|always|plays?"
+    r"|works?|lives?|keeps?|drinks?|eats?|uses?|suggest|answer|avoid|give|recommend|write|take|explain|respond|provide)\b",
     re.IGNORECASE,
 )
 """How a note begins that slipped into English; too short for its language to be told."""
@@ -64,8 +64,10 @@ def grounded(turns: Sequence[Turn], found: Sequence[Found]) -> list[PreferenceCa
 
 
 def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
-    place = None if record.kind == "none" else located(turns, record.quote)
-    if record.kind == "none" or place is None:
+    if record.kind == "none":
+        return None
+    place = located(turns, record.quote)
+    if place is None or record.note.rstrip().endswith(("?", "\uff1f")):  # it repeats the question
         return None
     turn, quote, position = place
     if states_nothing(turn.user[:MAX_MESSAGE], position, position + len(quote), lasting=record.kind == "fact"):
@@ -77,8 +79,9 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
         None if _foreign(turn.user, text) else text.strip() or None for text in (record.condition, record.action)
     )
     texts = (note, quote, condition, action)
-    if any(text and (objection(text, always=always) or has_secret(text)) for text in texts):
+    if any(text and (objection(text) or has_secret(text)) for text in texts):
         return None
+    always = always and not any(text and objection(text, always=True) for text in texts)
     now = time.time()
     return PreferenceCard(
         note=note,
@@ -98,9 +101,9 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
 def _note(user: str, quote: str, record: Found) -> tuple[str, Literal["stated", "inferred"]]:
     """What the card says, and whether the user said it.
 
-    The model's note, or the user's own words where that is empty, in another language, about something else, or says the
-    opposite: "never from Berlin" comes back as "Prefers Berlin." from small models. Of a way of answering other words
-    are fine ("wall of text" is "Wants short answers."), but then it is inferred.
+    The model's note, or the user's own words where that is empty, in another language, about something else, or says
+    the opposite: "never from Berlin" comes back as "Prefers Berlin." from small models. Of a way of answering other
+    words are fine ("wall of text" is "Wants short answers."), but then it is inferred.
     """
     note, words = " ".join(record.note.split()), " ".join(quote.split())
     if not note or _foreign(user, note) or bool(_CJK.search(quote)) != bool(_CJK.search(note)):

@@ -55,14 +55,15 @@ def _card(message_id: str, match: Match) -> PreferenceCard | None:
     note = _SPACE.sub(" ", match.quote).strip()
     if match.rule.note is not None:
         note = match.rule.note.replace("{language}", match.named or "")
-    if objection(note, always=slot.always) or objection(match.quote, always=slot.always) or has_secret(match.quote):
+    texts = (note, match.quote)
+    if any(objection(text) or has_secret(text) for text in texts):
         return None
     now = time.time()
     return PreferenceCard(
         note=note,
         kind=slot.kind,
         topic=slot.topic,
-        always=slot.always,
+        always=slot.always and not any(objection(text, always=True) for text in texts),
         origin=slot.origin,
         confidence=slot.confidence,
         evidence=(Evidence(message_id=message_id, quote=match.quote),),

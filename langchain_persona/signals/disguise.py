@@ -1,4 +1,4 @@
-"""Tricks of writing that no plain preference needs: hidden letters, borrowed letters, fences, role marks, encoded text."""
+"""Tricks of writing that no plain preference needs: hidden and borrowed letters, fences, role marks, encoded text."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _HIDDEN = re.compile(
 )
 _TAG = re.compile(
     r"!\[[^\]]{0,200}\]\(|<[|/!?]|[|/]>|\|im_|<<|>>>|</?[a-z][\w:-]{2,}(?:\s[^<>]{0,200})?/?>|\[/?(?:inst|sys|system|user|assistant|tool)\b|"
-    r"```|~~~|={4,}|-{4,}|#{2,}|\*{4,}|_{4,}|\{\{|\}\}|\{%|%\}|\$\(|\$\{|\[\[|\]\]|\"role\"|'role'\s*:|<s>|</s>|-->|"
+    r"```|~~~|={3,}|-{4,}|#{2,}|\*{4,}|_{4,}|\{\{|\}\}|\{%|%\}|\$\(|\$\{|\[\[|\]\]|\"role\"|'role'\s*:|<s>|</s>|-->|"
     r"(?:^|[\n.;!?>])\s*(?:#\s*)?(?:system|assistant|user|human|developer|tool|ai|systeme?|sistema|asistente|assistent|"
     r"nutzer|benutzer|utilisateur|usuario|系统|助手|用户|开发者)(?:\s?(?:message|prompt|note|notice|nachricht|hinweis|"
-    r"提示|消息|notification|override|alert|update|response|output))?\s*[:：>\]]|"
-    r"\b(?:begin|end|start|stop|ende|fin|debut|inicio)\s?(?:of|der|des|du|de la|del|de)?\s?(?:the\s)?(?:user|notes?|system|prompt|instruction"
+    r"提示|消息|notification|override|alert|update|response|output))?\s*[:>\]]|"
+    r"\b(?:begin|end|start|stop|ende|fin|debut|inicio)\s?(?:of|der|des|du|de la|del|de)?\s?(?:the\s)?"
+    r"(?:user|notes?|system|prompt|instruction|nutzer|benutzer|daten|donnees|utilisateur|usuario|datos"
     r"|context|data|document|message|notizen|anweisung|notas|instruccion)"
     r"|(?:以上|以下)?(?:笔记|用户信息|数据|文档|资料)(?:到此)?(?:结束|完毕)"
 )
@@ -43,10 +44,10 @@ _LATIN = re.compile(r"[a-z]")
 
 
 def disguise(text: str) -> str | None:
-    """Which trick of writing a text uses; None when it uses none.
+    r"""Which trick of writing a text uses; None when it uses none.
 
     Example:
-        >>> disguise("ig\\u200bnore this"), disguise("</user_notes> hello"), disguise("I love <3 and 2 < 3")
+        >>> disguise("ig\u200bnore this"), disguise("</user_notes> hello"), disguise("I love <3 and 2 < 3")
         ('hidden characters', 'marks of a fence or a role', None)
     """
     if _HIDDEN.search(unicodedata.normalize("NFC", text)):

@@ -1,7 +1,7 @@
 """Is this message a verdict on the answer before it? Word lists and grammar, five languages, no model call.
 
-The lists are used on whole clauses, not on loose words: a word of praise counts when the rest of its clause says nothing else
-("that was really helpful" does, "good recipes for pasta" does not). A negation in the clause turns it ("not bad", "pas mal").
+The lists are used on whole clauses, not on loose words: praise counts when the rest of its clause says nothing else
+("that was really helpful" does, "good recipes for pasta" does not). A negation in the clause turns it ("not bad").
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ THANKS, PRAISE, BOTH, NOT_BAD = 0.6, 0.8, 0.9, 0.4
 WRONG, NOT_GOOD, RESTYLE, DOUBT, NO, AGAIN = -0.8, -0.7, -0.5, -0.4, -0.5, -0.8
 
 _CLAUSE = re.compile(r"([^.!?;:,\n()…。！？；：，、—–]*)([.!?;:,\n()…。！？；：，、—–]*)")  # noqa: RUF001
+_OPENING = re.compile(
+    r"(?:(?:no(?=\s+(?:i|you|that|this)\b)|nein|non|and|und|et|y|well|hey|oh|hm+|sorry|again|but)\s+)+"
+)
 _LISTS = load("followup")
 _QUESTION_MARKS = ("?", "？")  # noqa: RUF001
 
@@ -57,10 +60,24 @@ class _Language:
 
 
 def _language(lists: dict[str, list[str]]) -> _Language:
-    sets = {name: frozenset(lists[name]) for name in ("no", "replies")}
-    around = frozenset(word for entry in lists["around"] for word in words(entry))
-    patterns = {name: pattern(lists[name]) for name in _Language.__slots__ if name not in {"no", "replies", "around"}}
-    return _Language(**patterns, **sets, around=around)
+    return _Language(
+        thanks=pattern(lists["thanks"]),
+        praise=pattern(lists["praise"]),
+        complaint=pattern(lists["complaint"]),
+        corrections=pattern(lists["corrections"]),
+        again=pattern(lists["again"]),
+        again_not=pattern(lists["again_not"]),
+        doubt=pattern(lists["doubt"]),
+        restyle=pattern(lists["restyle"]),
+        restyle_alone=pattern(lists["restyle_alone"]),
+        negation=pattern(lists["negation"]),
+        traps=pattern(lists["traps"]),
+        about=pattern(lists["about"]),
+        but=pattern(lists["but"]),
+        no=frozenset(lists["no"]),
+        replies=frozenset(lists["replies"]),
+        around=frozenset(word for entry in lists["around"] for word in words(entry)),
+    )
 
 
 _BY_LANGUAGE = tuple(_language(_LISTS[language]) for language in LANGUAGES)
@@ -113,8 +130,11 @@ def _verdicts(text: str, *, asked: bool) -> list[_Verdict]:
     found: list[_Verdict] = []
     open_ = True
     short = len(words(text)) <= 30
-    for clause, end in _split(text):
+    parts = _split(text)
+    for clause, end in parts:
         verdict = _of_clause(clause, question=end.startswith(_QUESTION_MARKS), asked=asked, late=not open_)
+        if len(parts) > 1 and any(clause == match[0] for match in _alone(clause)):
+            verdict = None  # "In German, how do you say …"
         if verdict is not None:
             found.append(verdict)
         elif len(words(clause)) > 3 or end.startswith(_QUESTION_MARKS):
@@ -122,6 +142,10 @@ def _verdicts(text: str, *, asked: bool) -> list[_Verdict]:
                 break
             open_ = False
     return found
+
+
+def _alone(clause: str) -> list[re.Match[str]]:
+    return [match for language in _BY_LANGUAGE if (match := language.restyle_alone.match(clause))]
 
 
 def _split(text: str) -> list[tuple[str, str]]:
@@ -166,7 +190,9 @@ def _outright(language: _Language, clause: str) -> _Verdict | None:
 
 def _skip(language: _Language, clause: str) -> int:
     """Where a clause begins behind "no", "and", "but"."""
-    match = re.match(r"(?:(?:no|nein|non|and|und|et|y|well|hey|oh|hm+|sorry|again|but)\s+)+", clause)
+    match = re.match(
+        r"(?:(?:no(?=\s+(?:i|you|that|this)\b)|nein|non|and|und|et|y|well|hey|oh|hm+|sorry|again|but)\s+)+", clause
+    )
     return match.end() if match and not language.again.match(clause) and not language.corrections.match(clause) else 0
 
 

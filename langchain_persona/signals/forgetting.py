@@ -1,7 +1,7 @@
 """Does the user ask to forget something? Patterns in five languages, as data files; no model call.
 
-A request is an order at the beginning of a sentence. "I forget that film's name", "don't forget to …" and a question about
-forgetting are none.
+A request is an order at the beginning of a sentence. "I forget that film's name", "don't forget to …" and a question
+about forgetting are none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from langchain_persona.signals.lexicon import LANGUAGES
 from langchain_persona.signals.text import visible
@@ -25,10 +25,11 @@ LONGEST = 1_000
 _SENTENCE = re.compile(r"(?<=[.!?;。！？；\n])\s*")  # noqa: RUF001
 _END = ".!?;,。！？；，… \n\"'"  # noqa: RUF001
 _POLITE = re.compile(
-    r"[\s,]+(?:please|pls|thanks|thank you|ok|okay|bitte|danke|ja|s'il te plaît|s'il vous plaît|stp|svp|merci|por favor|gracias|谢谢|好吗)$",
+    r"[\s,]+(?:please|pls|thanks|thank you|ok|okay|bitte|danke|ja|s'il te plaît|s'il vous plaît|stp|svp|merci"
+    r"|por favor|gracias|谢谢|好吗)$",
     re.IGNORECASE,
 )
-_SCOPES: tuple[Scope, ...] = get_args(Scope)
+_SCOPES: tuple[Scope, ...] = ("everything", "this", "last", "matching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,7 @@ class ForgetRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Language:
-    everything: tuple[re.Pattern[str], ...]
-    this: tuple[re.Pattern[str], ...]
-    last: tuple[re.Pattern[str], ...]
-    matching: tuple[re.Pattern[str], ...]
+    orders: tuple[tuple[Scope, tuple[re.Pattern[str], ...]], ...]
     no: re.Pattern[str]
 
 
@@ -61,13 +59,11 @@ def _read(language: str) -> _Language:
     lists: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
     lead = "".join(lists["lead"])
     ends = {"this": r"(?=[\s:：,，.。!！]|$)"}  # noqa: RUF001
-    return _Language(
-        **{
-            scope: tuple(re.compile(f"{lead}(?:{body}){ends.get(scope, '$')}", re.IGNORECASE) for body in lists[scope])
-            for scope in _SCOPES
-        },
-        no=re.compile("|".join(lists["no"]), re.IGNORECASE),
+    orders = tuple(
+        (scope, tuple(re.compile(f"{lead}(?:{body}){ends.get(scope, '$')}", re.IGNORECASE) for body in lists[scope]))
+        for scope in _SCOPES
     )
+    return _Language(orders, re.compile("|".join(lists["no"]), re.IGNORECASE))
 
 
 _BY_LANGUAGE = tuple(map(_read, LANGUAGES))
@@ -98,8 +94,8 @@ def _of_sentence(sentence: str, onwards: str) -> ForgetRequest | None:
     """The request of one sentence; `onwards` is the message from there on."""
     order = _POLITE.sub("", sentence.rstrip(_END)).rstrip(_END).strip()
     for language in _BY_LANGUAGE:
-        for scope in ("everything", "this", "last", "matching"):
-            for expression in cast("tuple[re.Pattern[str], ...]", getattr(language, scope)):
+        for scope, expressions in language.orders:
+            for expression in expressions:
                 if (match := expression.match(order)) is None:
                     continue
                 if scope == "this":
@@ -107,5 +103,5 @@ def _of_sentence(sentence: str, onwards: str) -> ForgetRequest | None:
                 what = match.groupdict().get("what", "").strip(_END)
                 if scope == "matching" and (not what or language.no.search(what)):
                     return None
-                return ForgetRequest(cast("Scope", scope), what)
+                return ForgetRequest(scope, what)
     return None

@@ -1,9 +1,10 @@
 """Why a text must not become a card or a persona sentence: what it would make the assistant do, not how it is phrased.
 
-A note is shown to the model in later conversations. So it may say what somebody likes, is, or wants answers to look like. It
-may not act: on the assistant's rules or role, on money, data, tools or addresses, for others, or behind the user's back
-(indirect prompt injection: Greshake et al., arXiv 2302.12173). Each rule is a combination of kinds of words in one sentence, in
-any of five languages at once; the word lists are data files.
+A note is shown to the model in later conversations. So it may say what somebody likes, is, or wants answers to be. It may
+not act: on the assistant's rules or role, on money, data, tools or addresses, for others, or behind the user's back
+(indirect prompt injection: Greshake et al., arXiv 2302.12173). Each rule is a combination of kinds of words in one
+sentence, in any of five languages at once; the word lists are data files. A list cannot know every attack: so a note for
+every conversation must besides be about answers or about the person, and notes are fenced as data where they are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from langchain_persona.signals.text import CJK, visible, words
 
 __all__ = ["objection"]
 
-LONGEST = 4_000
+LONGEST = 2_000
 LONGEST_ALWAYS = 400
 """Characters of a note, and of one that is shown in every conversation."""
 FIRST_WORDS = 5
@@ -27,22 +28,25 @@ _LISTS = load("guard")
 _KINDS = {name: pattern(merged(_LISTS, name)) for name in _LISTS["en"]}
 
 _TARGET = re.compile(
-    r"\b(?:https?|hxxps?|ftp|file|data|javascript)\s?:|\bwww\.|!\[[^\]]{0,100}\]\(|[\w.+-]{1,64}\s?(?:@|\[at\]|\(at\)|\s+at\s+(?=\w+ dot ))\s?\w"
-    r"|(?<![\w.])@[a-z]\w{2,}|\b[a-z0-9-]{2,63}(?:\.|\[\.\]|\(\.\)|\s?\(?dot\)?\s)(?:com|net|org|io|ru|cn|info|biz|xyz|example|evil|dev|app|me|"
+    r"\b(?:https?|hxxps?|ftp|file|data|javascript)\s?:|\bwww\."
+    r"|[\w.+-]{1,64}\s?(?:@|\[at\]|\(at\)|\s+at\s+(?=\w+ dot ))\s?\w"
+    r"|(?<![\w.])@[a-z]\w{2,}|\b[a-z0-9-]{2,63}(?:\.|\[\.\]|\(\.\)|\s?\(?dot\)?\s)"
+    r"(?:com|net|org|io|ru|cn|info|biz|xyz|example|evil|dev|app|me|"
     r"test|invalid|top|site|online|shop|link|click|ly|de|fr|es|eu|co|ai|to|cc|tk|uk)\b|\b0x[0-9a-f]{4,}|"
     r"\b[a-z]{2}\d{2}[ -]?(?:\d{4}[ -]?){2,}|(?<!\d)\+?(?:\d[ -]?){7,}\d|\b(?:\d{1,3}\.){3}\d{1,3}\b|\[secret\]"
 )
+_AIMED = re.compile(rf"(?:\b(?:to|at|an|auf|nach|vers|sur|au|a|al|hacia|en)\s|[到给至])\s*(?:{_TARGET.pattern})")
 _SHELL = re.compile(
     r"\brm\s+-|\bcurl\s|\bwget\s|\bchmod\s|\bdrop\s+table|\bos\.system|\bsubprocess\b|\beval\(|\bexec\(|;\s?--|\bselect\s.{1,60}\sfrom\s"
     r"|\"(?:name|tool|function|arguments)\"\s?:|\w\(\)|\bimport\s+os\b|&&|\|\s?(?:sh|bash)\b|\bfunction_call\b|\btool_call\b"
 )
 _IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
-_SENTENCE = re.compile(r"(?<=[.!?;:])\s+|[\n。！？；]+")  # noqa: RUF001
+_SENTENCE = re.compile(rf"(?<=[.!?;:])\s+|[\n。]+|(?<=[{CJK}][!?;])")
 _NAME = re.compile(r"(?<=\S\s)[A-ZÄÖÜÉ][\w-]*[A-Za-z]\w*")
 _BRAND = re.compile(r"\b[A-Z]\w*[a-z]\w*[A-Z]\w*|\b\w*[A-Z]{2,}\w*[a-z]\w*|\b[A-Z]\w*\d\w*|[™®]")
 _LATIN_RUN = re.compile(rf"(?<=[{CJK}])\s?[A-Za-z]\w{{2,}}")
 _CHINESE = re.compile(f"[{CJK}]")
-_QUOTED = re.compile(r"\"[^\"]{6,}\"|(?<!\w)'[^']{8,}'(?!\w)|「[^」]{3,}」|“[^”]{3,}”")  # noqa: RUF001
+_QUOTED = re.compile(r"\"[^\"]{6,}\"|(?<!\w)'[^']{8,}'(?!\w)|「[^」]{3,}」|“[^”]{3,}”")
 _FIRST = re.compile(rf"(?:{_KINDS['subject'].pattern})(?:[\s'-]|{_KINDS['habit'].pattern})*$")
 _AFTER = re.compile(r"\s+(?:i|ich|je|yo|we|wir|nous)\b")
 
@@ -55,7 +59,9 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("changes the assistant's rules", ("override", "rules", "which")),
     ("changes the assistant's rules", ("newrules",)),
     ("changes the assistant's rules", ("override", "told")),
+    ("changes the assistant's rules", ("lapsed", "limits")),
     ("asks for the assistant's instructions", ("disclose", "own")),
+    ("asks for the assistant's instructions", ("disclose", "told")),
     ("gives the assistant a role", ("!!role",)),
     (_MONEY, ("money", "!move", "away")),
     (_MONEY, ("money", "!move", "want")),
@@ -68,6 +74,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_SHIP, ("elsewhere", "!ship")),
     ("uses an address", ("target", "!!visit")),
     ("runs something", ("!run", "machine")),
+    ("uses an address", ("aimed",)),
     ("runs something", ("!!run", "identifier")),
     ("runs something", ("shell",)),
     ("hides something from the user", ("hide",)),
@@ -96,6 +103,7 @@ _STRICTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("is somebody's word for the user", ("imposed", "!ship")),
     ("asks for the assistant's instructions", ("inner", "rules")),
     ("speaks of secrets", ("credential",)),
+    ("gives the user orders", ("order",)),
     ("gives a permission", ("allow", "not form")),
     ("sets a trap", ("when", "not form")),
 )
@@ -131,6 +139,7 @@ def objection(text: str, *, always: bool = False) -> str | None:
         for sentence in [*_SENTENCE.split(reading), reading]:
             flags = {
                 "target": bool(_TARGET.search(sentence)),
+                "aimed": bool(_AIMED.search(sentence)) and not _KINDS["subject"].match(sentence),
                 "shell": bool(_SHELL.search(sentence)),
                 "name": named,
                 "brand": brands,
@@ -179,5 +188,5 @@ def _personal(sentence: str) -> bool:
         _KINDS["self"].search(" ".join(told[:FIRST_WORDS])) is not None
         or (len(told) > 0 and _CHINESE.match(told[0]) is not None and _KINDS["self"].search(sentence) is not None)
         or len(told) <= 2
-        or (len(told) <= 6 and _KINDS["bare"].match(sentence) is not None)
+        or (len(told) <= 6 and _KINDS["bare"].search(" ".join(told[:3])) is not None)
     )

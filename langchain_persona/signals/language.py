@@ -24,8 +24,8 @@ def language_of(text: str) -> tuple[str | None, float]:
     """The language of a text and how sure that is.
 
     Returns:
-        An ISO 639-1 code among en, de, fr, es and zh with a confidence in (0, 1]; (None, 0.0) when the text is too short, in
-        another language, or could be two.
+        An ISO 639-1 code among en, de, fr, es and zh with a confidence in (0, 1]; (None, 0.0) when the text is too
+        short, in another language, or could be two.
 
     Example:
         >>> language_of("Bitte antworte mir auf Deutsch, danke.")[0]
@@ -37,8 +37,8 @@ def language_of(text: str) -> tuple[str | None, float]:
     chinese, other = len(_CHINESE.findall(head)), len(_OTHER.findall(head))
     found = _WORD.findall(_CHINESE.sub(" ", head))
     total = sum(map(len, found))
-    if chinese >= 2 and chinese > other and 3 * chinese > total:
-        return ("zh", round(min(1.0, chinese / (chinese + other + total / 3)), 2))
+    if chinese >= 2 and not other and 3 * chinese > total:
+        return ("zh", round(chinese / (chinese + total / 3), 2))
     if other > total / 2 or not found:
         return None, 0.0
     scores = {language: float(sum(word in listed for word in found)) for language, listed in _LATIN.items()}

@@ -33,8 +33,8 @@ def load(folder: str) -> dict[str, dict[str, list[str]]]:
 def pattern(entries: Iterable[str]) -> re.Pattern[str]:
     """One expression for a list of words and phrases, to be used on folded text.
 
-    A trailing `*` stands for any rest of a word, a space for any space. Latin entries match at word boundaries, Chinese ones
-    anywhere. Longer entries come first. An empty list matches nothing.
+    A trailing `*` stands for any rest of a word, a space for any space. Latin entries match at word boundaries, Chinese
+    ones anywhere. Longer entries come first. An empty list matches nothing.
 
     Example:
         >>> bool(pattern(["ignor*"]).search("please ignored that")), bool(pattern(["no"]).search("know"))

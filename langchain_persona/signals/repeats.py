@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from langchain_persona.signals.lexicon import load, merged, pattern
 from langchain_persona.signals.text import CJK, clauses, fold, visible, words
@@ -83,7 +84,7 @@ def _content(folded: str) -> frozenset[str]:
     found = words(folded)
     chinese = [word for word in found if _CHINESE.match(word) and word not in _EMPTY_FOLDED]
     latin = {word[:6] for word in found if not _CHINESE.match(word) and word not in _EMPTY_FOLDED}
-    return frozenset(latin | {one + other for one, other in zip(chinese, chinese[1:], strict=False)})
+    return frozenset(latin | {one + other for one, other in pairwise(chinese)})
 
 
 def _one_replaced(new: list[str], old: list[str]) -> bool:

@@ -6,6 +6,7 @@ Every expression is linear: repeats are possessive or bounded, so that a text of
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from langchain_persona.signals.text import visible
 
@@ -63,16 +64,17 @@ _LABELLED_PHRASE = re.compile(
 )
 
 # Words that follow "my password is" without being one.
-_NO_VALUE = frozenset(
-    "a an the not no in on at too very so my your our it this that what how why where when who which to for of and or but is was "
-    "are safe secure secret long short weak strong old new wrong correct expired lost forgotten saved stored hard easy "
-    "required missing invalid empty optional always never something different about needed visible hidden gone leaked "
-    "kein keine nicht zu sehr so mein dein das die der den ein eine in auf abgelaufen falsch weg sicher unsicher schwach stark "
-    "vergessen verloren lang kurz alt neu schwer leicht geheim gut und oder aber "
-    "pas trop très mon ton le la les un une dans oublié perdu faux expiré sûr long court faible fort bonne mauvaise et ou "
-    "no demasiado muy mi tu el un una en olvidada perdida incorrecta segura larga corta débil fuerte y o importante "
-    "be been being based used like just only also still already longer".split()
+_NO_VALUES = (
+    "a an the not no in on at too very so my your our it this that what how why where when who which to for of "
+    "and or but is was are safe secure secret long short weak strong old new wrong correct expired lost "
+    "forgotten saved stored hard easy required missing invalid empty optional always never something different "
+    "about needed visible hidden gone leaked kein keine nicht zu sehr mein dein das die der den ein eine auf "
+    "abgelaufen falsch weg sicher unsicher schwach stark vergessen verloren lang kurz alt neu schwer leicht "
+    "geheim gut und oder aber pas trop très mon ton le la les un une dans oublié perdu faux expiré sûr court "
+    "faible fort bonne mauvaise et ou demasiado muy mi tu el una en olvidada perdida incorrecta segura larga "
+    "corta débil fuerte y o importante be been being based used like just only also still already longer "
 )
+_NO_VALUE = frozenset(_NO_VALUES.split())
 _NO_VALUE_CHINESE = re.compile(r"^(?:什么|不|太|很|错|忘|多少|哪|怎|我|你|必|需)")
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
@@ -85,9 +87,9 @@ _LONG = re.compile(r"(?<![\w+=/-])[A-Za-z0-9_+=-]{28,}+(?![/\w])")
 def mask(text: str) -> str:
     """Replace every secret by "[secret]"; the rest of the text stays as it is.
 
-    Masked are API keys and tokens that show their maker, private keys, passwords and codes that are called so ("my password
-    is …", in five languages), passwords in addresses, payment card numbers with a right check digit (Luhn; ISO/IEC
-    7812-1), IBANs with a right check sum (ISO 13616), and long strings of mixed letters and digits.
+    Masked are API keys and tokens that show their maker, private keys, passwords and codes that are called so ("my
+    password is …", in five languages), passwords in addresses, payment card numbers with a right check digit (Luhn;
+    ISO/IEC 7812-1), IBANs with a right check sum (ISO 13616), and long strings of mixed letters and digits.
 
     Example:
         >>> mask("my password is hunter2, please keep it short")
@@ -182,6 +184,6 @@ def _masked_noise(match: re.Match[str]) -> str:
     token = match[0]
     head = token[:200]
     digits = sum(map(str.isdigit, head))
-    changes = sum(one.isdigit() != other.isdigit() for one, other in zip(head, head[1:], strict=False))
+    changes = sum(one.isdigit() != other.isdigit() for one, other in pairwise(head))
     mixed = any(map(str.isupper, head)) and any(map(str.islower, head))
     return MASK if mixed and digits >= 4 and changes >= 6 else token

@@ -18,12 +18,12 @@ _COMBINING = re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\
 
 
 def visible(text: str) -> str:
-    """The text as it is seen: NFKC, without format and control characters, quotes made straight; case and accents kept.
+    r"""The text as it is seen: NFKC, no format and control characters, straight quotes; case and accents kept.
 
     Line breaks stay; other control characters become a space.
 
     Example:
-        >>> visible("ｉｇ\\u200bnore")
+        >>> visible("i\u200bgnore")
         'ignore'
     """
     if text.isascii() and text.isprintable():

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,25 @@ class Talk:
         )
 
 
-def test_the_forms_that_studio_draws(server):
-    async def schemas() -> dict[str, Any]:
-        client = get_client(url=server.url)
-        found = {}
-        for assistant in await client.assistants.search():
-            found[assistant["graph_id"]] = await client.assistants.get_schemas(assistant["assistant_id"])
-        return found
+def play(server: DevServer, story: Callable[[Talk], Awaitable[Any]]) -> Any:
+    """Run a story and close the client behind it."""
 
-    found = asyncio.run(schemas())
+    async def run() -> Any:
+        talk = Talk(server)
+        try:
+            return await story(talk)
+        finally:
+            await talk.client.aclose()
+
+    return asyncio.run(run())
+
+
+def test_the_forms_that_studio_draws(server):
+    async def story(talk: Talk) -> dict[str, Any]:
+        assistants = await talk.client.assistants.search()
+        return {one["graph_id"]: await talk.client.assistants.get_schemas(one["assistant_id"]) for one in assistants}
+
+    found = play(server, story)
     assert set(found) == {"persona", "persona_with_approval", "retriever"}
     fields = found["persona"]["context_schema"]["properties"]
     assert set(fields) == {"user_id", "model", "max_cards", "max_bonus", "reflect", "system_prompt"}
@@ -67,8 +77,7 @@ def test_the_forms_that_studio_draws(server):
 
 
 def test_three_sessions_of_two_users(server):
-    async def story() -> None:
-        talk = Talk(server)
+    async def story(talk: Talk) -> None:
         await talk.say("Please keep your answers short. I'm allergic to peanuts.", "ana 1", ANA)
         await talk.say("Please always answer in French.", "bob 1", BOB)
         await talk.say("Thanks, that was perfect!", "ana 1", ANA)
@@ -94,12 +103,11 @@ def test_three_sessions_of_two_users(server):
         notes = [item["value"]["note"] for item in found["items"] if "note" in item["value"]]
         assert any("peanuts" in note for note in notes)
 
-    asyncio.run(story())
+    play(server, story)
 
 
 def test_a_thumb_changes_the_next_retrieval_of_this_user_only(server):
-    async def story() -> None:
-        talk = Talk(server)
+    async def story(talk: Talk) -> None:
         eve, joe = {"user_id": "eve", "k": 10}, {"user_id": "joe", "k": 10}
         first = await talk.say(None, "eve", eve, "retriever", query="something for tonight")
         assert [row["film"] for row in first["personalised"]] == first["plain"]
@@ -112,12 +120,11 @@ def test_a_thumb_changes_the_next_retrieval_of_this_user_only(server):
         other = await talk.say(None, "joe", joe, "retriever", query="something for tonight")
         assert [row["film"] for row in other["personalised"]] == first["plain"]
 
-    asyncio.run(story())
+    play(server, story)
 
 
 def test_a_persona_is_approved_edited_and_rejected_through_interrupts(server):
-    async def story() -> None:
-        talk = Talk(server)
+    async def story(talk: Talk) -> None:
         client = talk.client
 
         async def asked(user: str) -> Any:
@@ -138,12 +145,11 @@ def test_a_persona_is_approved_edited_and_rejected_through_interrupts(server):
         assert await answered("dora", {"decision": "edit", "text": "Wants German."}) == "Wants German."
         assert await answered("emil", "reject") == ""
 
-    asyncio.run(story())
+    play(server, story)
 
 
 def test_two_assistants_with_different_contexts(server):
-    async def story() -> None:
-        talk = Talk(server)
+    async def story(talk: Talk) -> None:
         for name, prompt in (("pirate", "You are a pirate."), ("poet", "You are a poet.")):
             made = await talk.client.assistants.create(
                 "persona", context={"user_id": name, "system_prompt": prompt, "reflect": "off"}, name=name
@@ -156,7 +162,7 @@ def test_two_assistants_with_different_contexts(server):
             )
             assert state["system"].startswith(prompt)
 
-    asyncio.run(story())
+    play(server, story)
 
 
 def test_nothing_blocked_the_event_loop(server):
@@ -168,16 +174,16 @@ def test_nothing_blocked_the_event_loop(server):
 def test_memory_outlives_the_server(tmp_path: Path, kill: bool):
     user = {"user_id": "ana"}
 
-    async def before(server: DevServer) -> None:
-        await Talk(server).say("Please always answer in German.", "t1", user)
+    async def before(talk: Talk) -> None:
+        await talk.say("Please always answer in German.", "t1", user)
 
-    async def after(server: DevServer) -> str:
-        return str((await Talk(server).say("Hello", "t2", user))["system"])
+    async def after(talk: Talk) -> str:
+        return str((await talk.say("Hello", "t2", user))["system"])
 
     with DevServer(tmp_path / "studio") as server:
-        asyncio.run(before(server))
+        play(server, before)
         if kill:
             time.sleep(12)  # the development server writes its store to disk every ten seconds
         server.stop(kill=kill)
         server.start()
-        assert "answer in German" in asyncio.run(after(server))
+        assert "answer in German" in play(server, after)

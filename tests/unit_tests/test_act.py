@@ -539,9 +539,10 @@ def test_an_agent_is_resumed_with_the_graph():
         (lambda given: [*given, AIMessage(given[0].text)], {}),
         (lambda given: [AIMessage(given[0].text)], {}),
         (lambda given: {"messages": [AIMessage(given[0].text)]}, {}),
+        (lambda given: [SystemMessage("Mine."), AIMessage(given[0].text)], {}),
         (lambda given: {"messages": [*given["messages"], AIMessage(given["messages"][0].text)]}, {"takes": "state"}),
     ],
-    ids=["message", "text", "all messages", "new messages", "dict", "state"],
+    ids=["message", "text", "all messages", "new messages", "dict", "system message", "state"],
 )
 def test_any_runnable_on_messages_is_an_agent(agent, options):
     answer = wrapped(RunnableLambda(agent), **options).invoke(asked(system="Be brief."), THREAD)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
@@ -17,6 +18,9 @@ from langchain_persona.extraction import LLMExtractor, PreferenceExtractor, Turn
 from langchain_persona.extraction.schema import flat_schema, list_schema, read_answer
 from langchain_persona.prompts import FLAT_EXAMPLES, LIST_EXAMPLES, REPAIR_PROMPT
 from langchain_persona.testing import ScriptedChatModel
+
+
+HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile.json").read_text(encoding="utf-8"))
 
 
 def card(quote, note=None, **more):
@@ -112,6 +116,55 @@ def test_what_was_not_meant_is_dropped(user):
 )
 def test_the_note_keeps_the_language_and_the_subject_or_falls_back_on_the_users_words(user, quote, foreign, note):
     assert [one.note for one in listed(user, card(quote, foreign))] == [note or quote]
+
+
+@pytest.mark.parametrize(
+    ("user", "quote", "note", "kept"),
+    [
+        ("I fly from Hamburg, never from Berlin.", "never from Berlin", "Prefers Berlin.", "never from Berlin"),
+        ("Ich fliege nie ab Berlin.", "nie ab Berlin", "Fliegt gern ab Berlin.", "nie ab Berlin"),
+        ("Nunca vuelo desde Berlín.", "Nunca vuelo desde Berlín", "Vuela desde Berlín.", "Nunca vuelo desde Berlín"),
+        ("I never fly from Berlin.", "never fly from Berlin", "Never flies from Berlin.", "Never flies from Berlin."),
+    ],
+)
+def test_a_note_that_turns_the_words_around_gives_way_to_them(user, quote, note, kept):
+    assert [one.note for one in listed(user, card(quote, note))] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("user", "quote", "kept"),
+    [
+        ("What's the boiling point of ethanol?", "boiling point of ethanol", 0),
+        ("I'm vegan, what's a quick dinner?", "quick dinner", 0),
+        ("I'm vegan, what's a quick dinner?", "I'm vegan", 1),
+        ("Could we skip the anecdotes and get the command?", "skip the anecdotes", 1),
+        ("Welche Farbe hat Kupfer?", "Farbe hat Kupfer", 0),
+        ("Könntest du immer Beispiele nennen?", "immer Beispiele nennen", 1),
+        ("光速是多少？", "光速是多少", 0),
+    ],
+)
+def test_a_question_is_no_preference_but_a_request_in_its_form_is(user, quote, kept):
+    assert len(listed(user, card(quote))) == kept
+
+
+def test_a_condition_in_another_language_is_left_out():
+    user = "Ich höre beim Arbeiten am liebsten nur Bach und sonst nichts."
+    (found,) = listed(user, card("am liebsten nur Bach", condition="Musik", action="Suggest Bach music."))
+    assert (found.condition, found.action) == ("Musik", None)
+
+
+def test_what_may_not_hold_everywhere_holds_for_its_topic(monkeypatch):
+    monkeypatch.setattr(
+        "langchain_persona.extraction.grounding.objection", lambda text, always=False: "no" if always else None
+    )
+    assert [one.always for one in listed("I keep bees.", card("I keep bees", scope="always"))] == [False]
+
+
+@pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack["id"])
+def test_a_model_that_repeats_a_hostile_text_gives_no_global_card(attack):
+    text = attack["text"][:400]
+    found = listed(text, card(text[:160], scope="always", kind="style"), card(text[:60], scope="always"))
+    assert not any(one.always for one in found)
 
 
 def test_an_inferred_note_may_use_other_words():

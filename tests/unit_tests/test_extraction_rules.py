@@ -16,6 +16,8 @@ from langchain_persona.extraction.slots import SLOTS
 
 MESSAGES = json.loads((Path(__file__).parents[1] / "data" / "preferences.json").read_text(encoding="utf-8"))["rules"]
 
+HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile.json").read_text(encoding="utf-8"))
+
 
 def cards(text, message_id="m1"):
     return RuleExtractor().extract([Turn(message_id, text)])
@@ -140,6 +142,19 @@ def test_what_the_guard_or_the_secrets_refuse_is_no_card(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("langchain_persona.extraction.rules.has_secret", lambda text: True)
     assert cards("I like tea.") == []
+
+
+def test_what_may_not_hold_everywhere_holds_for_its_topic(monkeypatch):
+    assert cards("Please never use tables.")[0].always
+    monkeypatch.setattr(
+        "langchain_persona.extraction.rules.objection", lambda text, always=False: "no" if always else None
+    )
+    assert not cards("Please never use tables.")[0].always
+
+
+@pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack["id"])
+def test_a_hostile_text_gives_no_card(attack):
+    assert cards(attack["text"]) == []
 
 
 async def test_sync_and_async_are_twins():

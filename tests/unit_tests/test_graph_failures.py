@@ -1,4 +1,4 @@
-"""Whatever fails beside the answer, the answer comes: one warning a turn, nothing half-written, and the next turn works."""
+"""Whatever fails beside the answer, the answer comes: one warning a turn, nothing half-written, the next turn works."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.graphs import (
     Agent,
     FailingCollection,
     FailingStore,
-    Gone,
+    GoneError,
     Noting,
     echo,
     films,
@@ -369,7 +369,7 @@ async def test_embeddings_that_fail_cost_the_cards_of_this_turn_only(how, caplog
     agent = full(memory, how, "inline")
 
     def broken(*_: Any) -> Any:
-        raise Gone("no embedding model")
+        raise GoneError("no embedding model")
 
     with monkeypatch.context() as patch:
         patch.setattr(type(memory.embeddings), "embed_query", broken)

@@ -155,7 +155,7 @@ async def test_the_conversation_uses_the_whole_surface():
     states, (_, _, persona) = await conversation("invoke", InMemoryStore(), writer=TemplateWriter(), align_every=2)
     text = json.dumps(states)
     for word in (
-        '"follow-up"',
+        '"follow_up"',
         '"thumbs"',
         '"superseded"',
         '"erased"',

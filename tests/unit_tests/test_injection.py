@@ -25,7 +25,8 @@ from tests.graphs import BASE, Agent, echo, films, new_memory, warnings_of
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile.json").read_text(encoding="utf-8"))
 SYSTEM = re.compile(
     re.escape(BASE)
-    + r"(?:\n\n<user_notes>\n(?P<notes>[^<>]*)\n</user_notes>)?(?:\n\n<documents>\n(?P<documents>[^<>]*)\n</documents>)?"
+    + r"(?:\n\n<user_notes>\n([^<>]*)\n</user_notes>)?"
+    + r"(?:\n\n<documents>\n([^<>]*)\n</documents>)?"
 )
 QUESTIONS = ("what is seventeen times three", "and nineteen times four", "the capital of Peru")
 

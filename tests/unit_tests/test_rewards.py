@@ -69,3 +69,57 @@ def test_dwell_refuses_impossible_times(seconds, half):
 def test_what_the_user_says_counts_more_than_what_can_be_seen():
     assert rewards.thumbs(True) > rewards.tool_outcome(True) > rewards.click() > 0
     assert rewards.thumbs(False) < rewards.tool_outcome(False) < 0
+
+
+@pytest.mark.parametrize(
+    ("source", "reward", "error"), [("", 0.5, ValueError), ("x", 2, ValueError), ("x", "1", TypeError)]
+)
+def test_a_signal_is_checked(source, reward, error):
+    with pytest.raises(error):
+        rewards.Signal(source, reward, "why")
+
+
+def test_a_signal_is_plain_and_fixed():
+    signal = rewards.Signal("tool", np.float32(0.5), "it worked")
+    assert type(signal.reward) is float
+    with pytest.raises(AttributeError):
+        signal.reward = 1.0
+
+
+def test_the_most_reliable_source_says_most():
+    up, down = rewards.Signal("thumbs", 1.0, "thumbs up"), rewards.Signal("click", -1.0, "left at once")
+    both = rewards.combine([down, up])
+    assert both == rewards.Signal("thumbs", pytest.approx(0.85 / 1.15), "left at once; thumbs up")
+    assert rewards.combine([down]) == down
+    assert rewards.combine([]) is None
+
+
+def test_a_source_of_ones_own_has_a_weight_and_a_weight_of_zero_counts_for_nothing():
+    own, thumb = rewards.Signal("own", -1.0, "own"), rewards.Signal("thumbs", 1.0, "")
+    assert rewards.combine([own, thumb]).reward == pytest.approx(0.7 / 1.3)
+    assert rewards.combine([own, thumb], {"own": 0.0, "thumbs": 1.0}) == thumb
+    assert rewards.combine([own], {"own": 0.0}) is None
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_impossible_reliabilities_are_refused(weight):
+    with pytest.raises(ValueError, match="reliability"):
+        rewards.combine([rewards.Signal("own", 1.0, "")], {"own": weight})
+
+
+@given(st.lists(st.tuples(st.sampled_from(["thumbs", "tool", "own"]), st.floats(-1, 1))), st.floats(1e-300, 1e300))
+def test_a_combined_reward_lies_between_its_parts(parts, weight):
+    combined = rewards.combine([rewards.Signal(source, reward, "") for source, reward in parts], {"own": weight})
+    values = [reward for _, reward in parts]
+    if combined is None:
+        assert not parts
+    else:
+        assert min(values) - 1e-9 <= combined.reward <= max(values) + 1e-9
+
+
+def test_what_was_said_outright_is_more_reliable_than_what_was_only_seen():
+    order = ["thumbs", "edit", "judge", "follow_up", "copy", "tool", "dwell", "click"]
+    weights = [rewards.RELIABILITY[source] for source in order]
+    assert weights == sorted(weights, reverse=True)
+    assert rewards.RELIABILITY["rating"] == 1.0
+    assert rewards.RELIABILITY["retry"] == rewards.RELIABILITY["copy"]
