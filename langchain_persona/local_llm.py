@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import os
 import secrets
 from importlib.util import find_spec
 from pathlib import Path

@@ -21,6 +21,7 @@ from langchain_persona.identity import setting
 from langchain_persona.records import ToolOutcome
 from langchain_persona.toolcalls import SchemaToolCalls
 from langchain_persona.tools import memory_tools as tools_of
+from langchain_persona.trouble import turn_of_trouble
 
 if TYPE_CHECKING:
     from langchain_persona.memory import PersonaMemory
@@ -175,12 +176,18 @@ def _node(steps: Callable[[Any, RunnableConfig], Steps[Any]], name: str) -> Runn
     """A node with a sync and an async form."""
 
     def call(state: Any, config: RunnableConfig) -> Any:
-        return run(steps(state, config))
+        with turn_of_trouble(told=_troubled(state)):
+            return run(steps(state, config))
 
     async def acall(state: Any, config: RunnableConfig) -> Any:
-        return await arun(steps(state, config))
+        with turn_of_trouble(told=_troubled(state)):
+            return await arun(steps(state, config))
 
     return RunnableLambda(call, acall, name=name)
+
+
+def _troubled(state: Any) -> bool:
+    return bool((state.get("turn") or {}).get("troubled"))
 
 
 def _route(then: str) -> Callable[[ActState], list[Send] | str]:
@@ -188,7 +195,8 @@ def _route(then: str) -> Callable[[ActState], list[Send] | str]:
         """One task for each tool call, so that what is done is not done again when another is resumed."""
         last = state["messages"][-1]
         calls = [*last.tool_calls, *last.invalid_tool_calls] if isinstance(last, AIMessage) else []
-        return [Send("tools", {"call": call, "message": str(last.id)}) for call in calls] or then
+        shared = {"message": str(last.id), "turn": state.get("turn") or {}}
+        return [Send("tools", {"call": call, **shared}) for call in calls] or then
 
     return route
 

@@ -35,6 +35,7 @@ class ActState(TypedDict):
         messages: the conversation; the system prompt is never in it.
         system: put in front of the messages as a `SystemMessage` for each model call; "" puts nothing there.
         outcomes: a `ToolOutcome` as JSON for each tool call of this turn; emptied by the first step of the next.
+        turn: of the graph around it; its "troubled" says that this turn has logged its warning.
         remaining_steps: how many steps LangGraph's recursion limit leaves.
     """
 
@@ -42,6 +43,7 @@ class ActState(TypedDict):
     system: NotRequired[str]
     outcomes: Annotated[list[dict[str, Any]], operator.add]
     remaining_steps: NotRequired[RemainingSteps]
+    turn: NotRequired[dict[str, Any]]
 
 
 def prompt_of(state: ActState, *, message_id: str | None = None) -> list[BaseMessage]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from langchain_persona.extraction.matching import languages_of, matches, states_nothing
+from langchain_persona.extraction.matching import languages_of, matches, sentences_at, states_nothing
 from langchain_persona.extraction.protocol import Turn
 from langchain_persona.extraction.rulebook import rulebook
 from langchain_persona.extraction.schema import Found
@@ -78,10 +78,12 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
     condition, action = (
         None if _foreign(turn.user, text) else text.strip() or None for text in (record.condition, record.action)
     )
-    texts = (note, quote, condition, action)
-    if any(text and (objection(text) or has_secret(text)) for text in texts):
+    # of a sentence that is an attack no harmless-looking half is kept either
+    sentence = sentences_at(turn.user[:MAX_MESSAGE], position, position + len(quote))
+    if any(text and (objection(text) or has_secret(text)) for text in (note, quote, sentence, condition, action)):
         return None
-    always = always and not any(text and objection(text, always=True) for text in texts)
+    judged = (note, condition, action) if record.kind == "style" else (note, sentence, condition, action)
+    always = always and not any(text and objection(text, always=True) for text in judged)
     now = time.time()
     return PreferenceCard(
         note=note,

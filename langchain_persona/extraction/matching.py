@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from langchain_persona.extraction.rulebook import LANGUAGES, Rule, Rulebook, rulebook
 from langchain_persona.signals.language import language_of
 
-__all__ = ["MAX_CHARACTERS", "Match", "languages_of", "matches", "states_nothing"]
+__all__ = ["MAX_CHARACTERS", "Match", "languages_of", "matches", "sentences_at", "states_nothing"]
 
 MAX_CHARACTERS = 4_000
 """Of a longer message the first and the last half of this are read: what is longer was hardly typed."""
@@ -27,6 +27,9 @@ MAX_SENTENCE = 500
 
 MAX_CLAUSES = 24
 """So many beginnings of clauses are tried in one sentence."""
+
+SHORT = 12
+"""Characters of a sentence that does not count beside another, such as "Thanks!"."""
 
 LANGUAGE_SAMPLE, LANGUAGE_SURE = 400, 0.8
 """From the beginning of a message its language is told; when that is so sure, rules of others are not tried."""
@@ -55,6 +58,7 @@ class Match:
         rule: which.
         quote: the words of the message, verbatim.
         position: where the quote begins in the message.
+        sentence: that it is part of, verbatim.
         answer_language: ISO code of the language asked for; None where none was.
         named: that language as the user called it.
     """
@@ -63,6 +67,7 @@ class Match:
     rule: Rule
     quote: str
     position: int
+    sentence: str
     answer_language: str | None = None
     named: str | None = None
 
@@ -112,7 +117,8 @@ def states_nothing(text: str, start: int, end: int, *, lasting: bool = False) ->
     plain = _plain(text)
     if _BLANK in plain[start:end] and not plain[start:end].replace(_BLANK, "").strip():
         return "quoted"
-    for book in map(rulebook, languages_of(plain)):
+    books = [rulebook(language) for language in languages_of(plain)]
+    for book in books:
         if (pasted := book.pasted.search(plain)) and pasted.end() <= start:
             return "pasted"
         for sentence in _SENTENCE.finditer(plain):
@@ -123,9 +129,16 @@ def states_nothing(text: str, start: int, end: int, *, lasting: bool = False) ->
                     return "reported"
                 if not lasting and book.once.search(plain, *sentence.span()):
                     return "one occasion"
-                if _asks(sentence.group()) and _in_question(book, sentence, end):
-                    return "question"
+    asked = [one for one in _SENTENCE.finditer(plain) if one.start() < end and start < one.end() and _asks(one.group())]
+    if any(all(_in_question(book, one, end) for book in books) for one in asked):
+        return "question"
     return None
+
+
+def sentences_at(text: str, start: int, end: int) -> str:
+    """The whole sentences of which a stretch is a part."""
+    found = [one for one in _SENTENCE.finditer(text) if one.start() < end and start < one.end()]
+    return text[found[0].start() : found[-1].end()].strip() if found else text[start:end]
 
 
 def _asks(line: str) -> bool:
@@ -162,11 +175,15 @@ def _of(book: Rulebook, plain: str, text: str) -> list[Match]:
     foreign = book.pasted.search(plain)
     limit = foreign.end() if foreign else len(plain)
     sentences = list(_SENTENCE.finditer(plain, 0, limit))
-    only = sum(1 for sentence in sentences if len(_ENDS.sub("", sentence.group()).strip()) > 12) <= 1
-    return [match for sentence in sentences for match in _in_sentence(book, sentence, text, only)]
+    long = {index for index, one in enumerate(sentences) if len(_ENDS.sub("", one.group()).strip()) > SHORT}
+    return [
+        match
+        for index, sentence in enumerate(sentences)
+        for match in _in_sentence(book, sentence, text, only=not long - {index})
+    ]
 
 
-def _in_sentence(book: Rulebook, sentence: re.Match[str], text: str, only: bool) -> Iterator[Match]:
+def _in_sentence(book: Rulebook, sentence: re.Match[str], text: str, *, only: bool) -> Iterator[Match]:
     line, plain = sentence.group(), sentence.string
     end = sentence.start() + min(len(_ENDS.sub("", line)), MAX_SENTENCE)
     begin = sentence.start() + len(line) - len(line.lstrip(_OPENS))
@@ -199,7 +216,7 @@ def _in_sentence(book: Rulebook, sentence: re.Match[str], text: str, only: bool)
                 continue
             named = found.groupdict().get("language")
             code = book.languages.get(named.lower()) if named else None
-            yield Match(book.language, rule, quote, start, code, named)
+            yield Match(book.language, rule, quote, start, text[begin:end], code, named)
             taken = stop
             break
 

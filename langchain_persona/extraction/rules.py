@@ -40,7 +40,7 @@ class RuleExtractor:
         cards: list[PreferenceCard] = []
         for turn in turns:
             for match in matches(turn.user):
-                card = _card(turn.message_id, match)
+                card = _card(turn, match)
                 if card is not None and all(card.note != other.note for other in cards):
                     cards.append(card)
         return cards
@@ -50,13 +50,14 @@ class RuleExtractor:
         return self.extract(turns)
 
 
-def _card(message_id: str, match: Match) -> PreferenceCard | None:
+def _card(turn: Turn, match: Match) -> PreferenceCard | None:
     slot = match.rule.meaning
     note = _SPACE.sub(" ", match.quote).strip()
     if match.rule.note is not None:
         note = match.rule.note.replace("{language}", match.named or "")
     texts = (note, match.quote)
-    if any(objection(text) or has_secret(text) for text in texts):
+    # of a sentence that is an attack no harmless-looking half is kept either
+    if any(objection(text) or has_secret(text) for text in (*texts, match.sentence)):
         return None
     now = time.time()
     return PreferenceCard(
@@ -66,7 +67,7 @@ def _card(message_id: str, match: Match) -> PreferenceCard | None:
         always=slot.always and not any(objection(text, always=True) for text in texts),
         origin=slot.origin,
         confidence=slot.confidence,
-        evidence=(Evidence(message_id=message_id, quote=match.quote),),
+        evidence=(Evidence(message_id=turn.message_id, quote=match.quote),),
         created=now,
         updated=now,
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_persona.effects import arun, run
+from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
 from langchain_persona.loop.parts import answered, reflect_update, scheduled
-from langchain_persona.loop.reflect import Reflector
-from langchain_persona.trouble import turn_of_trouble
+from langchain_persona.loop.reflect import Reflected, Reflector
+from langchain_persona.trouble import survived, turn_of_trouble
 
 __all__ = ["REFLECT_MODES", "areflect", "checked_mode", "reflect", "troubled"]
+
+logger = logging.getLogger(__name__)
 
 REFLECT_MODES = ("inline", "background", "off")
 
@@ -36,7 +39,7 @@ def reflect(reflector: Reflector, who: Identity, state: Mapping[str, Any], mode:
     with turn_of_trouble(told=troubled(state)):
         if mode == "background":
             if run(scheduled(reflector, who, state)):
-                reflector.memory.background.submit(reflector.process(who.user))
+                reflector.memory.background.submit(_told(reflector, who))
             return answered(state, _LATER)
         return run(reflect_update(reflector, who, state, on=mode == "inline"))
 
@@ -46,6 +49,12 @@ async def areflect(reflector: Reflector, who: Identity, state: Mapping[str, Any]
     with turn_of_trouble(told=troubled(state)):
         if mode == "background":
             if await arun(scheduled(reflector, who, state)):
-                reflector.memory.background.asubmit(reflector.process(who.user))
+                reflector.memory.background.asubmit(_told(reflector, who))
             return answered(state, _LATER)
         return await arun(reflect_update(reflector, who, state, on=mode == "inline"))
+
+
+def _told(reflector: Reflector, who: Identity) -> Steps[Reflected]:
+    """The work behind the answer; its trouble is the turn's."""
+    told = "Work behind the answer failed and will be tried again"
+    return survived(logger, told, reflector.process(who.user), Reflected())

@@ -143,6 +143,7 @@ class Reflector:
                 changes += yield from self._extracted(user, found)
             except Exception as error:
                 warn(logger, "Preferences were not extracted and will be tried again (%s)", type(error).__name__)
+                logger.debug("The trouble in full", exc_info=True)
                 yield from episodes.failed(batch)
                 continue
             if self.judge is not None:

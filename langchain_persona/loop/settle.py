@@ -21,7 +21,7 @@ from langchain_persona.loop.turn import TurnRecord
 from langchain_persona.loop.verdict import Verdict
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.feedback import record_feedback
-from langchain_persona.memory.revisions import SourcedPersona, in_force
+from langchain_persona.memory.revisions import SourcedPersona
 from langchain_persona.reconciliation import Change, forget_matching, reconcile
 from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, read_record
 from langchain_persona.signals import forget_request, mask
@@ -126,9 +126,6 @@ def settle(
     if forgotten:
         left = memory.personas.drop_cards(who.user, [*forgotten, *erased])
         persona = (yield from survived(logger, "The persona could not be cleaned", left, None)) or persona
-    if persona.revision.cards:
-        told = "The persona text is left out of this turn: the cards behind it could not be read"
-        persona = yield from survived(logger, told, _spoken(memory, who, persona), SourcedPersona())
     return Settled(verdict, tuple(changes), tuple(forgotten), observed, persona, remember)
 
 
@@ -147,13 +144,6 @@ def learn_from_message(
     if not found:
         return []
     return (yield from reconcile(memory.cards, who.user, found))
-
-
-def _spoken(memory: PersonaMemory, who: Identity, persona: SourcedPersona) -> Steps[SourcedPersona]:
-    """The persona without lines that rest on cards which are no longer in force: superseded, held back, erased."""
-    matrix = yield from memory.cards.matrix(who.user)
-    text = in_force(persona, {card.id for card in matrix.cards})
-    return persona.model_copy(update={"revision": persona.revision.model_copy(update={"text": text})})
 
 
 def _read(memory: PersonaMemory, ops: Sequence[Op]) -> Steps[list[Any]]:

@@ -221,3 +221,6 @@ def values(note: str, reading: Reading) -> str:
     return " ".join(
         word for word in re.findall(r"\w+", note[:_LONGEST_NOTE]) if _stem(word.casefold()) in reading.wanted
     )
+
+
+_terms()  # read at import, for an event loop must not wait for a file

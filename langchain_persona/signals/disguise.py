@@ -6,7 +6,7 @@ import html
 import re
 import unicodedata
 
-from langchain_persona.signals.text import CJK, fold, visible
+from langchain_persona.signals.text import CJK, fold
 
 __all__ = ["disguise", "readings"]
 
@@ -16,7 +16,7 @@ _LOOKALIKES = str.maketrans(
     "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u03b7\u03b3\u0131\u0261\u0269\u1d0f\u0585\u057d\u0570",
     "aceopxyijshdqwbkmhtr" + "aeikvoptuxnyi" + "gio" + "ouh",
 )
-_LEET = str.maketrans("013457@$!|", "oieastasii")
+_LEET = str.maketrans("013457@$", "oieastas")
 _HIDDEN = re.compile(
     r"(?<=[^\W\d_])[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff]+(?=[^\W\d_])"
     r"|[\u202a-\u202e\u2066-\u2069]|[\U000e0000-\U000e007f]|[\ue000-\uf8ff]|[\u0300-\u036f]{3,}"
@@ -24,7 +24,7 @@ _HIDDEN = re.compile(
 )
 _TAG = re.compile(
     r"!\[[^\]]{0,200}\]\(|<[|/!?]|[|/]>|\|im_|<<|>>>|</?[a-z][\w:-]{2,}(?:\s[^<>]{0,200})?/?>|\[/?(?:inst|sys|system|user|assistant|tool)\b|"
-    r"```|~~~|={3,}|-{4,}|#{2,}|\*{4,}|_{4,}|\{\{|\}\}|\{%|%\}|\$\(|\$\{|\[\[|\]\]|\"role\"|'role'\s*:|<s>|</s>|-->|"
+    r"'{3,}|~~~|={3,}|-{4,}|#{2,}|\*{4,}|_{4,}|\{\{|\}\}|\{%|%\}|\$\(|\$\{|\[\[|\]\]|\"role\"|'role'\s*:|<s>|</s>|-->|"
     r"(?:^|[\n.;!?>])\s*(?:#\s*)?(?:system|assistant|user|human|developer|tool|ai|systeme?|sistema|asistente|assistent|"
     r"nutzer|benutzer|utilisateur|usuario|系统|助手|用户|开发者)(?:\s?(?:message|prompt|note|notice|nachricht|hinweis|"
     r"提示|消息|notification|override|alert|update|response|output))?\s*[:>\]]|"
@@ -38,6 +38,7 @@ _ENCODED = re.compile(
     r"\b(?:base64|rot13|hex-encoded|url-encoded)\b"
 )
 _SPREAD = re.compile(r"(?<![^\W_])(?:[a-z][ .\-_*]{1,3}){5,}[a-z](?![^\W_])")
+_SPACES = re.compile(r"[^\S\n]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _FOREIGN = re.compile(r"[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u13a0-\u13ff\uab70-\uabbf]")
 _LATIN = re.compile(r"[a-z]")
@@ -71,7 +72,7 @@ def readings(text: str) -> list[str]:
         >>> readings("1gn0re")
         ['1gn0re', 'ignore']
     """
-    plain = fold(html.unescape(text)).translate(_LOOKALIKES)
+    plain = _lower(html.unescape(text)).translate(_LOOKALIKES)
     leet = re.sub(r"\S*[^\W\d_]\S*", lambda word: word[0].translate(_LEET) if _few_digits(word[0]) else word[0], plain)
     return list(dict.fromkeys([plain, leet]))
 
@@ -80,9 +81,9 @@ def _few_digits(word: str) -> bool:
     return (
         "://" not in word
         and sum(map(str.isalpha, word)) >= len(word) / 2
-        and not re.fullmatch(r"\W*[^\W\d_]+\W*", word)
+        and not re.fullmatch(r"[^\w@$]*[^\W\d_]+[^\w@$]*", word)
     )
 
 
 def _lower(text: str) -> str:
-    return fold(visible(text))
+    return _SPACES.sub(" ", fold(text))

@@ -23,12 +23,12 @@ LONGEST = 600
 THANKS, PRAISE, BOTH, NOT_BAD = 0.6, 0.8, 0.9, 0.4
 WRONG, NOT_GOOD, RESTYLE, DOUBT, NO, AGAIN = -0.8, -0.7, -0.5, -0.4, -0.5, -0.8
 
-_CLAUSE = re.compile(r"([^.!?;:,\n()…。！？；：，、—–]*)([.!?;:,\n()…。！？；：，、—–]*)")  # noqa: RUF001
+_CLAUSE = re.compile(r"([^.!?;:,\n()…。！？；：，、—–]*)([.!?;:,\n()…。！？；：，、—–]*)")
 _OPENING = re.compile(
     r"(?:(?:no(?=\s+(?:i|you|that|this)\b)|nein|non|and|und|et|y|well|hey|oh|hm+|sorry|again|but)\s+)+"
 )
 _LISTS = load("followup")
-_QUESTION_MARKS = ("?", "？")  # noqa: RUF001
+_QUESTION_MARKS = ("?", "？")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +190,7 @@ def _outright(language: _Language, clause: str) -> _Verdict | None:
 
 def _skip(language: _Language, clause: str) -> int:
     """Where a clause begins behind "no", "and", "but"."""
-    match = re.match(
-        r"(?:(?:no(?=\s+(?:i|you|that|this)\b)|nein|non|and|und|et|y|well|hey|oh|hm+|sorry|again|but)\s+)+", clause
-    )
+    match = _OPENING.match(clause)
     return match.end() if match and not language.again.match(clause) and not language.corrections.match(clause) else 0
 
 
@@ -224,7 +222,7 @@ def _judgement(language: _Language, clause: str) -> _Verdict | None:
         return None
     turned = language.negation.search(rest)
     if bad:
-        if turned and not good:
+        if turned and not good and not language.negation.search(bad):
             return _Verdict(NOT_BAD, f"praise: '{turned[0]} {bad}'")
         return _Verdict(WRONG, f"correction: '{bad}'")
     if turned and good:

@@ -22,8 +22,8 @@ Scope = Literal["last", "this", "matching", "everything"]
 LONGEST = 1_000
 """Characters of a message that are looked at; a request stands at its beginning or in one of its first sentences."""
 
-_SENTENCE = re.compile(r"(?<=[.!?;。！？；\n])\s*")  # noqa: RUF001
-_END = ".!?;,。！？；，… \n\"'"  # noqa: RUF001
+_SENTENCE = re.compile(r"(?<=[.!?;。！？；\n])\s*")
+_END = ".!?;,。！？；，… \n\"'"
 _POLITE = re.compile(
     r"[\s,]+(?:please|pls|thanks|thank you|ok|okay|bitte|danke|ja|s'il te plaît|s'il vous plaît|stp|svp|merci"
     r"|por favor|gracias|谢谢|好吗)$",
@@ -58,7 +58,7 @@ def _read(language: str) -> _Language:
     path = resources.files("langchain_persona") / "data" / "forgetting" / f"{language}.json"
     lists: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
     lead = "".join(lists["lead"])
-    ends = {"this": r"(?=[\s:：,，.。!！]|$)"}  # noqa: RUF001
+    ends = {"this": r"(?=[\s:：,，.。!！]|$)"}
     orders = tuple(
         (scope, tuple(re.compile(f"{lead}(?:{body}){ends.get(scope, '$')}", re.IGNORECASE) for body in lists[scope]))
         for scope in _SCOPES
@@ -99,7 +99,7 @@ def _of_sentence(sentence: str, onwards: str) -> ForgetRequest | None:
                 if (match := expression.match(order)) is None:
                     continue
                 if scope == "this":
-                    return ForgetRequest("this", onwards.strip()[match.end() :].strip(_END + ":：-— "))  # noqa: RUF001
+                    return ForgetRequest("this", onwards.strip()[match.end() :].strip(_END + ":：-— "))
                 what = match.groupdict().get("what", "").strip(_END)
                 if scope == "matching" and (not what or language.no.search(what)):
                     return None

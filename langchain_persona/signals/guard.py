@@ -1,10 +1,10 @@
 """Why a text must not become a card or a persona sentence: what it would make the assistant do, not how it is phrased.
 
-A note is shown to the model in later conversations. So it may say what somebody likes, is, or wants answers to be. It may
-not act: on the assistant's rules or role, on money, data, tools or addresses, for others, or behind the user's back
+A note is shown to the model in later conversations. So it may say what somebody likes, is, or wants answers to be. It
+may not act: on the assistant's rules or role, on money, data, tools or addresses, for others, or behind the user's back
 (indirect prompt injection: Greshake et al., arXiv 2302.12173). Each rule is a combination of kinds of words in one
-sentence, in any of five languages at once; the word lists are data files. A list cannot know every attack: so a note for
-every conversation must besides be about answers or about the person, and notes are fenced as data where they are shown.
+sentence, in any of five languages at once; the word lists are data files. A list cannot know every attack: so a note
+for every conversation must besides be about answers or about the person, and notes are shown fenced, as data.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LONGEST_ALWAYS = 400
 """Characters of a note, and of one that is shown in every conversation."""
 FIRST_WORDS = 5
 """Words at the beginning of a sentence among which its subject is looked for."""
+SHORT = 6
+"""Words of a sentence on one topic that need not name a person ("aisle seats rather than window seats")."""
 
 _LISTS = load("guard")
 _KINDS = {name: pattern(merged(_LISTS, name)) for name in _LISTS["en"]}
@@ -40,13 +42,20 @@ _SHELL = re.compile(
     r"\brm\s+-|\bcurl\s|\bwget\s|\bchmod\s|\bdrop\s+table|\bos\.system|\bsubprocess\b|\beval\(|\bexec\(|;\s?--|\bselect\s.{1,60}\sfrom\s"
     r"|\"(?:name|tool|function|arguments)\"\s?:|\w\(\)|\bimport\s+os\b|&&|\|\s?(?:sh|bash)\b|\bfunction_call\b|\btool_call\b"
 )
+_CLAIM = re.compile(
+    r"\b(?:say|answer|reply|respond|state|antworte\w*|sage?|behaupte\w*|dis|dites|reponds|repondez|di|diga|responde|afirma)"
+    r"(?:\s+(?:always|immer|stets|toujours|siempre))?,?\s+(?:that|dass|que)\b(?!\s+(?:you|du|tu|vous|usted|no|i|ich|je|j')\b)"
+    r"|(?:都|总是|一律|永远)(?:说|回答|声称)(?!明)"
+)
 _IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 _SENTENCE = re.compile(rf"(?<=[.!?;:])\s+|[\n。]+|(?<=[{CJK}][!?;])")
 _NAME = re.compile(r"(?<=\S\s)[A-ZÄÖÜÉ][\w-]*[A-Za-z]\w*")
 _BRAND = re.compile(r"\b[A-Z]\w*[a-z]\w*[A-Z]\w*|\b\w*[A-Z]{2,}\w*[a-z]\w*|\b[A-Z]\w*\d\w*|[™®]")
 _LATIN_RUN = re.compile(rf"(?<=[{CJK}])\s?[A-Za-z]\w{{2,}}")
 _CHINESE = re.compile(f"[{CJK}]")
-_QUOTED = re.compile(r"\"[^\"]{6,}\"|(?<!\w)'[^']{8,}'(?!\w)|「[^」]{3,}」|“[^”]{3,}”")
+_QUOTED = re.compile(
+    r"\"[^\"]{6,}\"|\"[^\"]{0,9}[\u4e00-\u9fff][^\"]{0,40}\"|(?<!\w)'[^']{8,}'(?!\w)|「[^」]{2,}」|“[^”]{3,}”"
+)
 _FIRST = re.compile(rf"(?:{_KINDS['subject'].pattern})(?:[\s'-]|{_KINDS['habit'].pattern})*$")
 _AFTER = re.compile(r"\s+(?:i|ich|je|yo|we|wir|nous)\b")
 
@@ -56,11 +65,9 @@ _SHIP = "passes data on"
 # Reason and the kinds of words that make it, all in one sentence. Kinds behind "!" must be
 # commands: "I pay …" is none, unless an address or a number is there too; behind "!!" not even then.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("changes the assistant's rules", ("override", "rules", "which")),
     ("changes the assistant's rules", ("newrules",)),
     ("changes the assistant's rules", ("override", "told")),
     ("changes the assistant's rules", ("lapsed", "limits")),
-    ("asks for the assistant's instructions", ("disclose", "own")),
     ("asks for the assistant's instructions", ("disclose", "told")),
     ("gives the assistant a role", ("!!role",)),
     (_MONEY, ("money", "!move", "away")),
@@ -82,28 +89,28 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("is about other users", ("others",)),
     ("claims a right or an authority", ("rank",)),
     ("speaks to a machine", ("address",)),
-    ("writes into the memory", ("meta", "want")),
     ("advertises", ("push",)),
     ("advertises", ("suggest", "product", "insist", "name")),
     ("advertises", ("exclusive", "name")),
     ("advertises", ("exclusive", "suggest")),
     ("advertises", ("everyanswer", "brand")),
     ("makes the assistant claim something", ("!!steer",)),
-)
-_STRICTER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("makes the assistant claim something", ("claim",)),
     ("changes the assistant's rules", ("override", "rules")),
     ("asks for the assistant's instructions", ("own",)),
-    ("holds an address", ("target",)),
-    (_MONEY, ("money", "!move")),
     (_SHIP, ("data", "!ship", "away", "not tome")),
     ("acts", ("!deed",)),
     ("writes into the memory", ("meta",)),
     ("advertises", ("suggest", "insist", "name", "not tome")),
     ("puts words into the assistant's mouth", ("append", "quoted")),
+    ("gives the user orders", ("order",)),
+    ("speaks of secrets", ("credential",)),
+)
+_STRICTER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("holds an address", ("target",)),
+    (_MONEY, ("money", "!move")),
     ("is somebody's word for the user", ("imposed", "!ship")),
     ("asks for the assistant's instructions", ("inner", "rules")),
-    ("speaks of secrets", ("credential",)),
-    ("gives the user orders", ("order",)),
     ("gives a permission", ("allow", "not form")),
     ("sets a trap", ("when", "not form")),
 )
@@ -143,14 +150,16 @@ def objection(text: str, *, always: bool = False) -> str | None:
                 "shell": bool(_SHELL.search(sentence)),
                 "name": named,
                 "brand": brands,
+                "claim": bool(_CLAIM.search(sentence)),
                 "identifier": bool(_IDENTIFIER.search(sentence)),
                 "quoted": bool(_QUOTED.search(shown)),
             }
             for reason, kinds in rules:
                 if all(_has(sentence, kind, flags) for kind in kinds):
                     return reason
-    if always and not all(_personal(sentence) for sentence in _SENTENCE.split(readings(text)[0])):
-        return "is neither about how to answer nor about the user"
+    for sentence in _SENTENCE.split(readings(text)[0]):
+        if not (_personal(sentence) if always else _plausible(sentence)):
+            return "is neither about how to answer nor about the user"
     return None
 
 
@@ -190,3 +199,9 @@ def _personal(sentence: str) -> bool:
         or len(told) <= 2
         or (len(told) <= 6 and _KINDS["bare"].search(" ".join(told[:3])) is not None)
     )
+
+
+def _plausible(sentence: str) -> bool:
+    """Whether a sentence can be a wish on one topic: it speaks of answers, of a person or a case, or is short."""
+    kinds = ("form", "self", "when", "bare")
+    return any(_KINDS[kind].search(sentence) for kind in kinds) or len(words(sentence)) <= SHORT

@@ -56,10 +56,10 @@ _LABELLED = re.compile(rf"(?i)(?<![^\W_])(?:{_NAMES})(?![^\W_])(?:{_LINK})[\"'<]
 _WEAKLY_LABELLED = re.compile(rf"(?i)(?<![^\W_])(?:{_WEAK_NAMES})[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"'<]?(\S{{1,400}}+)")
 _LABELLED_CHINESE = re.compile(
     r"(?i)(?:密码|密碼|口令|密钥|密鑰|私钥|令牌|验证码|驗證碼|助记词|pin码|api\s?key)"
-    r"\s{0,3}(?:现在)?(?:是|为|為|[:=：])\s{0,3}[\"'“「]?([^\s，。,、;；”」]{1,400}+)"  # noqa: RUF001
+    r"\s{0,3}(?:现在)?(?:是|为|為|[:=：])\s{0,3}[\"'“「]?([^\s，。,、;；”」]{1,400}+)"
 )
 _LABELLED_PHRASE = re.compile(
-    r"(?i)(?:(?:seed|recovery)[\s_-]{1,2}(?:phrase|words)|助记词)\s{0,3}(?:is|are|[:=：]|是)\s{0,3}"  # noqa: RUF001
+    r"(?i)(?:(?:seed|recovery)[\s_-]{1,2}(?:phrase|words)|助记词)\s{0,3}(?:is|are|[:=：]|是)\s{0,3}"
     r"(\w{2,12}(?:[ ,]{1,2}\w{2,12}){5,30})"
 )
 
@@ -133,7 +133,7 @@ def _private_keys(text: str) -> str:
 def _masked_value(match: re.Match[str]) -> str:
     """The value of a labelled secret; sentences such as "my password is too long" hold none."""
     whole, value = match[0], match[1]
-    core = value.rstrip(".,;:!?)]}>\"'…。，")  # noqa: RUF001
+    core = value.rstrip(".,;:!?)]}>\"'…。，")
     bare = core.casefold()
     if not core or value.startswith(MASK) or bare in _NO_VALUE or _NO_VALUE_CHINESE.match(bare):
         return whole

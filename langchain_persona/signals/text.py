@@ -11,9 +11,9 @@ __all__ = ["CJK", "clauses", "fold", "visible", "words"]
 CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Chinese characters, for a character class."""
 
-_QUOTES = str.maketrans({**dict.fromkeys("‘’‛′´`", "'"), **dict.fromkeys("“”„‟«»″", '"')})  # noqa: RUF001
+_QUOTES = str.maketrans({**dict.fromkeys("‘’‛′´`", "'"), **dict.fromkeys("“”„‟«»″", '"')})
 _WORD = re.compile(rf"[{CJK}]|[^\W_]+(?:'[^\W_]+)*")
-_CLAUSE = re.compile(r"[.!?;:,\n()…。！？；：，、—–]+|\s-+\s")  # noqa: RUF001
+_CLAUSE = re.compile(r"[.!?;:,\n()…。！？；：，、—–]+|\s-+\s")
 _COMBINING = re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f]")
 
 

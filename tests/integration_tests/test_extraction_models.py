@@ -12,7 +12,7 @@ from langchain_persona.extraction import LLMExtractor, Turn
 from tests.models import model_file
 
 pytest.importorskip("xllamacpp", reason="needs the extra local-llm")
-from langchain_persona.local_llm import LocalModelServer, serve  # noqa: E402
+from langchain_persona.local_llm import LocalModelServer, serve
 
 pytestmark = [pytest.mark.integration, pytest.mark.model_files, pytest.mark.slow]
 
@@ -85,4 +85,4 @@ async def test_a_window_of_turns_as_a_list(larger):
     assert all(
         card.evidence[0].quote in dict((turn.message_id, turn.user) for turn in turns)[card.evidence[0].message_id]
         for card in cards
-    )  # noqa: E501
+    )

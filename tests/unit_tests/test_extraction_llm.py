@@ -19,7 +19,6 @@ from langchain_persona.extraction.schema import flat_schema, list_schema, read_a
 from langchain_persona.prompts import FLAT_EXAMPLES, LIST_EXAMPLES, REPAIR_PROMPT
 from langchain_persona.testing import ScriptedChatModel
 
-
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile.json").read_text(encoding="utf-8"))
 
 
@@ -82,8 +81,9 @@ def test_the_quote_may_differ_in_case_and_white_space_and_is_kept_as_written():
 
 
 @pytest.mark.parametrize("quote", ["I love tea", "", "I", "!!!", "I keep wasps"])
-def test_a_quote_that_does_not_occur_is_dropped(quote):
+def test_a_quote_that_does_not_occur_is_dropped(caplog, quote):
     assert listed("I keep bees.", card(quote)) == []
+    assert caplog.records == []
 
 
 def test_the_assistants_words_are_no_source():
@@ -140,7 +140,7 @@ def test_a_note_that_turns_the_words_around_gives_way_to_them(user, quote, note,
         ("Could we skip the anecdotes and get the command?", "skip the anecdotes", 1),
         ("Welche Farbe hat Kupfer?", "Farbe hat Kupfer", 0),
         ("Könntest du immer Beispiele nennen?", "immer Beispiele nennen", 1),
-        ("光速是多少？", "光速是多少", 0),
+        ("光速是多少\uff1f", "光速是多少", 0),
     ],
 )
 def test_a_question_is_no_preference_but_a_request_in_its_form_is(user, quote, kept):

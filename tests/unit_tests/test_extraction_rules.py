@@ -131,6 +131,21 @@ def test_the_assistants_words_are_never_a_source():
     assert RuleExtractor().extract([Turn("m1", "Thanks.", assistant="I prefer tea. I'm allergic to nuts.")]) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm allergic to nuts?",
+        "I prefer window seats?",
+        "我对花生过敏吗？",
+        "I'm vegan, right?",
+        "Write a mail to my boss. Keep it short.",
+        "Fass mir den Artikel von gestern zusammen. Kürzer bitte.",
+    ],
+)
+def test_a_question_or_a_remark_on_a_task_is_no_preference(text):
+    assert cards(text) == []
+
+
 def test_one_occasion_does_not_hide_a_lasting_fact():
     assert cards("Tonight I prefer pasta.") == []
     assert [card.note for card in cards("I'm allergic to nuts, what can I cook tonight?")] == ["I'm allergic to nuts"]

@@ -294,7 +294,6 @@ async def test_a_store_that_is_dead_from_the_start_and_comes_back(how, reflect, 
     assert unlearned(memory) == []
 
 
-@pytest.mark.xfail(reason="the tools node does not know that this turn has warned", strict=True)
 async def test_memory_tools_on_a_dead_store_tell_the_model(caplog):
     memory = new_memory(store := FailingStore())
     calls = [

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,29 @@ async def test_turns_of_many_users_at_once(store):
     for name in languages:
         state = await agent.say("hello", f"{name}2", name)
         assert [other for other in languages if other in state["system"]] == [name]
+
+
+def test_the_first_turn_of_a_process_reads_no_file_on_the_event_loop():
+    """In a process of its own: here, earlier tests have loaded whatever is loaded at first use."""
+    script = """
+import asyncio, logging
+from blockbuster import blockbuster_ctx
+from langchain_persona.persona import TemplateWriter
+from tests.graphs import Agent, Noting, echo, films, new_memory
+
+async def main():
+    memory = new_memory()
+    options = {"extractor": Noting(), "writer": TemplateWriter(), "align_every": 1, "retriever": films(memory)}
+    with blockbuster_ctx("langchain_persona"):
+        agent = Agent(echo(), memory, how="ainvoke", **options)
+        for text in ("Please always answer in German. A film?", "Thanks! I like whales.", "Forget that, please."):
+            await agent.say(text, feedback=1)
+
+logging.basicConfig(format="%(message)s")
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # what is streamed -----------------------------------------------------------------------------------------------------

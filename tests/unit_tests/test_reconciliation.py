@@ -1,7 +1,5 @@
 """New cards among old ones: strengthened, updated, superseded, dropped, all or none; and what is forgotten."""
 
-# ruff: noqa: RUF001 -- full-width characters are what is tested
-
 from __future__ import annotations
 
 import contextlib

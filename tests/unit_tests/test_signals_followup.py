@@ -196,6 +196,7 @@ def test_the_same_question_again():
         ("What is the capital of Spain?", "What is the capital of France?"),
         ("What is the weather in London tomorrow?", "What is the weather in Paris tomorrow?"),
         ("how do I sort a list of dicts by key in java", "how do I sort a list of dicts by key in python"),
+        ("how do I sort a list of dicts by key in java now", "how do I sort a list of dicts by key in python now"),
         ("How tall is the tower?", "How old is the tower?"),
         ("What happened in the war of 1870 in Europe?", "And what happened in the Europe war of 1914?"),
         ("tea", "tea"),

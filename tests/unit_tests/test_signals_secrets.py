@@ -18,7 +18,7 @@ MASKED = {
     "Mein Passwort lautet geheim123": "Mein Passwort lautet [secret]",
     "mon mot de passe est soleil42": "mon mot de passe est [secret]",
     "mi contraseña es gato99": "mi contraseña es [secret]",
-    "我的密码是abc123，谢谢": "我的密码是[secret]，谢谢",  # noqa: RUF001
+    "我的密码是abc123，谢谢": "我的密码是[secret]，谢谢",
     "API_KEY=foo": "API_KEY=[secret]",
     '{"token": "abcd"}': '{"token": "[secret]"}',
     "secret: xyz": "secret: [secret]",
@@ -114,8 +114,8 @@ def test_time_grows_with_the_length_only(piece):
         mask(text)
         return time.perf_counter() - begin
 
-    small = min(seconds(250_000) for _ in range(3))
-    assert seconds(2_500_000) < 30 * small + 0.5
+    small = min(seconds(50_000) for _ in range(3))
+    assert seconds(500_000) < 30 * small + 0.5
 
 
 def test_ten_megabytes():
