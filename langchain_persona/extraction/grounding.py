@@ -7,19 +7,21 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from langchain_persona.extraction.fitness import bare, fit, fit_for_always
 from langchain_persona.extraction.matching import languages_of, matches, sentences_at, states_nothing
 from langchain_persona.extraction.protocol import Turn
 from langchain_persona.extraction.rulebook import rulebook
 from langchain_persona.extraction.schema import Found
 from langchain_persona.records import Evidence, PreferenceCard
-from langchain_persona.signals.guard import objection
 from langchain_persona.signals.language import language_of
-from langchain_persona.signals.secrets import has_secret
 
 __all__ = ["MAX_MESSAGE", "grounded", "located"]
 
 MAX_MESSAGE = 2_000
 """Characters of a message that a model is shown, and in which its quotes are looked for."""
+
+MAX_NOTE = 200
+"""Characters of the user's own words that may stand as a note."""
 
 CONFIDENCE = {"high": 0.8, "medium": 0.65, "low": 0.5}
 """Below what rules give: a model's word is weaker than a pattern that fits."""
@@ -78,12 +80,14 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
     condition, action = (
         None if _foreign(turn.user, text) else text.strip() or None for text in (record.condition, record.action)
     )
-    # of a sentence that is an attack no harmless-looking half is kept either
     sentence = sentences_at(turn.user[:MAX_MESSAGE], position, position + len(quote))
-    if any(text and (objection(text) or has_secret(text)) for text in (note, quote, sentence, condition, action)):
+    # a note without a subject ("Runs a bakery.") may tell the guard too little: then the user's own words stand
+    note = next((text for text in (note, quote, sentence) if len(text) <= MAX_NOTE and not bare(text)), note)
+    note = " ".join(note.split())
+    texts = (note, condition, action)
+    if not fit(texts, [quote, sentence]):
         return None
-    judged = (note, condition, action) if record.kind == "style" else (note, sentence, condition, action)
-    always = always and not any(text and objection(text, always=True) for text in judged)
+    always = always and fit_for_always(texts if record.kind == "style" else (*texts, sentence))
     now = time.time()
     return PreferenceCard(
         note=note,

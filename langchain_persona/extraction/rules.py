@@ -6,12 +6,11 @@ import re
 import time
 from collections.abc import Sequence
 
+from langchain_persona.extraction.fitness import fit, fit_for_always
 from langchain_persona.extraction.matching import Match, matches
 from langchain_persona.extraction.protocol import Turn
 from langchain_persona.extraction.rulebook import warm_up
 from langchain_persona.records import Evidence, PreferenceCard
-from langchain_persona.signals.guard import objection
-from langchain_persona.signals.secrets import has_secret
 
 __all__ = ["RuleExtractor"]
 
@@ -55,16 +54,14 @@ def _card(turn: Turn, match: Match) -> PreferenceCard | None:
     note = _SPACE.sub(" ", match.quote).strip()
     if match.rule.note is not None:
         note = match.rule.note.replace("{language}", match.named or "")
-    texts = (note, match.quote)
-    # of a sentence that is an attack no harmless-looking half is kept either
-    if any(objection(text) or has_secret(text) for text in (*texts, match.sentence)):
+    if not fit([note], [match.quote, match.sentence]):
         return None
     now = time.time()
     return PreferenceCard(
         note=note,
         kind=slot.kind,
         topic=slot.topic,
-        always=slot.always and not any(objection(text, always=True) for text in texts),
+        always=slot.always and fit_for_always([note, match.quote]),
         origin=slot.origin,
         confidence=slot.confidence,
         evidence=(Evidence(message_id=turn.message_id, quote=match.quote),),

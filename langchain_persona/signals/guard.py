@@ -23,8 +23,8 @@ LONGEST_ALWAYS = 400
 """Characters of a note, and of one that is shown in every conversation."""
 FIRST_WORDS = 5
 """Words at the beginning of a sentence among which its subject is looked for."""
-SHORT = 6
-"""Words of a sentence on one topic that need not name a person ("aisle seats rather than window seats")."""
+SHORT = 5
+"""Words of a sentence on one topic that need not name a person ("aisle rather than window seats")."""
 
 _LISTS = load("guard")
 _KINDS = {name: pattern(merged(_LISTS, name)) for name in _LISTS["en"]}

@@ -15,6 +15,7 @@ from langgraph.constants import TAG_NOSTREAM
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.extraction import LLMExtractor, PreferenceExtractor, Turn
+from langchain_persona.extraction.fitness import SOFT
 from langchain_persona.extraction.schema import flat_schema, list_schema, read_answer
 from langchain_persona.prompts import FLAT_EXAMPLES, LIST_EXAMPLES, REPAIR_PROMPT
 from langchain_persona.testing import ScriptedChatModel
@@ -131,6 +132,17 @@ def test_a_note_that_turns_the_words_around_gives_way_to_them(user, quote, note,
     assert [one.note for one in listed(user, card(quote, note))] == [kept]
 
 
+def test_a_note_that_says_too_little_gives_way_to_the_users_words(monkeypatch):
+    monkeypatch.setattr(
+        "langchain_persona.extraction.fitness.objection",
+        lambda text, always=False: None if "I " in text else next(iter(SOFT)),
+    )
+    assert [one.note for one in listed("I run a bakery.", card("run a bakery", "Runs a bakery."))] == [
+        "I run a bakery."
+    ]
+    assert listed("We run a bakery.", card("run a bakery", "Runs a bakery.")) == []
+
+
 @pytest.mark.parametrize(
     ("user", "quote", "kept"),
     [
@@ -155,7 +167,7 @@ def test_a_condition_in_another_language_is_left_out():
 
 def test_what_may_not_hold_everywhere_holds_for_its_topic(monkeypatch):
     monkeypatch.setattr(
-        "langchain_persona.extraction.grounding.objection", lambda text, always=False: "no" if always else None
+        "langchain_persona.extraction.fitness.objection", lambda text, always=False: "no" if always else None
     )
     assert [one.always for one in listed("I keep bees.", card("I keep bees", scope="always"))] == [False]
 
@@ -184,7 +196,7 @@ def test_a_topic_with_one_value_is_recognised():
 @pytest.mark.parametrize("name", ["objection", "has_secret"])
 def test_instructions_and_secrets_are_dropped(monkeypatch, name):
     answer = {"objection": "an instruction", "has_secret": True}[name]
-    monkeypatch.setattr(f"langchain_persona.extraction.grounding.{name}", lambda text, **_: answer)
+    monkeypatch.setattr(f"langchain_persona.extraction.fitness.{name}", lambda text, **_: answer)
     assert listed("I keep bees.", card("I keep bees")) == []
 
 

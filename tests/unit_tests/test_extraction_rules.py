@@ -10,9 +10,11 @@ import pytest
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.extraction import PreferenceExtractor, RuleExtractor, Turn
+from langchain_persona.extraction.fitness import SOFT, fit
 from langchain_persona.extraction.matching import MAX_CHARACTERS, matches, states_nothing
 from langchain_persona.extraction.rulebook import LANGUAGES, rulebook
 from langchain_persona.extraction.slots import SLOTS
+from langchain_persona.signals.guard import objection
 
 MESSAGES = json.loads((Path(__file__).parents[1] / "data" / "preferences.json").read_text(encoding="utf-8"))["rules"]
 
@@ -152,17 +154,17 @@ def test_one_occasion_does_not_hide_a_lasting_fact():
 
 
 def test_what_the_guard_or_the_secrets_refuse_is_no_card(monkeypatch):
-    monkeypatch.setattr("langchain_persona.extraction.rules.objection", lambda text, always=False: "no")
+    monkeypatch.setattr("langchain_persona.extraction.fitness.objection", lambda text, always=False: "no")
     assert cards("I like tea.") == []
     monkeypatch.undo()
-    monkeypatch.setattr("langchain_persona.extraction.rules.has_secret", lambda text: True)
+    monkeypatch.setattr("langchain_persona.extraction.fitness.has_secret", lambda text: True)
     assert cards("I like tea.") == []
 
 
 def test_what_may_not_hold_everywhere_holds_for_its_topic(monkeypatch):
     assert cards("Please never use tables.")[0].always
     monkeypatch.setattr(
-        "langchain_persona.extraction.rules.objection", lambda text, always=False: "no" if always else None
+        "langchain_persona.extraction.fitness.objection", lambda text, always=False: "no" if always else None
     )
     assert not cards("Please never use tables.")[0].always
 
@@ -170,6 +172,13 @@ def test_what_may_not_hold_everywhere_holds_for_its_topic(monkeypatch):
 @pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack["id"])
 def test_a_hostile_text_gives_no_card(attack):
     assert cards(attack["text"]) == []
+
+
+def test_what_is_no_note_itself_may_still_be_where_one_comes_from():
+    neutral = "The bridge over the river was closed."
+    assert objection(neutral) in SOFT  # the guard's word for it
+    assert fit(["I like tea"], [neutral])
+    assert not fit([neutral], ["I like tea"])
 
 
 async def test_sync_and_async_are_twins():
