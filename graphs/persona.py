@@ -7,7 +7,7 @@ answer is poor.
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, StrictInt, StrictStr
 
 from graphs.shared import chat_model, films, memory
 from langchain_persona import PersonaContext, create_persona_graph
@@ -19,7 +19,7 @@ PROMPT = "You are a friendly film adviser. Answer in a few sentences. Suggest fi
 class Context(PersonaContext):
     """The form that Studio draws."""
 
-    user_id: str | int | None = Field(
+    user_id: StrictStr | StrictInt | None = Field(
         default="ana", description="Whose preferences to use and to learn; empty is anonymous."
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
 from graphs.shared import films, memory
@@ -18,7 +18,7 @@ from langchain_persona.identity import resolve_identity, setting
 class Context(BaseModel):
     """The form that Studio draws."""
 
-    user_id: str | int | None = Field(default="ana", description="Whose ranking; empty is anonymous.")
+    user_id: StrictStr | StrictInt | None = Field(default="ana", description="Whose ranking; empty is anonymous.")
     k: int = Field(default=8, ge=1, le=40, description="How many films to show.")
     max_bonus: float = Field(default=0.75, ge=0.0, le=2.0, description="Cap on the learned bonus; 0 is off.")
 

@@ -18,9 +18,11 @@ from typing import Any
 
 import chromadb
 from chromadb.config import Settings
+from filelock import FileLock, Timeout
 from langchain_core.language_models import BaseChatModel
 
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever
+from langchain_persona.errors import LockedError
 from langchain_persona.runtime_store import RuntimeStore
 
 FILMS: list[dict[str, str]] = json.loads(Path(__file__).with_name("films.json").read_text(encoding="utf-8"))
@@ -30,8 +32,19 @@ _QUIET = Settings(anonymized_telemetry=False)
 embeddings = LocalEmbeddings()
 
 
+_FOLDER = Path(os.environ.get("PERSONA_DATA") or "./persona-studio")
+_LOCK = FileLock(_FOLDER / "persona.lock", thread_local=False)
+
+
 def _collection() -> Any:
-    client = chromadb.PersistentClient(os.environ.get("PERSONA_DATA", "./persona-studio"), _QUIET)
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        _LOCK.acquire(timeout=10)  # a server that reloads lets go of it in this time
+    except Timeout as error:
+        raise LockedError(
+            f"{_FOLDER} is open in another server; stop that one, or name another folder in PERSONA_DATA"
+        ) from error
+    client = chromadb.PersistentClient(_FOLDER, _QUIET)
     return client.get_or_create_collection(
         "persona-cards", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
     )

@@ -14,7 +14,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.extraction import PreferenceExtractor
 from langchain_persona.identity import PersonaContext
 from langchain_persona.loop import Judge, PersonaInput, PersonaState
-from langchain_persona.loop.assembly import assembled
+from langchain_persona.loop.assembly import assembled, check_limits
 from langchain_persona.loop.parts import has_question
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.nodes import (
@@ -102,9 +102,19 @@ def create_persona_graph(
         ...     context={"user_id": "ana"},
         ... )  # doctest: +SKIP
     """
-    _check(model, memory, retriever, agent, system_prompt)
-    if approve and reflect == "background":
-        raise ConfigError('approve=True asks a person within the run, so it needs reflect="inline"')
+    check_limits(
+        memory,
+        retriever,
+        max_cards=max_cards,
+        min_relevance=min_relevance,
+        budget_tokens=budget_tokens,
+        document_tokens=document_tokens,
+        approve=approve,
+        memory_tools=memory_tools,
+    )
+    _check(model, agent, tools, system_prompt, context_schema)
+    if approve and reflect != "inline":
+        raise ConfigError(f'approve=True asks a person within the run, so it needs reflect="inline", got {reflect!r}')
     reflector, ahead = assembled(
         memory,
         model,
@@ -135,7 +145,7 @@ def create_persona_graph(
     graph.add_edge("retrieve", "persona")
     graph.add_edge("persona", "act")
     if approve:
-        graph.add_node("approve", approve_node(memory))
+        graph.add_node("approve", approve_node(reflector))
         graph.add_conditional_edges("reflect", _to_approve, {"proposal": "approve", "done": END})
         graph.add_edge("approve", END)
     else:
@@ -152,26 +162,20 @@ def _to_approve(state: Mapping[str, Any]) -> str:
     return "proposal" if state.get("proposal") else "done"
 
 
-def _check(model: object, memory: object, retriever: object, agent: object, system_prompt: object) -> None:
+def _check(model: object, agent: object, tools: object, system_prompt: object, context_schema: object) -> None:
     """Refuse what cannot work, in plain words."""
-    if not isinstance(memory, PersonaMemory):
-        raise ConfigError(
-            f"memory must be a PersonaMemory such as PersonaMemory.local('./persona'), got {type(memory).__name__}"
-        )
-    _ = memory.cards  # says what is missing when there are none
     if model is None and agent is None:
         raise ConfigError("give a chat model, or an agent that answers in its place")
-    if model is not None and not isinstance(model, BaseChatModel):
-        raise ConfigError(
-            f"model must be a chat model object such as ChatOpenAI(model=...), got {type(model).__name__}; "
-            "for a name use langchain's init_chat_model(name)"
-        )
     if agent is not None and not isinstance(agent, Runnable):
         raise ConfigError(f"agent must be a compiled graph or another Runnable on messages, got {type(agent).__name__}")
-    if retriever is not None and not isinstance(retriever, VARSRetriever):
-        raise ConfigError(
-            f"retriever must be a VARSRetriever, got {type(retriever).__name__}; "
-            "VARSRetriever(vectorstore=..., memory=memory) wraps a Chroma"
-        )
+    if isinstance(tools, str) or not isinstance(tools, Sequence) or not all(map(_is_tool, tools)):
+        raise ConfigError(f"tools must be a list of LangChain tools or functions, got {tools!r}")
     if not isinstance(system_prompt, str):
         raise ConfigError(f"system_prompt must be a text, got {type(system_prompt).__name__}")
+    if not isinstance(context_schema, type) or not issubclass(context_schema, PersonaContext):
+        raise ConfigError(f"context_schema must be PersonaContext or a subclass of it, got {context_schema!r}")
+
+
+def _is_tool(tool: object) -> bool:
+    """Whether something can be a tool: a LangChain tool, a function, a provider's description."""
+    return isinstance(tool, BaseTool | dict) or callable(tool)

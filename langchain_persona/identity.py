@@ -12,7 +12,7 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langgraph.runtime import Runtime, get_runtime
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 __all__ = [
     "ANONYMOUS",
@@ -40,7 +40,9 @@ class PersonaContext(BaseModel):
     What is left empty is as the graph was built. LangGraph Studio draws a form of these fields.
     """
 
-    user_id: str | int | None = Field(default=None, description="Whose preferences to use; empty is anonymous.")
+    user_id: StrictStr | StrictInt | uuid.UUID | None = Field(
+        default=None, description="Whose preferences to use; empty is anonymous."
+    )
     model: str | None = Field(
         default=None, description="Name of another chat model of the same provider; empty is the one built in."
     )

@@ -17,13 +17,13 @@ from langgraph.runtime import Runtime
 
 from langchain_persona.act import outcomes_of
 from langchain_persona.effects import Steps, arun, run
-from langchain_persona.errors import ConfigError, MissingExtraError
+from langchain_persona.errors import MissingExtraError
 from langchain_persona.extraction import PreferenceExtractor
 from langchain_persona.identity import resolve_identity, setting
 from langchain_persona.loop import Judge, Reflector
-from langchain_persona.loop.assembly import assembled
+from langchain_persona.loop.assembly import assembled, check_limits
 from langchain_persona.loop.behind import areflect, checked_mode, reflect
-from langchain_persona.loop.parts import memory_update, persona_update, retrieve_update
+from langchain_persona.loop.parts import has_question, memory_update, persona_update, retrieve_update
 from langchain_persona.memo import Memo
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import PersonaWriter, system_message
@@ -40,6 +40,7 @@ try:
         ModelResponse,
         PrivateStateAttr,
         ToolCallRequest,
+        hook_config,
     )
 except ImportError as error:
     raise MissingExtraError(
@@ -107,10 +108,15 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         memory_tools: bool = True,
     ) -> None:
         super().__init__()
-        if not isinstance(memory, PersonaMemory):
-            raise ConfigError(f"memory must be a PersonaMemory, got {type(memory).__name__}")
-        if retriever is not None and not isinstance(retriever, VARSRetriever):
-            raise ConfigError(f"retriever must be a VARSRetriever, got {type(retriever).__name__}")
+        check_limits(
+            memory,
+            retriever,
+            max_cards=max_cards,
+            min_relevance=min_relevance,
+            budget_tokens=budget_tokens,
+            document_tokens=document_tokens,
+            memory_tools=memory_tools,
+        )
         self.memory = memory
         self.retriever = retriever
         self.reflect_mode = checked_mode(reflect)
@@ -134,11 +140,13 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
 
     # before: memory, retrieve, persona --------------------------------------------------------------------------
 
+    @hook_config(can_jump_to=["end"])
     def before_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Settle the turn before, learn from the message, find what it calls for."""
         with turn_of_trouble() as trouble:
             return _noted(run(self._before(state)), told=trouble.told)
 
+    @hook_config(can_jump_to=["end"])
     async def abefore_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Async twin of `before_agent`."""
         with turn_of_trouble() as trouble:
@@ -149,6 +157,8 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         who = resolve_identity(config)
         inner = _inner(state)
         inner |= yield from memory_update(self.memory, who, inner, self._ahead)
+        if not has_question(inner):  # a run that only brings feedback ends here
+            return {"feedback": None, "persona": {**_outer(inner), "over": True}, "jump_to": "end"}
         inner |= yield from retrieve_update(
             self.memory,
             who,
@@ -193,6 +203,8 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         """Keep the episode and learn from it."""
         config = ensure_config()
         inner = self._answered(state)
+        if inner.pop("over", False):
+            return {"persona": _outer(inner)}
         mode = checked_mode(setting(config, "reflect", self.reflect_mode))
         return {"persona": _outer(inner | reflect(self.reflector, resolve_identity(config), inner, mode))}
 
@@ -200,6 +212,8 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         """Async twin of `after_agent`."""
         config = ensure_config()
         inner = self._answered(state)
+        if inner.pop("over", False):
+            return {"persona": _outer(inner)}
         mode = checked_mode(setting(config, "reflect", self.reflect_mode))
         return {"persona": _outer(inner | await areflect(self.reflector, resolve_identity(config), inner, mode))}
 

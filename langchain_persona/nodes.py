@@ -154,29 +154,32 @@ def reflect_node(reflector: Reflector, *, reflect: str = "inline") -> Node:
     return Node(node, anode, name="reflect")
 
 
-def approve_node(memory: PersonaMemory) -> Node:
+def approve_node(reflector: Reflector) -> Node:
     """Ask a person about a new persona text: an interrupt with old, new, reason and diff.
 
-    Resume with `"approve"`, `"reject"`, or `{"decision": "edit", "text": "…"}`.
+    Resume with `"approve"`, `"reject"`, or `{"decision": "edit", "text": "…"}`; anything else is asked again. A text
+    that was rejected is not proposed again. The persona is that of the user whose turn it was; a resume by another user
+    is refused.
 
     Update: `reflection`, and `proposal` emptied.
     """
 
-    def ask(state: State) -> tuple[Draft, str, str | None]:
-        draft = Draft.model_validate(state["proposal"])
+    def ask(state: State) -> tuple[str, str | None]:
+        proposal = state["proposal"]
         old = str((state.get("profile") or {}).get("persona", ""))
-        answer = interrupt(
-            {"old": old, "new": draft.text, "reason": draft.reason, "diff": draft.diff, "answers": list(_ANSWERS)}
-        )
-        return draft, *_decision(answer)
+        asked = {"old": old, "new": proposal["text"], "reason": proposal["reason"], "diff": proposal["diff"]}
+        answer = interrupt({**asked, "answers": list(_ANSWERS)})
+        while (decision := _decision(answer)) is None:
+            answer = interrupt({**asked, "answers": list(_ANSWERS), "problem": f"not understood: {answer!r}"[:200]})
+        return decision
 
     def node(state: State, config: RunnableConfig) -> dict[str, Any]:
-        draft, decision, text = ask(state)
-        return run(_decided(memory, resolve_identity(config), draft, decision, text))
+        decision, text = ask(state)
+        return run(_decided(reflector, resolve_identity(config), state["proposal"], decision, text))
 
     async def anode(state: State, config: RunnableConfig) -> dict[str, Any]:
-        draft, decision, text = ask(state)
-        return await arun(_decided(memory, resolve_identity(config), draft, decision, text))
+        decision, text = ask(state)
+        return await arun(_decided(reflector, resolve_identity(config), state["proposal"], decision, text))
 
     return Node(node, anode, name="approve")
 
@@ -184,29 +187,34 @@ def approve_node(memory: PersonaMemory) -> Node:
 _ANSWERS = ("approve", "reject", {"decision": "edit", "text": "..."})
 
 
-def _decision(answer: object) -> tuple[str, str | None]:
-    """What a person answered to a proposal; what cannot be understood is no approval."""
+def _decision(answer: object) -> tuple[str, str | None] | None:
+    """What a person answered to a proposal; None where it cannot be understood."""
     if isinstance(answer, Sequence) and not isinstance(answer, str) and len(answer) == 1:
         answer = answer[0]
     facts: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {"decision": answer}
     decision, text = facts.get("decision", facts.get("type")), facts.get("text")
-    if decision is True or decision == "approve":
-        return "approve", None
-    if decision == "edit" and isinstance(text, str) and text.strip():
-        return "edit", text
-    return "reject", None
+    if isinstance(decision, bool):
+        decision = "approve" if decision else "reject"
+    word = decision.strip().casefold() if isinstance(decision, str) else ""
+    if word == "edit":
+        return ("edit", text) if isinstance(text, str) and text.strip() else None
+    return (word, None) if word in ("approve", "reject") else None
 
 
 def _decided(
-    memory: PersonaMemory, who: Identity, draft: Draft, decision: str, text: str | None
+    reflector: Reflector, who: Identity, proposal: Mapping[str, Any], decision: str, text: str | None
 ) -> Steps[dict[str, Any]]:
-    """Keep, change or drop a proposal as decided."""
-    if decision == "reject" or who.anonymous:
+    """Keep, change or drop a proposal as decided; it belongs to the user whose turn it was."""
+    owner, draft = str(proposal.get("user", "")), Draft.model_validate(proposal)
+    if not who.anonymous and who.user != owner:
+        return {"reflection": {"persona": "not decided: the proposal is another user's"}}
+    memory = reflector.memory
+    if decision == "reject":
+        yield from reflector.rejected(owner, draft)
         return {"proposal": None, "reflection": {"persona": "the proposal was rejected"}}
-    matrix = yield from memory.cards.matrix(who.user)
+    matrix = yield from memory.cards.matrix(owner)
     active = {card.id for card in matrix.cards}
-    edited = text if decision == "edit" else None
-    persona = yield from memory.personas.adopt(who.user, draft, text=edited, active=active)
+    persona = yield from memory.personas.adopt(owner, draft, text=text, active=active)
     revision = persona.revision
     facts = {"decision": decision, "revision": revision.number, "reason": revision.reason, "diff": revision.diff}
     return {"proposal": None, "reflection": {"persona": facts}}

@@ -61,7 +61,6 @@ class DevServer:
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
         end = time.monotonic() + timeout_seconds
         while time.monotonic() < end:
@@ -77,11 +76,11 @@ class DevServer:
     def stop(self, *, kill: bool = False) -> None:
         """Stop it: kindly, or with SIGKILL."""
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+            self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.kill()
                 self._process.wait(10)
         self._process = None
 

@@ -13,8 +13,9 @@ from langchain_persona.loop.judge import Judge
 from langchain_persona.loop.reflect import Reflector
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import ModelWriter, PersonaWriter
+from langchain_persona.retriever import VARSRetriever
 
-__all__ = ["assembled"]
+__all__ = ["assembled", "check_limits"]
 
 
 def assembled(
@@ -30,6 +31,13 @@ def assembled(
     approve: bool = False,
 ) -> tuple[Reflector, PreferenceExtractor | None]:
     """The reflector, and the extractor that runs ahead of the answer, if any; arguments as `create_persona_graph`."""
+    if model is not None and not isinstance(model, BaseChatModel):
+        raise ConfigError(
+            f"model must be a chat model object such as ChatOpenAI(model=...), got {type(model).__name__}; "
+            "for a name use langchain's init_chat_model(name)"
+        )
+    if judge is not None and not isinstance(judge, Judge):
+        raise ConfigError(f"judge must be a Judge(model), got {type(judge).__name__}")
     if extract not in ("after", "before"):
         raise ConfigError(f"extract must be 'after' or 'before', got {extract!r}")
     found = _extractor(extractor, model)
@@ -43,6 +51,38 @@ def assembled(
         approve=approve,
     )
     return reflector, found if extract == "before" else None
+
+
+def check_limits(
+    memory: object,
+    retriever: object,
+    *,
+    max_cards: object,
+    min_relevance: object,
+    budget_tokens: object,
+    document_tokens: object,
+    **switches: object,
+) -> None:
+    """Refuse what cannot work, in plain words; `switches` must be True or False."""
+    if not isinstance(memory, PersonaMemory):
+        raise ConfigError(
+            f"memory must be a PersonaMemory such as PersonaMemory.local('./persona'), got {type(memory).__name__}"
+        )
+    _ = memory.cards  # says what is missing when there are none
+    if retriever is not None and not isinstance(retriever, VARSRetriever):
+        raise ConfigError(
+            f"retriever must be a VARSRetriever, got {type(retriever).__name__}; "
+            "VARSRetriever(vectorstore=..., memory=memory) wraps a Chroma"
+        )
+    counts = {"max_cards": max_cards, "budget_tokens": budget_tokens, "document_tokens": document_tokens}
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
+    if isinstance(min_relevance, bool) or not isinstance(min_relevance, int | float) or not -1 <= min_relevance <= 1:
+        raise ConfigError(f"min_relevance must be a cosine from -1 to 1, got {min_relevance!r}")
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be True or False, got {value!r}")
 
 
 def _extractor(extractor: PreferenceExtractor | str | None, model: BaseChatModel | None) -> PreferenceExtractor | None:

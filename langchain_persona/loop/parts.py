@@ -18,12 +18,15 @@ from langchain_persona.loop.reflect import Reflected, Reflector
 from langchain_persona.loop.settle import Settled, settle
 from langchain_persona.loop.topics import in_force, sentences, told
 from langchain_persona.loop.turn import (
+    LONGEST,
     TurnRecord,
     answer_after,
     earlier_questions,
     last_user_message,
     previous_turn,
     text_of,
+    told_by,
+    turn_id,
 )
 from langchain_persona.loop.verdict import signals_of
 from langchain_persona.memory import PersonaMemory
@@ -49,9 +52,6 @@ logger = logging.getLogger(__name__)
 State = Mapping[str, Any]
 Update = dict[str, Any]
 
-_LONGEST = 20_000
-"""Characters of a message that are kept in an episode."""
-
 
 def has_question(state: State) -> bool:
     """False when a run only brings feedback: the conversation ends with an answer."""
@@ -66,6 +66,10 @@ def memory_update(
     messages: Sequence[AnyMessage] = state.get("messages") or []
     position, message = last_user_message(messages)
     previous = _completed(previous_turn(state.get("turn")), messages)
+    if previous is None:
+        previous = told_by(messages, position, who.user, who.session)
+    elif previous.user != who.user:  # somebody else goes on in this thread
+        previous = None
     feedback = state.get("feedback")
     # the message of the turn before: a run that only brings feedback, or the same question answered once more
     same = (
@@ -98,10 +102,7 @@ def memory_update(
         settled = yield from survived(logger, "This turn is not personalised", steps, Settled())
     update: Update = {
         "feedback": None,
-        "settled": [
-            {"source": signal.source, "reward": round(signal.reward, 3), "reason": signal.reason}
-            for signal in settled.verdict.signals
-        ],
+        "settled": _signals(settled),
         "learned": [*map(change_json, settled.changes), *({"change": "erased"} for _ in settled.forgotten)],
         "profile": _profile(settled),
         "cards": [],
@@ -112,9 +113,12 @@ def memory_update(
     if same and previous is not None and not has_question(state):  # the turn stays open for more feedback
         update["turn"] = previous.to_json()
     else:
+        message_id = (message.id if message is not None else None) or ""
         turn = TurnRecord(
-            message_id=(message.id if message is not None else None) or "",
-            query=text_of(message)[:_LONGEST],
+            id=turn_id(who.session, message_id),
+            user=who.user,
+            message_id=message_id,
+            query=text_of(message)[:LONGEST],
             remember=settled.remember,
         )
         update["turn"] = turn.to_json()
@@ -137,7 +141,7 @@ def retrieve_update(
     steps = recall(
         memory,
         who,
-        text_of(message)[:_LONGEST],
+        text_of(message)[:LONGEST],
         retriever=retriever,
         max_cards=max_cards,
         max_bonus=max_bonus,
@@ -207,7 +211,7 @@ def reflect_update(reflector: Reflector, who: Identity, state: State, *, on: boo
     if done.changes:
         update["learned"] = [*(state.get("learned") or ()), *map(change_json, done.changes)]
     if done.proposal is not None:
-        update["proposal"] = done.proposal.to_json()
+        update["proposal"] = {**done.proposal.to_json(), "user": who.user}
     return update
 
 
@@ -237,13 +241,22 @@ def _completed(turn: TurnRecord | None, messages: Sequence[AnyMessage], *, anew:
     answer = answer_after(messages, position) if position >= 0 else None
     if answer is None:
         return turn
-    return turn.model_copy(update={"answer_id": answer.id or "", "answer": text_of(answer)[:_LONGEST]})
+    return turn.model_copy(update={"answer_id": answer.id or "", "answer": text_of(answer)[:LONGEST]})
 
 
 def _answer_now(previous: TurnRecord, messages: Sequence[AnyMessage]) -> str | None:
     """The previous answer as the conversation holds it now; None when it is gone."""
     found = next((message for message in messages if previous.answer_id and message.id == previous.answer_id), None)
-    return None if found is None else text_of(found)[:_LONGEST]
+    return None if found is None else text_of(found)[:LONGEST]
+
+
+def _signals(settled: Settled) -> list[Update]:
+    """The signals for the state; what could not be recorded says so."""
+    lost = {"recorded": False} if settled.lost else {}
+    return [
+        {"source": signal.source, "reward": round(signal.reward, 3), "reason": signal.reason, **lost}
+        for signal in settled.verdict.signals
+    ]
 
 
 def _profile(settled: Settled) -> Update:

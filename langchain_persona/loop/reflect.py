@@ -6,6 +6,7 @@ model that is down, loses none.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -51,6 +52,11 @@ class Reflected:
     changes: tuple[Change, ...] = ()
     persona: Persona | None = None
     proposal: Draft | None = None
+
+
+def digest(text: str) -> str:
+    """A short name of a text that does not tell it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Reflector:
@@ -184,10 +190,18 @@ class Reflector:
         yield from self.memory.episodes.done(user, [], state.model_copy(update={"since": 0}))
         told = "The persona was not brought up to date"
         draft = yield from survived(logger, told, self._draft(user, state.recent), None)
+        if draft is not None and digest(draft.text) == state.rejected:
+            return None, None
         if draft is None or self.approve:
             return None, draft
         kept = yield from survived(logger, told, self._adopted(user, draft), None)
         return kept, None
+
+    def rejected(self, user: str, draft: Draft) -> Steps[None]:
+        """Note that a person turned a draft down, so that it is not proposed again."""
+        state = yield from self.memory.episodes.reflections(user)
+        noted = state.model_copy(update={"rejected": digest(draft.text)})
+        yield from self.memory.episodes.done(user, [], noted)
 
     def _adopted(self, user: str, draft: Draft) -> Steps[Persona]:
         """The persona with a draft in force; what was erased while it was written stays out."""

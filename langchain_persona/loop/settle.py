@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 _RULES = RuleExtractor()
 
+_MOST_CARDS = 10
+"""Cards that one message can make by rule."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -45,6 +48,7 @@ class Settled:
         forgotten: cards erased because the user asked.
         style, persona: as they are in force in this turn.
         remember: False when the user asked not to remember this message.
+        lost: True when the reward could not be recorded.
     """
 
     verdict: Verdict = field(default_factory=Verdict)
@@ -53,6 +57,7 @@ class Settled:
     style: CommunicationStyle = field(default_factory=CommunicationStyle)
     persona: SourcedPersona = field(default_factory=SourcedPersona)
     remember: bool = True
+    lost: bool = False
 
 
 def settle(
@@ -90,9 +95,15 @@ def settle(
     if items is not None:
         style, persona = memory.personas.parse(items[:2])
         episode = _episode(items[2]) if previous is not None else None
+    recorded = True
     if previous is not None and verdict.total is not None:
+        if not previous.retrievals and episode is not None:
+            previous = previous.model_copy(
+                update={"retrievals": {str(place): name for place, name in enumerate(episode.retrievals)}}
+            )
         rewarded = _rewarded(memory, who, previous, verdict)
-        yield from survived(logger, "The reward of the previous answer was not recorded", rewarded, None)
+        told = "The reward of the previous answer was not recorded"
+        recorded = yield from survived(logger, told, rewarded, False)
     observed = style
     if items is not None:
         said = next((signal for signal in verdict.signals if signal.source == "follow_up"), None)
@@ -126,7 +137,7 @@ def settle(
     if forgotten:
         left = memory.personas.drop_cards(who.user, [*forgotten, *erased])
         persona = (yield from survived(logger, "The persona could not be cleaned", left, None)) or persona
-    return Settled(verdict, tuple(changes), tuple(forgotten), observed, persona, remember)
+    return Settled(verdict, tuple(changes), tuple(forgotten), observed, persona, remember, lost=not recorded)
 
 
 def learn_from_message(
@@ -134,7 +145,7 @@ def learn_from_message(
 ) -> Steps[list[Change]]:
     """Cards from what a message states or implies by rule, and by an extractor where one is given."""
     turns = [Turn(message_id=message_id, user=message)]
-    found = _RULES.extract(turns)
+    found = _RULES.extract(turns)[:_MOST_CARDS]
     if extractor is not None:
         said = yield from survived(
             logger, "Preferences were extracted by rules only", extracted(extractor, turns), list[PreferenceCard]()
@@ -175,11 +186,11 @@ def _judged(episode: Episode, verdict: Verdict, message: str) -> Episode:
     )
 
 
-def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdict: Verdict) -> Steps[None]:
+def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdict: Verdict) -> Steps[bool]:
     """One feedback for each retrieval of the turn; the gate decides how much of it is retrieval's."""
     total = verdict.total
     if total is None:
-        return
+        return True
     for kind, retrieval_id in previous.retrievals.items():
         about = list(verdict.documents) if kind == "documents" and verdict.documents else None
         yield from record_feedback(
@@ -189,11 +200,12 @@ def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdic
             retrieval_id,
             total.reward,
             source=total.source,
-            key=f"turn:{previous.id}:{kind}",
+            key=f"turn:{previous.id}:{retrieval_id}",
             docs=about,
             gate=None,
             explicit=about is not None,
         )
+    return True
 
 
 def _forgotten_episodes(

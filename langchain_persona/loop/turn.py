@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,20 @@ from pydantic import Field, ValidationError
 
 from langchain_persona.records import Record, new_id
 
-__all__ = ["TurnRecord", "answer_after", "last_user_message", "previous_turn", "text_of"]
+__all__ = [
+    "LONGEST",
+    "TurnRecord",
+    "answer_after",
+    "earlier_questions",
+    "last_user_message",
+    "previous_turn",
+    "text_of",
+    "told_by",
+    "turn_id",
+]
+
+LONGEST = 20_000
+"""Characters of a message that are kept."""
 
 
 class TurnRecord(Record):
@@ -19,6 +33,7 @@ class TurnRecord(Record):
 
     Attributes:
         id: names the episode and makes feedback idempotent.
+        user: whose turn it was; another user's next message says nothing about it.
         message_id: of the user's message.
         query: the user's message.
         answer_id, answer: the assistant's last message.
@@ -30,6 +45,7 @@ class TurnRecord(Record):
     """
 
     id: str = Field(default_factory=new_id)
+    user: str = ""
     message_id: str = ""
     query: str = ""
     answer_id: str = ""
@@ -51,7 +67,34 @@ def previous_turn(value: object) -> TurnRecord | None:
 
 def text_of(message: BaseMessage | None) -> str:
     """The text of a message, whatever its content is made of."""
-    return "" if message is None else str(message.text)
+    if message is None:
+        return ""
+    # neither a checkpointer nor a database can write lone surrogates, and some no NUL
+    return str(message.text).replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def turn_id(session: str, message_id: str) -> str:
+    """The id of a turn: told from its message, so that it is found again where the state was not kept."""
+    return hashlib.sha256(f"{session}|{message_id}".encode()).hexdigest()[:32] if message_id else new_id()
+
+
+def told_by(messages: Sequence[AnyMessage], position: int, user: str, session: str) -> TurnRecord | None:
+    """The turn before the message at a position, told from the conversation: where no state was kept."""
+    before = messages[:position] if position > 0 else []
+    index, message = last_user_message(before)
+    if message is None or not message.id:
+        return None
+    answer = answer_after(before, index)
+    if answer is None:
+        return None
+    return TurnRecord(
+        id=turn_id(session, message.id),
+        user=user,
+        message_id=message.id,
+        query=text_of(message)[:LONGEST],
+        answer_id=answer.id or "",
+        answer=text_of(answer)[:LONGEST],
+    )
 
 
 def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage | None]:

@@ -52,10 +52,12 @@ class Reflections(Record):
     Attributes:
         recent: ids of the latest episodes worked through, oldest first.
         since: how many of them came after the latest look at the persona.
+        rejected: digest of the persona text that a person turned down last; it is not proposed again.
     """
 
     recent: tuple[str, ...] = ()
     since: int = 0
+    rejected: str = ""
 
 
 class Episodes:

@@ -66,6 +66,15 @@ def _read(language: str) -> _Language:
     return _Language(orders, re.compile("|".join(lists["no"]), re.IGNORECASE))
 
 
+_CLAUSE = re.compile(r"[,，;；]\s*")
+
+_MORE = re.compile(
+    r"[,，]\s*(?:and|but|then|und|aber|et|mais|y|pero)\b|\s(?:and|und|et|y)\s+(?=(?:then|please|what|which|who|how|where|when"
+    r"|suggest|tell|give|recommend|show|find|help|dann|bitte|was|welche[rs]?|wie|wo|wer|sag|gib|zeig|nenn|empfiehl|dis|donne"
+    r"|propose|montre|quels?|quelles?|comment|dime|dame|sugiere|recomienda|muestra|qué|cuál|cómo)\b)",
+    re.IGNORECASE,
+)
+
 _BY_LANGUAGE = tuple(map(_read, LANGUAGES))
 
 
@@ -85,9 +94,18 @@ def forget_request(message: str) -> ForgetRequest | None:
     for sentence in _SENTENCE.split(head):
         start = head.index(sentence, at)
         at = start + len(sentence)
-        if (request := _of_sentence(sentence.strip(), head[start:])) is not None:
+        if (request := _of_sentence(_before_more(sentence), head[start:])) is not None:
             return request
+        for clause in _CLAUSE.split(sentence)[1:][-1:]:
+            request = _of_sentence(clause.strip(), clause)
+            if request is not None and request.scope == "last":  # "that's private, forget what I said"
+                return request
     return None
+
+
+def _before_more(sentence: str) -> str:
+    """The sentence up to where it goes on with another request: "forget that I love tea, and what's for dinner?"."""
+    return _MORE.split(sentence.strip(), maxsplit=1)[0].strip()
 
 
 def _of_sentence(sentence: str, onwards: str) -> ForgetRequest | None:

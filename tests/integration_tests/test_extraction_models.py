@@ -31,6 +31,11 @@ def larger() -> Iterator[LocalModelServer]:
         yield server
 
 
+@pytest.fixture
+def listing(larger) -> LLMExtractor:
+    return LLMExtractor(larger.chat_model(max_tokens=400))  # made here: making a client blocks
+
+
 def figures(extractor: LLMExtractor) -> tuple[float, int]:
     """On the held-back half: the share of preferences found, and how many cards came from messages that hold none."""
     found = asked = false = 0
@@ -49,14 +54,14 @@ def figures(extractor: LLMExtractor) -> tuple[float, int]:
 
 def test_the_smallest_model_finds_much_as_flat_records(small):
     recall, false = figures(LLMExtractor(small.chat_model(), shape="flat", max_tokens=200))
-    assert recall >= SMALL_FLAT[0]
-    assert false <= SMALL_FLAT[1]
+    assert recall >= 0.6  # measured: 12 of 15
+    assert false <= 3  # measured: 1 of 7
 
 
 def test_the_larger_one_finds_more(larger):
     recall, false = figures(LLMExtractor(larger.chat_model(), shape="flat", max_tokens=200))
-    assert recall >= LARGER_FLAT[0]
-    assert false <= LARGER_FLAT[1]
+    assert recall >= 0.75  # measured: 13 of 15
+    assert false <= 1  # measured: 0 of 7
 
 
 @pytest.mark.parametrize(
@@ -75,14 +80,13 @@ def test_cards_keep_the_language_of_the_user(larger, language, text, word):
     assert word.lower() in cards[0].note.lower()
 
 
-async def test_a_window_of_turns_as_a_list(larger):
+async def test_a_window_of_turns_as_a_list(listing):
     turns = [
         Turn("m1", "I keep two tortoises. What do they eat?", "Mostly leafy greens."),
         Turn("m2", "For holidays I always choose the mountains over the sea."),
     ]
-    cards = await LLMExtractor(larger.chat_model(), max_tokens=400).aextract(turns)
+    cards = await listing.aextract(turns)
     assert cards
-    assert all(
-        card.evidence[0].quote in dict((turn.message_id, turn.user) for turn in turns)[card.evidence[0].message_id]
-        for card in cards
-    )
+    said = {turn.message_id: turn.user for turn in turns}
+    for card in cards:
+        assert card.evidence[0].quote in said[card.evidence[0].message_id]

@@ -1,6 +1,7 @@
 """The graphs in a real `langgraph dev`, driven by `langgraph-sdk`: what a newcomer does in Studio, and a restart."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
@@ -106,6 +107,29 @@ def test_three_sessions_of_two_users(server):
     play(server, story)
 
 
+def test_the_answer_streams_and_every_step_is_small(server):
+    async def story(talk: Talk) -> None:
+        thread = (await talk.client.threads.create())["thread_id"]
+        kinds, nodes, sizes = [], [], []
+        async for part in talk.client.runs.stream(
+            thread,
+            "persona",
+            input={"messages": [{"role": "user", "content": "I love westerns. Which one shall I see?"}]},
+            context={"user_id": "streaming"},
+            stream_mode=["updates", "messages-tuple"],
+        ):
+            if part.event == "messages":
+                kinds.append(part.data[1]["langgraph_node"])
+            elif part.event == "updates":
+                nodes += part.data
+                sizes += [len(json.dumps(update)) for update in part.data.values()]
+        assert nodes == ["memory", "retrieve", "persona", "act", "reflect"]
+        assert len(kinds) > 3, "the answer comes in pieces"
+        assert max(sizes) < 8_000
+
+    play(server, story)
+
+
 def test_a_thumb_changes_the_next_retrieval_of_this_user_only(server):
     async def story(talk: Talk) -> None:
         eve, joe = {"user_id": "eve", "k": 10}, {"user_id": "joe", "k": 10}
@@ -168,6 +192,9 @@ def test_two_assistants_with_different_contexts(server):
 def test_nothing_blocked_the_event_loop(server):
     assert "Blocking call" not in server.log
     assert "BlockingError" not in server.log
+    # and nothing went wrong that the agent survived
+    told = [line for line in server.log.splitlines() if "langchain_persona" in line and "[warning" in line]
+    assert told == []
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
@@ -187,3 +214,9 @@ def test_memory_outlives_the_server(tmp_path: Path, kill: bool):
         server.stop(kill=kill)
         server.start()
         assert "answer in German" in play(server, after)
+
+
+def test_a_second_server_on_one_folder_is_refused_in_plain_words(server):
+    second = DevServer(server.folder / "second", {"PERSONA_DATA": str(server.folder / "data")})
+    with pytest.raises(RuntimeError, match="is open in another server; stop that one"):
+        second.start()

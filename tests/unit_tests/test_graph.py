@@ -222,6 +222,44 @@ def test_episodes_hold_no_secret(agent, memory):
     assert "German" in stored
 
 
+def test_without_a_checkpointer_a_turn_is_told_from_the_conversation(model, memory):
+    graph = create_persona_graph(
+        model, memory=memory, retriever=films(memory), extractor="rules", writer=None, reconciler=None
+    ).compile()
+    first = graph.invoke({"messages": [("user", "I'm allergic to peanuts.")]}, context={"user_id": "ana"})
+    then = [*first["messages"], HumanMessage("Thanks, that was perfect!")]
+    second = graph.invoke({"messages": then}, context={"user_id": "ana"})
+    assert second["settled"][0]["reward"] > 0
+    assert memory.vectors("ana").count == 1
+    graph.invoke({"messages": [*first["messages"], HumanMessage("Forget that.")]}, context={"user_id": "ana"})
+    assert memory.preferences("ana") == []
+
+
+def test_another_users_next_message_in_a_thread_says_nothing_of_the_answer(model, memory):
+    agent = Agent(model, memory, retriever=films(memory))
+    agent.say("a film", user="ana")
+    assert agent.say("Thanks, that was perfect!", user="bob")["settled"] == []
+    assert memory.vectors("ana").count == memory.vectors("bob").count == 0
+
+
+def test_feedback_on_documents_that_were_not_shown_says_that_it_was_not_recorded(model, memory):
+    agent = Agent(model, memory, retriever=films(memory))
+    agent.say("a film")
+    state = agent.say(None, feedback={"reward": 1, "docs": ["zzz"]})
+    assert state["settled"][0]["recorded"] is False
+
+
+def test_text_that_no_database_can_write_is_cleaned(agent, memory):
+    agent.say("I'm allergic to peanuts. \x00 \ud800")
+    assert [card.note for card in memory.preferences("ana")] == ["I'm allergic to peanuts"]
+    assert len(list_episodes(memory)) == 1
+
+
+def test_one_message_makes_ten_cards_at_most(agent, memory):
+    agent.say(" ".join(f"I love hobby number {i}." for i in range(50)))
+    assert 1 <= len(memory.preferences("ana")) <= 10
+
+
 # forgetting -----------------------------------------------------------------------------------------------------------
 
 
@@ -399,8 +437,9 @@ def approving(model, memory) -> Agent:
         ("approve", "German"),
         ("reject", ""),
         ({"decision": "edit", "text": "Speaks German at home."}, "Speaks German at home."),
-        ({"type": "edit", "text": "  "}, ""),
-        ("whatever", ""),
+        (" Approve ", "German"),
+        (True, "German"),
+        (False, ""),
     ],
 )
 def test_a_person_decides_on_the_persona(model, memory, answer, text):
@@ -415,6 +454,35 @@ def test_a_person_decides_on_the_persona(model, memory, answer, text):
     assert len(model.calls) == calls
     kept = memory.persona("ana").revision.text
     assert (text in kept) if text else kept == ""
+
+
+@pytest.mark.parametrize("answer", ["whatever", {"decision": "edit"}, {"type": "edit", "text": "  "}, 3])
+def test_an_answer_that_is_none_is_asked_for_again(model, memory, answer):
+    agent = approving(model, memory)
+    agent.say("Please always answer in German.")
+    state = agent.graph.invoke(Command(resume=answer), thread_config("t1"), context={"user_id": "ana"})
+    assert "not understood" in state["__interrupt__"][0].value["problem"]
+    agent.graph.invoke(Command(resume="approve"), thread_config("t1"), context={"user_id": "ana"})
+    assert "German" in memory.persona("ana").revision.text
+
+
+def test_what_was_rejected_is_not_proposed_again_until_more_is_known(model, memory):
+    agent = approving(model, memory)
+    agent.say("Please always answer in German.")
+    agent.graph.invoke(Command(resume="reject"), thread_config("t1"), context={"user_id": "ana"})
+    assert "__interrupt__" not in agent.say("What is the capital of Spain?")
+    assert "__interrupt__" in agent.say("I'm allergic to peanuts.")
+
+
+def test_a_persona_is_that_of_the_user_whose_turn_it_was(model, memory):
+    agent = approving(model, memory)
+    agent.say("Please always answer in German.")
+    state = agent.graph.invoke(Command(resume="approve"), thread_config("t1"), context={"user_id": "bob"})
+    assert "another user" in state["reflection"]["persona"]
+    assert memory.persona("ana").revision.number == memory.persona("bob").revision.number == 0
+    agent.say("Please always answer in German.", thread="t2")
+    agent.graph.invoke(Command(resume="approve"), thread_config("t2"))  # a resume that names nobody
+    assert "German" in memory.persona("ana").revision.text
 
 
 def test_who_writes_on_instead_of_deciding_leaves_the_persona_alone(model, memory):
@@ -542,6 +610,19 @@ def test_a_failing_tool_reaches_the_model_as_a_message_and_the_memory_as_an_outc
         ({"align_every": -1}, "align_every"),
         ({"align_every": True}, "align_every"),
         ({"approve": True, "reflect": "background"}, "inline"),
+        ({"approve": True, "reflect": "off"}, "inline"),
+        ({"approve": "yes"}, "approve must be True or False"),
+        ({"memory_tools": 1}, "memory_tools"),
+        ({"max_cards": "5"}, "max_cards"),
+        ({"max_cards": -1}, "max_cards"),
+        ({"budget_tokens": None}, "budget_tokens"),
+        ({"document_tokens": 1.5}, "document_tokens"),
+        ({"min_relevance": "a"}, "min_relevance"),
+        ({"min_relevance": 2}, "min_relevance"),
+        ({"judge": "x"}, "Judge"),
+        ({"tools": "x"}, "tools"),
+        ({"tools": [1]}, "tools"),
+        ({"context_schema": dict}, "PersonaContext"),
         ({"system_prompt": None}, "system_prompt"),
     ],
 )

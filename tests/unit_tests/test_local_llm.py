@@ -23,6 +23,10 @@ class Server:
 
     def __init__(self, params: Any) -> None:
         self.params = params
+        self.asked: list[dict[str, Any]] = []
+
+    def handle_completions(self, request: dict[str, Any]) -> None:
+        self.asked.append(request)
 
 
 @pytest.fixture
@@ -82,6 +86,11 @@ def test_it_runs_until_it_is_closed_also_where_only_a_chat_model_is_kept(llama, 
     server.close()
     assert running(llama) == []
     assert not local_llm._RUNNING
+
+
+def test_its_loop_runs_before_anybody_can_close_it(llama, model):
+    with serve(model):
+        assert running(llama)[0].asked == [{"prompt": "a", "max_tokens": 1}]
 
 
 @pytest.mark.parametrize(("processors", "threads"), [(None, 1), (1, 1), (2, 1), (4, 2), (64, 4)])
