@@ -8,11 +8,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
 from graphs.shared import films, memory
-from langchain_persona.identity import resolve_identity, setting
+from langchain_persona.identity import resolve_identity
 
 
 class Context(BaseModel):
@@ -62,10 +63,10 @@ async def thumb(state: Bench, config: RunnableConfig) -> dict[str, Any]:
     return told
 
 
-async def rank(state: Bench, config: RunnableConfig) -> dict[str, Any]:
+async def rank(state: Bench, config: RunnableConfig, runtime: Runtime[Context]) -> dict[str, Any]:
     """The query's ranking without and with what is known of the user."""
-    query, k = state.get("query") or "a film for tonight", setting(config, "k", 8)
-    cap = setting(config, "max_bonus", 0.75)
+    context = runtime.context or Context()
+    query, k, cap = state.get("query") or "a film for tonight", context.k, context.max_bonus
     plain = [str(film.id) for film in await films.ainvoke(query, config, k=k, user_id="")]
     found = await films.ainvoke(query, config, k=k, max_bonus=cap)
     titles = [str(film.id) for film in found]

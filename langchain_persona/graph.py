@@ -166,6 +166,8 @@ def _check(model: object, agent: object, tools: object, system_prompt: object, c
     """Refuse what cannot work, in plain words."""
     if model is None and agent is None:
         raise ConfigError("give a chat model, or an agent that answers in its place")
+    if agent is not None and tools:
+        raise ConfigError("an agent brings its own tools: give them to the agent, or leave the agent out")
     if agent is not None and not isinstance(agent, Runnable):
         raise ConfigError(f"agent must be a compiled graph or another Runnable on messages, got {type(agent).__name__}")
     if isinstance(tools, str) or not isinstance(tools, Sequence) or not all(map(_is_tool, tools)):

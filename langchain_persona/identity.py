@@ -12,7 +12,7 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langgraph.runtime import Runtime, get_runtime
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
 
 __all__ = [
     "ANONYMOUS",
@@ -171,8 +171,10 @@ def resolve_identity(
     session = next((str(value) for value in sessions if value is not None), "")
     try:
         return Identity(normalise_user(claimed), session)
-    except TypeError as error:
-        logger.warning("Treating the caller as anonymous: %s", error)
+    except TypeError:
+        logger.warning(
+            "Treating the caller as anonymous: a user id must be a str, int or UUID (%s)", type(claimed).__name__
+        )
         return Identity(ANONYMOUS, session)
 
 
@@ -197,8 +199,15 @@ def setting(config: RunnableConfig, name: str, default: Any) -> Any:
         name: of a field of `PersonaContext`.
         default: what the graph was built with.
     """
-    value = _from_context(_runtime(config), name)
-    return default if value is None else value
+    context = getattr(_runtime(config), "context", None)
+    if isinstance(context, Mapping) and context.get(name) not in (None, ""):
+        try:
+            context = PersonaContext.model_validate({name: context[name]})
+        except ValidationError:
+            logger.warning("Leaving out what the context says of %s: it is not what it should be", name)
+            return default
+    value = getattr(context, name, None) if isinstance(context, PersonaContext) else None
+    return default if value in (None, "") else value
 
 
 def _verified(runtime: Runtime[Any] | None) -> str | None:

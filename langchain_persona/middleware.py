@@ -6,16 +6,15 @@ call, outcomes around each tool call, reflect after the agent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.config import ensure_config
-from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from langchain_persona.act import outcomes_of
+from langchain_persona.act.watched import WatchedCalls
 from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import MissingExtraError
 from langchain_persona.extraction import PreferenceExtractor
@@ -24,10 +23,8 @@ from langchain_persona.loop import Judge, Reflector
 from langchain_persona.loop.assembly import assembled, check_limits
 from langchain_persona.loop.behind import areflect, checked_mode, reflect
 from langchain_persona.loop.parts import has_question, memory_update, persona_update, retrieve_update
-from langchain_persona.memo import Memo
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import PersonaWriter, system_message
-from langchain_persona.records import ToolOutcome
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.tools import memory_tools as tools_of
 from langchain_persona.trouble import turn_of_trouble
@@ -136,7 +133,7 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
             align_every=align_every,
             judge=judge,
         )
-        self._outcomes = _Outcomes()
+        self._outcomes = WatchedCalls()
 
     # before: memory, retrieve, persona --------------------------------------------------------------------------
 
@@ -249,59 +246,3 @@ def _personal(request: ModelRequest[Any]) -> ModelRequest[Any]:
     if not addition:
         return request
     return request.override(system_message=system_message(request.system_message, addition))
-
-
-class _Outcomes:
-    """What became of tool calls, by id of the call: noted around each call, asked for when the turn is over.
-
-    Kept in the process, for the ids of the latest calls; a call of another process is told from its message.
-    """
-
-    def __init__(self) -> None:
-        self._kept: Memo[ToolOutcome] = Memo(size=1_024)
-
-    def failed(self, request: ToolCallRequest, error: BaseException) -> None:
-        """Note a call that raised; one that waits for a person has not failed."""
-        call = request.tool_call
-        waits = isinstance(error, GraphBubbleUp)
-        told = None if waits else f"{type(error).__name__}: {error}"[:300]
-        self._kept.put(call["id"], None, ToolOutcome(tool=call["name"], ok=waits, error=told, interrupted=waits), 0.0)
-
-    def done(self, request: ToolCallRequest, result: Any) -> Any:
-        """Note a call that returned; one that had waited before stays marked as such."""
-        call = request.tool_call
-        before = self._kept.latest(call["id"])
-        if isinstance(result, ToolMessage):
-            outcome = ToolOutcome.model_validate(outcomes_of([result])[0])
-            waited = before is not None and before.interrupted
-            self._kept.put(call["id"], None, outcome.model_copy(update={"interrupted": waited}), 0.0)
-        return result
-
-    def of_turn(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-        """The outcomes since the latest user message, as JSON, in order."""
-        turn: list[ToolMessage] = []
-        for message in reversed(messages):
-            if isinstance(message, HumanMessage):
-                break
-            if isinstance(message, ToolMessage):
-                turn.append(message)
-        known = [(message, self._kept.latest(message.tool_call_id)) for message in reversed(turn)]
-        return [kept.to_json() if kept is not None else outcomes_of([message])[0] for message, kept in known]
-
-    def wrap(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
-        """Around one call; errors go on to whoever handles them."""
-        try:
-            result = execute(request)
-        except BaseException as error:
-            self.failed(request, error)
-            raise
-        return self.done(request, result)
-
-    async def awrap(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Any:
-        """Async twin of `wrap`."""
-        try:
-            result = await execute(request)
-        except BaseException as error:
-            self.failed(request, error)
-            raise
-        return self.done(request, result)

@@ -21,9 +21,9 @@ from langchain_persona.identity import Identity, resolve_identity, setting
 from langchain_persona.loop import behind
 from langchain_persona.loop.behind import checked_mode, troubled
 from langchain_persona.loop.parts import memory_update, persona_update, retrieve_update
-from langchain_persona.loop.reflect import Reflector
+from langchain_persona.loop.reflect import Reflector, still_standing
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.memory.revisions import Draft
+from langchain_persona.memory.revisions import MAX_CHARACTERS, Draft
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.trouble import turn_of_trouble
 
@@ -197,7 +197,7 @@ def _decision(answer: object) -> tuple[str, str | None] | None:
         decision = "approve" if decision else "reject"
     word = decision.strip().casefold() if isinstance(decision, str) else ""
     if word == "edit":
-        return ("edit", text) if isinstance(text, str) and text.strip() else None
+        return ("edit", text) if isinstance(text, str) and 0 < len(text.strip()) <= MAX_CHARACTERS else None
     return (word, None) if word in ("approve", "reject") else None
 
 
@@ -212,9 +212,8 @@ def _decided(
     if decision == "reject":
         yield from reflector.rejected(owner, draft)
         return {"proposal": None, "reflection": {"persona": "the proposal was rejected"}}
-    matrix = yield from memory.cards.matrix(owner)
-    active = {card.id for card in matrix.cards}
-    persona = yield from memory.personas.adopt(owner, draft, text=text, active=active)
+    standing, active = yield from still_standing(memory, owner, draft)
+    persona = yield from memory.personas.adopt(owner, standing, text=text, active=active)
     revision = persona.revision
     facts = {"decision": decision, "revision": revision.number, "reason": revision.reason, "diff": revision.diff}
     return {"proposal": None, "reflection": {"persona": facts}}

@@ -248,5 +248,5 @@ def unlearned(memory: PersonaMemory, user: str = "ana") -> list[str]:
     return [
         item.value["query"]
         for item in episodes
-        if item.key not in marks and item.value["extract"] and remark(item.value["query"]) not in notes
+        if item.key not in marks and remark(item.value["query"]) not in notes
     ]

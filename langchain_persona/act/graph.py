@@ -195,7 +195,7 @@ def _route(then: str) -> Callable[[ActState], list[Send] | str]:
         """One task for each tool call, so that what is done is not done again when another is resumed."""
         last = state["messages"][-1]
         calls = [*last.tool_calls, *last.invalid_tool_calls] if isinstance(last, AIMessage) else []
-        shared = {"message": str(last.id), "turn": state.get("turn") or {}}
+        shared = {"message": str(last.id), "turn": {"troubled": _troubled(state)}}
         return [Send("tools", {"call": call, **shared}) for call in calls] or then
 
     return route

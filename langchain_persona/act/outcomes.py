@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.tools import ToolException
 
 from langchain_persona.records import ToolOutcome
+from langchain_persona.signals import mask
 
 __all__ = ["NOTICE", "clipped", "described", "outcomes_of", "sendable"]
 
@@ -32,7 +33,7 @@ def outcomes_of(messages: Iterable[BaseMessage], *, interrupted: bool = False) -
         ToolOutcome(
             tool=message.name or "",
             ok=message.status != "error",
-            error=_short(message.text) if message.status == "error" else None,
+            error=_short(mask(message.text[:4_000])) if message.status == "error" else None,
             interrupted=interrupted,
         ).to_json()
         for message in messages

@@ -114,10 +114,11 @@ def _note(user: str, quote: str, record: Found) -> tuple[str, Literal["stated", 
     note, words = " ".join(record.note.split()), " ".join(quote.split())
     if not note or _foreign(user, note) or bool(_CJK.search(quote)) != bool(_CJK.search(note)):
         return words, record.origin
-    if record.kind != "style" and _negated(quote) and not _negated(note):
-        return words, record.origin
     said = _content(quote)
-    if not said or said & _content(note):
+    alike = not said or bool(said & _content(note))
+    if _negated(quote) != _negated(note) and (alike or record.kind != "style"):
+        return words, record.origin
+    if alike:
         return note, record.origin
     return (note, "inferred") if record.kind == "style" or record.origin == "inferred" else (words, "stated")
 

@@ -74,6 +74,8 @@ def check_limits(
             f"retriever must be a VARSRetriever, got {type(retriever).__name__}; "
             "VARSRetriever(vectorstore=..., memory=memory) wraps a Chroma"
         )
+    if retriever is not None and retriever.memory is not memory:
+        raise ConfigError("the retriever has another memory: make both with the same one, or nothing is learned of it")
     counts = {"max_cards": max_cards, "budget_tokens": budget_tokens, "document_tokens": document_tokens}
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:

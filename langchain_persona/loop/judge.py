@@ -84,5 +84,7 @@ def judged(memory: PersonaMemory, user: str, judge: Judge, episodes: Sequence[Ep
                 docs=None,
                 gate=None,
             )
+        if not (yield from memory.episodes.get(user, [last.id])):
+            continue  # erased meanwhile
         rated = last.model_copy(update={"reward": said.reward, "reasons": (f"judge: {said.reason}",)})
         yield StoreOps(memory.store, [memory.episodes.put_op(user, rated)])

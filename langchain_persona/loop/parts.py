@@ -28,7 +28,7 @@ from langchain_persona.loop.turn import (
     told_by,
     turn_id,
 )
-from langchain_persona.loop.verdict import signals_of
+from langchain_persona.loop.verdict import Verdict, signals_of
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import render
 from langchain_persona.reconciliation import Change
@@ -76,19 +76,13 @@ def memory_update(
         previous is not None and bool(previous.message_id) and message is not None and message.id == previous.message_id
     )
     said = "" if same else text_of(message)
-    outcomes = tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ())
     settled = Settled()
     if not who.anonymous:
         verdict = None
         if previous is not None and (said or feedback is not None):
-            verdict = signals_of(
-                previous,
-                said,
-                feedback=feedback,
-                answer_now=_answer_now(previous, messages),
-                earlier=earlier_questions(messages, position)[1:],
-                outcomes=outcomes,
-            )
+            steps_of_verdict = _verdict(previous, said, state, messages, position)
+            told_so = "What was said of the previous answer could not be understood"
+            verdict = yield from survived(logger, told_so, steps_of_verdict, None)
         steps = settle(
             memory,
             who,
@@ -118,11 +112,26 @@ def memory_update(
             id=turn_id(who.session, message_id),
             user=who.user,
             message_id=message_id,
-            query=text_of(message)[:LONGEST],
+            query=mask(text_of(message)[:LONGEST]),
             remember=settled.remember,
         )
         update["turn"] = turn.to_json()
     return update
+
+
+def _verdict(
+    previous: TurnRecord, said: str, state: State, messages: Sequence[AnyMessage], position: int
+) -> Steps[Verdict | None]:
+    """What was said of the previous answer; as steps, so that its trouble is survived like any other."""
+    yield from ()
+    return signals_of(
+        previous,
+        said,
+        feedback=state.get("feedback"),
+        answer_now=_answer_now(previous, messages),
+        earlier=earlier_questions(messages, position)[1:],
+        outcomes=tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ()),
+    )
 
 
 def retrieve_update(
@@ -241,13 +250,13 @@ def _completed(turn: TurnRecord | None, messages: Sequence[AnyMessage], *, anew:
     answer = answer_after(messages, position) if position >= 0 else None
     if answer is None:
         return turn
-    return turn.model_copy(update={"answer_id": answer.id or "", "answer": text_of(answer)[:LONGEST]})
+    return turn.model_copy(update={"answer_id": answer.id or "", "answer": mask(text_of(answer)[:LONGEST])})
 
 
 def _answer_now(previous: TurnRecord, messages: Sequence[AnyMessage]) -> str | None:
     """The previous answer as the conversation holds it now; None when it is gone."""
     found = next((message for message in messages if previous.answer_id and message.id == previous.answer_id), None)
-    return None if found is None else text_of(found)[:LONGEST]
+    return None if found is None else mask(text_of(found)[:LONGEST])
 
 
 def _signals(settled: Settled) -> list[Update]:
@@ -280,15 +289,15 @@ def _shown(document: Document) -> Update:
 def _episode(who: Identity, state: State) -> Episode | None:
     """The episode of this turn with secrets masked; None when the user asked not to remember it, or there is none."""
     turn = previous_turn(state.get("turn"))
-    if turn is None or not turn.remember or not turn.query.strip():
+    if turn is None or turn.user != who.user or not turn.remember or not turn.query.strip():
         return None
     turn = _completed(turn, state.get("messages") or [], anew=True)
     return Episode(
         id=turn.id,
         thread=who.session,
         message_id=turn.message_id,
-        query=mask(turn.query),
-        answer=mask(turn.answer),
+        query=turn.query,
+        answer=turn.answer,
         outcomes=tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ()),
         retrievals=tuple(turn.retrievals.values()),
         cards=turn.cards,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +58,15 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def still_standing(memory: PersonaMemory, user: str, draft: Draft) -> Steps[tuple[Draft, set[str]]]:
+    """The draft without lines whose cards or episodes were erased meanwhile, and the ids of the active cards."""
+    matrix = yield from memory.cards.matrix(user)
+    active = {card.id for card in matrix.cards}
+    others = {name for names in draft.sources for name in names} - active
+    kept = {episode.id for episode in (yield from memory.episodes.get(user, sorted(others)))}
+    return draft.without(others - kept), active
+
+
 class Reflector:
     """Works through what was answered: the memory's hands behind the answer.
 
@@ -107,12 +115,16 @@ class Reflector:
         self.align_every = align_every
         self.judge = judge
         self.approve = approve
-        self._lock = threading.Lock()
-        self._busy: dict[str, bool] = {}  # users at work; True when more came meanwhile
+        self._lock = memory.background.lock
+        self._busy = memory.background.busy
         memory.processor = self
 
-    def process(self, user: str) -> Steps[Reflected]:
-        """Work through everything that waits for one user; whoever comes while that runs leaves it to the first."""
+    def process(self, user: str, *, propose: bool = True) -> Steps[Reflected]:
+        """Work through everything that waits for one user; whoever comes while that runs leaves it to the first.
+
+        Without `propose` a reflector that asks a person about a new persona leaves the persona alone.
+        """
+        self.memory.background.prune()
         with self._lock:
             if user in self._busy:
                 self._busy[user] = True
@@ -121,7 +133,7 @@ class Reflector:
         total = Reflected()
         try:
             while True:
-                done = yield from self._round(user)
+                done = yield from self._round(user, propose=propose)
                 total = Reflected(
                     total.episodes + done.episodes,
                     (*total.changes, *done.changes),
@@ -138,7 +150,7 @@ class Reflector:
                 self._busy.pop(user, None)
             raise
 
-    def _round(self, user: str) -> Steps[Reflected]:
+    def _round(self, user: str, *, propose: bool) -> Steps[Reflected]:
         episodes = self.memory.episodes
         marks = yield from episodes.pending(user)
         total, changes = 0, list[Change]()
@@ -150,13 +162,17 @@ class Reflector:
             except Exception as error:
                 warn(logger, "Preferences were not extracted and will be tried again (%s)", type(error).__name__)
                 logger.debug("The trouble in full", exc_info=True)
-                yield from episodes.failed(batch)
+                given_up = yield from episodes.failed(batch)
+                if given_up:
+                    yield from self._finish(user, given_up)
                 continue
             if self.judge is not None:
                 told = "An answer was not judged"
                 yield from survived(logger, told, judged(self.memory, user, self.judge, found), None)
             yield from self._finish(user, batch)
             total += len(batch)
+        if self.approve and not propose:  # nobody is here to be asked
+            return Reflected(total, tuple(changes))
         aligned = yield from self._aligned(user)
         return Reflected(total, tuple(changes), *aligned)
 
@@ -165,11 +181,14 @@ class Reflector:
         turns = [
             Turn(message_id=episode.message_id, user=episode.query, assistant=episode.answer)
             for episode in found
-            if episode.extract and episode.query.strip()
+            if episode.query.strip()
         ]
         if extractor is None or not turns:
             return []
         cards = yield from extracted(extractor, turns)
+        # the user may have asked to forget while the model was at work
+        left = {episode.message_id for episode in (yield from self.memory.episodes.get(user, [e.id for e in found]))}
+        cards = [card for card in cards if all(evidence.message_id in left for evidence in card.evidence)]
         if not cards:
             return []
         return (yield from reconcile(self.memory.cards, user, cards, judge=self.reconciler))
@@ -205,9 +224,8 @@ class Reflector:
 
     def _adopted(self, user: str, draft: Draft) -> Steps[Persona]:
         """The persona with a draft in force; what was erased while it was written stays out."""
-        matrix = yield from self.memory.cards.matrix(user)
-        active = {card.id for card in matrix.cards}
-        return (yield from self.memory.personas.adopt(user, draft, active=active))
+        standing, active = yield from still_standing(self.memory, user, draft)
+        return (yield from self.memory.personas.adopt(user, standing, active=active))
 
     def _draft(self, user: str, recent: Sequence[str]) -> Steps[Draft | None]:
         memory, writer = self.memory, self.writer

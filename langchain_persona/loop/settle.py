@@ -21,6 +21,7 @@ from langchain_persona.loop.turn import TurnRecord
 from langchain_persona.loop.verdict import Verdict
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.feedback import record_feedback
+from langchain_persona.memory.forgetting import forget_story
 from langchain_persona.memory.revisions import SourcedPersona
 from langchain_persona.reconciliation import Change, forget_matching, reconcile
 from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, read_record
@@ -117,26 +118,36 @@ def settle(
         remember = False
         steps = forget_matching(memory.cards, who.user, request, recent_messages)
         forgotten = yield from survived(logger, "What the user asked to forget could not be erased", steps, [])
-        gone = _forgotten_episodes(memory, who, request.scope, previous, forgotten)
-        told = "An episode that the user asked to forget could not be erased"
-        erased = yield from survived(logger, told, gone, [])
+        everything = request.scope == "everything"
+        also = [previous.id] if request.scope == "last" and previous is not None else []
         if request.scope != "this":
-            episode = None
+            story = forget_story(
+                memory.episodes, memory.personas, who.user, forgotten, also=also, everything=everything
+            )
+            told = "What tells of it could not be erased"
+            erased = yield from survived(logger, told, story, [])
+            if forgotten or erased or everything:
+                told = "The persona could not be read anew"
+                _, persona = yield from survived(
+                    logger, told, memory.personas.read(who.user), (style, SourcedPersona())
+                )
+            episode = None if episode is None or episode.id in erased else episode
             topics = {card.topic for card in forgotten if card.topic}
-            observed = CommunicationStyle() if request.scope == "everything" else without_topics(style, topics)
+            observed = CommunicationStyle() if everything else without_topics(style, topics)
+        else:
+            observed = style
     else:
         learnt = learn_from_message(memory, who, message, message_id, extractor)
         changes = yield from survived(logger, "What this message says of the user was not kept", learnt, [])
     writes: list[Op] = []
-    if observed != style:
+    if observed != style and not (request is not None and request.scope == "everything"):
         writes.append(memory.personas.style_op(who.user, observed))
     if episode is not None and previous is not None and (verdict.total is not None or verdict.accepted):
-        writes.append(memory.episodes.put_op(who.user, _judged(episode, verdict, message)))
+        writes.append(
+            memory.episodes.put_op(who.user, _judged(episode, verdict, "" if request is not None else message))
+        )
     if writes:
         yield from survived(logger, "Style or episode could not be brought up to date", _write(memory, writes), None)
-    if forgotten:
-        left = memory.personas.drop_cards(who.user, [*forgotten, *erased])
-        persona = (yield from survived(logger, "The persona could not be cleaned", left, None)) or persona
     return Settled(verdict, tuple(changes), tuple(forgotten), observed, persona, remember, lost=not recorded)
 
 
@@ -179,8 +190,8 @@ def _judged(episode: Episode, verdict: Verdict, message: str) -> Episode:
     return episode.model_copy(
         update={
             "reward": None if verdict.total is None else verdict.total.reward,
-            "reasons": tuple(mask(signal.reason) for signal in verdict.signals),
-            "follow_up": mask(message[:4_000]) if follow else episode.follow_up,
+            "reasons": tuple(mask(signal.reason) for signal in verdict.signals) if message else (),
+            "follow_up": mask(message[:4_000]) if follow and message else episode.follow_up,
             "accepted": episode.accepted if verdict.accepted is None else mask(verdict.accepted[:20_000]),
         }
     )
@@ -206,27 +217,3 @@ def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdic
             explicit=about is not None,
         )
     return True
-
-
-def _forgotten_episodes(
-    memory: PersonaMemory,
-    who: Identity,
-    scope: str,
-    previous: TurnRecord | None,
-    forgotten: Sequence[PreferenceCard],
-) -> Steps[list[str]]:
-    """Erase the episodes that tell what the user asked to forget; their ids."""
-    if scope == "this":
-        return []
-    wanted = {evidence.message_id for card in forgotten for evidence in card.evidence}
-    quotes = [evidence.quote for card in forgotten for evidence in card.evidence if evidence.quote]
-    shown = {card.id for card in forgotten}
-    gone = [previous.id] if scope == "last" and previous is not None else []
-    for episode in (yield from memory.episodes.all(who.user)):
-        # where a card was shown, the answer may repeat it
-        told = episode.message_id in wanted or not shown.isdisjoint(episode.cards)
-        told = told or any(quote in episode.query or quote in episode.answer for quote in quotes)
-        if scope == "everything" or told:
-            gone.append(episode.id)
-    yield from memory.episodes.erase(who.user, gone)
-    return gone

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from pydantic import Field, ValidationError
 
 from langchain_persona.records import Record, new_id
+from langchain_persona.signals import mask
 
 __all__ = [
     "LONGEST",
@@ -35,8 +36,8 @@ class TurnRecord(Record):
         id: names the episode and makes feedback idempotent.
         user: whose turn it was; another user's next message says nothing about it.
         message_id: of the user's message.
-        query: the user's message.
-        answer_id, answer: the assistant's last message.
+        query: the user's message, secrets masked.
+        answer_id, answer: the assistant's last message, secrets masked.
         retrievals: ids of what was retrieved, by kind: "cards", "documents".
         cards: ids of the cards that the model saw.
         remember: False when the user asked not to remember this message.
@@ -91,9 +92,9 @@ def told_by(messages: Sequence[AnyMessage], position: int, user: str, session: s
         id=turn_id(session, message.id),
         user=user,
         message_id=message.id,
-        query=text_of(message)[:LONGEST],
+        query=mask(text_of(message)[:LONGEST]),
         answer_id=answer.id or "",
-        answer=text_of(answer)[:LONGEST],
+        answer=mask(text_of(answer)[:LONGEST]),
     )
 
 

@@ -51,7 +51,7 @@ def given_feedback(value: object) -> tuple[Signal | None, Mapping[str, Any]]:
             return None, facts
         number = validated(reward)
     except (TypeError, ValueError) as error:
-        warn(logger, "Leaving out feedback that is none: %s", error)
+        warn(logger, "Leaving out feedback that is no number from -1 to 1 (%s)", type(error).__name__)
         return None, facts
     words = "thumb up" if number > 0 else "thumb down" if number < 0 else "neutral"
     return Signal("thumbs", number, f"{words} ({number:+g})"), facts
@@ -97,5 +97,6 @@ def signals_of(
         reason = f"tool failed: {', '.join(failed)}" if failed else "tools succeeded"
         signals.append(Signal("tool", sum(rewards) / len(rewards), reason))
     docs = facts.get("docs") or ()
-    documents = (docs,) if isinstance(docs, str) else tuple(doc for doc in docs if isinstance(doc, str))
+    named = [docs] if isinstance(docs, str) else docs if isinstance(docs, list | tuple) else []
+    documents = tuple(doc for doc in named if isinstance(doc, str))
     return Verdict(tuple(signals), combine(signals), documents, accepted if isinstance(accepted, str) else None)

@@ -21,19 +21,25 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Jobs of one memory. Sync callers get a worker thread, async ones a task on their loop."""
+    """Jobs of one memory. Sync callers get a worker thread, async ones a task on their loop.
+
+    Attributes:
+        lock, busy: which users are being worked for, shared by all who work on this memory.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.busy: dict[str, bool] = {}  # users being worked for; True when more came meanwhile
         self._pool: ThreadPoolExecutor | None = None
         self._futures: set[Future[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def submit(self, steps: Steps[Any]) -> None:
-        """Run in the worker thread; jobs of one memory run one after the other."""
+        """Run in a worker thread."""
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="persona")
+                self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="persona")
             future = self._pool.submit(contextvars.copy_context().run, run, steps)
             self._futures.add(future)
         future.add_done_callback(self._finished)
@@ -45,11 +51,21 @@ class Background:
             self._tasks.add(task)
         task.add_done_callback(self._finished)
 
+    def prune(self) -> None:
+        """Let go of tasks whose event loop was closed under them; what they worked on is free again."""
+        with self._lock:
+            dead = {task for task in self._tasks if task.get_loop().is_closed()}
+            self._tasks -= dead
+        for task in dead:
+            coroutine = task.get_coro()
+            if coroutine is not None:
+                coroutine.close()
+
     def drain(self, timeout_seconds: float | None = None) -> bool:
         """Wait for the jobs of worker threads; True when none is left (tasks of a running loop need `adrain`)."""
+        self.prune()
         with self._lock:
             futures = set(self._futures)
-            self._tasks = {task for task in self._tasks if not task.get_loop().is_closed()}
         waited = wait_for(futures, timeout=timeout_seconds)
         with self._lock:
             return not waited.not_done and not self._tasks

@@ -10,6 +10,8 @@ from langchain_persona.cards import Cards
 from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, normalise_user
+from langchain_persona.memory.episodes import Episodes
+from langchain_persona.memory.forgetting import forget_story
 from langchain_persona.memory.personas import Personas
 from langchain_persona.records import PreferenceCard, new_id
 
@@ -19,6 +21,7 @@ __all__ = ["CardMethods"]
 class CardMethods:
     """Remember, list, supersede, pin, hold back and forget cards; mixed into `PersonaMemory`."""
 
+    episodes: Episodes
     personas: Personas
     _cards: Cards | None
 
@@ -100,7 +103,10 @@ class CardMethods:
         return await arun(self._change(user, card_id, held_back=held_back))
 
     def forget(self, user: object, card_id: str) -> None:
-        """Erase one card: its text, its vector, and what the persona says of it; what is not there is no error."""
+        """Erase a card for good: text, vector, predecessors, episodes and persona lines that tell it.
+
+        What is not there is no error.
+        """
         run(self._forget(user, card_id))
 
     async def aforget(self, user: object, card_id: str) -> None:
@@ -134,8 +140,8 @@ class CardMethods:
     def _forget(self, user: object, card_id: str) -> Steps[None]:
         cards, name = self.cards, normalise_user(user)
         if name != ANONYMOUS:
-            yield from cards.delete(name, [card_id])
-            yield from self.personas.drop_cards(name, [card_id])
+            gone = yield from cards.erase(name, [card_id])
+            yield from forget_story(self.episodes, self.personas, name, gone)
 
 
 def _as_card(card: str | PreferenceCard) -> PreferenceCard:

@@ -133,14 +133,13 @@ class Episodes:
         ops.append(PutOp(self._ledger.namespace(user, "reflection"), "state", kept.to_json(), index=False))
         yield StoreOps(self._ledger.store, ops)
 
-    def failed(self, marks: Sequence[Pending]) -> Steps[None]:
-        """Count one more attempt; what failed too often is marked no longer."""
-        ops: list[Op] = []
-        for mark in marks:
-            tried = mark.model_copy(update={"attempts": mark.attempts + 1})
-            ops.append(self._mark_op(tried) if tried.attempts < ATTEMPTS else self._unmark_op(mark))
-        if ops:
-            yield StoreOps(self._ledger.store, ops)
+    def failed(self, marks: Sequence[Pending]) -> Steps[list[Pending]]:
+        """Count one more attempt; the marks of what failed too often are returned, for `done`."""
+        tried = [mark.model_copy(update={"attempts": mark.attempts + 1}) for mark in marks]
+        again = [mark for mark in tried if mark.attempts < ATTEMPTS]
+        if again:
+            yield StoreOps(self._ledger.store, [self._mark_op(mark) for mark in again])
+        return [mark for mark in tried if mark.attempts >= ATTEMPTS]
 
     def erase(self, user: str, episode_ids: Sequence[str]) -> Steps[None]:
         """Erase episodes and their marks; what is not there is no error."""
@@ -152,15 +151,19 @@ class Episodes:
     def all(self, user: str) -> Steps[list[Episode]]:
         """Every readable episode of a user, oldest first."""
         place = self._ledger.namespace(user, "episodes")
-        (items,) = yield StoreOps(self._ledger.store, [SearchOp(place, limit=_PAGE)])
-        found = []
-        for item in items:
-            if tuple(item.namespace) == place:
-                try:
-                    found.append(read_record(Episode, item.value))
-                except CorruptRecordError as error:
-                    logger.warning("Leaving out the unreadable episode %s: %s", item.key, error)
-        return sorted(found, key=lambda episode: (episode.time, episode.id))
+        found: list[Episode] = []
+        offset = 0
+        while True:
+            (items,) = yield StoreOps(self._ledger.store, [SearchOp(place, limit=_PAGE, offset=offset)])
+            for item in items:
+                if tuple(item.namespace) == place:
+                    try:
+                        found.append(read_record(Episode, item.value))
+                    except CorruptRecordError as error:
+                        logger.warning("Leaving out the unreadable episode %s: %s", item.key, error)
+            if len(items) < _PAGE:
+                return sorted(found, key=lambda episode: (episode.time, episode.id))
+            offset += _PAGE
 
     def _marks(self, *user: str) -> tuple[str, ...]:
         return (*self._ledger.root, "pending", *map(label, user))

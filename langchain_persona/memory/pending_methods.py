@@ -16,7 +16,7 @@ __all__ = ["PendingMethods", "Processor"]
 class Processor(Protocol):
     """What works episodes through: a `Reflector`."""
 
-    def process(self, user: str) -> Steps[Any]:
+    def process(self, user: str, *, propose: bool = True) -> Steps[Any]:
         """Work through everything that waits for one user; the result's `episodes` says how many."""
         ...
 
@@ -74,6 +74,6 @@ class PendingMethods:
         marks = yield from self.episodes.pending(name or None)
         count = 0
         for waiting in dict.fromkeys(mark.user for mark in marks):
-            done = yield from self.processor.process(waiting)
+            done = yield from self.processor.process(waiting, propose=False)
             count += done.episodes
         return count

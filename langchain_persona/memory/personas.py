@@ -138,6 +138,18 @@ class Personas:
         yield StoreOps(self._ledger.store, [self._current_op(user, changed)])
         return changed
 
+    def clear(self, user: str) -> Steps[None]:
+        """Erase the style, the persona and every revision."""
+        place = self._place(user)
+        ops: list[Op] = [PutOp(place, "style", None), PutOp(place, "current", None)]
+        while True:
+            (items,) = yield StoreOps(self._ledger.store, [SearchOp((*place, "revisions"), limit=_PAGE)])
+            ops += [PutOp(tuple(item.namespace), item.key, None) for item in items]
+            yield StoreOps(self._ledger.store, ops)
+            if len(items) < _PAGE:
+                return
+            ops = []
+
     def history(self, user: str) -> Steps[list[PersonaRevision]]:
         """Every readable revision, oldest first."""
         return [revision for _, revision in (yield from self._stored(user))]

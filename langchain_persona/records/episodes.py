@@ -44,7 +44,6 @@ class Episode(Record):
         reasons: why, in words.
         retrievals: ids of the retrievals that it was answered with.
         cards: ids of the preference cards that the model saw.
-        extract: False when the user asked not to remember it, or extraction ran already.
         time: seconds since the epoch.
     """
 
@@ -60,5 +59,4 @@ class Episode(Record):
     reasons: tuple[str, ...] = ()
     retrievals: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
-    extract: bool = True
     time: float = Field(default_factory=time.time)

@@ -192,9 +192,7 @@ def test_two_assistants_with_different_contexts(server):
 def test_nothing_blocked_the_event_loop(server):
     assert "Blocking call" not in server.log
     assert "BlockingError" not in server.log
-    # and nothing went wrong that the agent survived
-    told = [line for line in server.log.splitlines() if "langchain_persona" in line and "[warning" in line]
-    assert told == []
+    assert "[langchain_persona." not in server.log, "nothing went wrong that the agent survived"
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])

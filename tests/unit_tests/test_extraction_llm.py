@@ -125,6 +125,7 @@ def test_the_note_keeps_the_language_and_the_subject_or_falls_back_on_the_users_
         ("I fly from Hamburg, never from Berlin.", "never from Berlin", "Prefers Berlin.", "never from Berlin"),
         ("Ich fliege nie ab Berlin.", "nie ab Berlin", "Fliegt gern ab Berlin.", "nie ab Berlin"),
         ("Nunca vuelo desde Berlín.", "Nunca vuelo desde Berlín", "Vuela desde Berlín.", "Nunca vuelo desde Berlín"),
+        ("For me it's aisle seats.", "it's aisle seats", "Wants no aisle seats.", "it's aisle seats"),
         ("I never fly from Berlin.", "never fly from Berlin", "Never flies from Berlin.", "Never flies from Berlin."),
     ],
 )
