@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, StrictInt, StrictStr
 
-from graphs.shared import chat_model, films, memory
+from graphs.shared import chat_model, films, memory, tool_calls
 from langchain_persona import PersonaContext, create_persona_graph
 from langchain_persona.persona import TemplateWriter
 
@@ -28,6 +28,10 @@ def _agent(**options: Any) -> Any:
     model, capable = chat_model()
     if not capable:
         options |= {"extractor": "rules", "reconciler": None, "writer": TemplateWriter(), "memory_tools": False}
+    elif tool_calls == "off":
+        options["memory_tools"] = False
+    else:
+        options["tool_calls"] = tool_calls
     graph = create_persona_graph(
         model, memory=memory, retriever=films, system_prompt=PROMPT, context_schema=Context, **options
     )

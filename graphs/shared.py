@@ -6,6 +6,7 @@ The server gives the store (texts, ledger) and the checkpointer; the vectors of 
     OPENAI_API_KEY    answers come from OpenAI
     OPENAI_BASE_URL   … or from any server that speaks its API (Ollama, vLLM, llama.cpp)
     PERSONA_MODEL     name of the chat model there; gpt-4o-mini
+    PERSONA_TOOL_CALLS  how it calls the memory tools: native; schema, where its own calls come as text; off
     PERSONA_GGUF      without both: a model file of yours in place of SmolLM2-135M
     PERSONA_MAX_TOKENS  longest answer of that local model; 120
 """
@@ -29,6 +30,7 @@ FILMS: list[dict[str, str]] = json.loads(Path(__file__).with_name("films.json").
 
 _QUIET = Settings(anonymized_telemetry=False)
 
+tool_calls = os.environ.get("PERSONA_TOOL_CALLS") or "native"
 embeddings = LocalEmbeddings()
 
 

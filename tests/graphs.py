@@ -246,7 +246,5 @@ def unlearned(memory: PersonaMemory, user: str = "ana") -> list[str]:
     notes = {card.note for card in memory.preferences(user, all=True)}
     episodes = memory.store.search(memory.ledger.namespace(user, "episodes"), limit=1_000)
     return [
-        item.value["query"]
-        for item in episodes
-        if item.key not in marks and remark(item.value["query"]) not in notes
+        item.value["query"] for item in episodes if item.key not in marks and remark(item.value["query"]) not in notes
     ]

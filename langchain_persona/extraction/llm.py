@@ -39,8 +39,8 @@ class LLMExtractor:
 
     What a model returns is a proposal. Kept is what quotes the user verbatim (white space and case aside), was meant
     (not quoted, pasted, hypothetical or for one task only), is in the user's language, holds no secret and is no
-    instruction to the assistant. Output that cannot be read is asked for once more, then skipped with one warning; a
-    model that fails is skipped with one warning. It never raises into the conversation.
+    instruction to the assistant. Output that cannot be read is asked for once more, then skipped with one warning. What
+    a failing model raises comes out, unless something was found before: the graph tries such a turn again later.
 
     Args:
         model: any chat model.
@@ -85,7 +85,10 @@ class LLMExtractor:
         self._model = _structured(_capped(model, max_tokens), schema, method)
 
     def extract(self, turns: Sequence[Turn]) -> list[PreferenceCard]:
-        """Cards for what the user's messages say; [] when the model fails."""
+        """Cards for what the user's messages say.
+
+        Raises what the model raises when that left nothing: who calls it tries again later.
+        """
         return run(self._steps(turns))
 
     async def aextract(self, turns: Sequence[Turn]) -> list[PreferenceCard]:
@@ -103,10 +106,12 @@ class LLMExtractor:
                 known = {(card.note, card.evidence) for card in cards}
                 cards += [card for card in grounded(window, found or []) if (card.note, card.evidence) not in known]
         except Exception as error:
+            if not cards:
+                raise
             # the name only: a provider's message may repeat the request, and with it the user's words
             warn(
                 logger,
-                "The model's extraction failed; nothing more is learned by it from this turn (%s)",
+                "The model's extraction failed half-way; what it found is kept (%s)",
                 type(error).__name__,
             )
         else:

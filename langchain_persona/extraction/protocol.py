@@ -30,8 +30,9 @@ class Turn:
 class PreferenceExtractor(Protocol):
     """Finds preferences and facts in what a user wrote.
 
-    An extractor never raises because of what was written or because a model failed: it gives fewer cards and logs one
-    warning. Every card carries evidence whose quote occurs in the message that the evidence names.
+    An extractor never raises because of what was written. Where a model or a service fails it raises: the turn is then
+    tried again later, three times at most. Every card carries evidence whose quote occurs in the message that the
+    evidence names.
     """
 
     def extract(self, turns: Sequence[Turn]) -> list[PreferenceCard]:
