@@ -76,7 +76,7 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
         return None
     slot = next((match.rule.meaning for match in matches(quote) if match.rule.meaning.topic), None)
     always = slot.always if slot else record.kind == "style" or record.scope == "always"
-    note, origin = _note(turn.user, quote, record)
+    note, origin = _note(turn.user, quote, record, [other.assistant for other in turns])
     condition, action = (
         None if _foreign(turn.user, text) else text.strip() or None for text in (record.condition, record.action)
     )
@@ -104,7 +104,9 @@ def _card(turns: Sequence[Turn], record: Found) -> PreferenceCard | None:
     )
 
 
-def _note(user: str, quote: str, record: Found) -> tuple[str, Literal["stated", "inferred"]]:
+def _note(
+    user: str, quote: str, record: Found, answers: Sequence[str] = ()
+) -> tuple[str, Literal["stated", "inferred"]]:
     """What the card says, and whether the user said it.
 
     The model's note, or the user's own words where that is empty, in another language, about something else, or says
@@ -120,6 +122,9 @@ def _note(user: str, quote: str, record: Found) -> tuple[str, Literal["stated", 
         return words, record.origin
     if alike:
         return note, record.origin
+    told = _content(note)
+    if any(len(told & _content(answer[:MAX_MESSAGE])) * 2 >= len(told) for answer in answers if told):
+        return words, record.origin  # the assistant's own words are no preference
     return (note, "inferred") if record.kind == "style" or record.origin == "inferred" else (words, "stated")
 
 

@@ -20,7 +20,8 @@ from langchain_persona.loop.topics import in_force, sentences, told
 from langchain_persona.loop.turn import (
     LONGEST,
     TurnRecord,
-    answer_after,
+    answer_now,
+    completed,
     earlier_questions,
     last_user_message,
     previous_turn,
@@ -65,7 +66,7 @@ def memory_update(
     """The memory node: settle the turn before, learn from the new message, empty what the last turn left."""
     messages: Sequence[AnyMessage] = state.get("messages") or []
     position, message = last_user_message(messages)
-    previous = _completed(previous_turn(state.get("turn")), messages)
+    previous = completed(previous_turn(state.get("turn")), messages)
     if previous is None:
         previous = told_by(messages, position, who.user, who.session)
     elif previous.user != who.user:  # somebody else goes on in this thread
@@ -128,7 +129,7 @@ def _verdict(
         previous,
         said,
         feedback=state.get("feedback"),
-        answer_now=_answer_now(previous, messages),
+        answer_now=answer_now(previous, messages),
         earlier=earlier_questions(messages, position)[1:],
         outcomes=tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ()),
     )
@@ -230,33 +231,13 @@ def answered(state: State, reflection: Update | str) -> Update:
     facts = reflection if isinstance(reflection, dict) else {"note": reflection}
     if turn is None:
         return {"reflection": facts}
-    return {"reflection": facts, "turn": _completed(turn, state.get("messages") or [], anew=True).to_json()}
+    return {"reflection": facts, "turn": completed(turn, state.get("messages") or [], anew=True).to_json()}
 
 
 def change_json(change: Change) -> Update:
     """A change of a card, for the state."""
     facts = {"change": change.action, "note": change.card.note, "always": change.card.always, "reason": change.reason}
     return facts if change.previous is None else {**facts, "before": change.previous.note}
-
-
-def _completed(turn: TurnRecord | None, messages: Sequence[AnyMessage], *, anew: bool = False) -> Any:
-    """The turn with its answer, where the conversation holds one and the turn does not know it yet."""
-    if turn is None or (turn.answer and not anew):
-        return turn
-    position = next(
-        (index for index, message in enumerate(messages) if turn.message_id and message.id == turn.message_id),
-        -1,
-    )
-    answer = answer_after(messages, position) if position >= 0 else None
-    if answer is None:
-        return turn
-    return turn.model_copy(update={"answer_id": answer.id or "", "answer": mask(text_of(answer)[:LONGEST])})
-
-
-def _answer_now(previous: TurnRecord, messages: Sequence[AnyMessage]) -> str | None:
-    """The previous answer as the conversation holds it now; None when it is gone."""
-    found = next((message for message in messages if previous.answer_id and message.id == previous.answer_id), None)
-    return None if found is None else mask(text_of(found)[:LONGEST])
 
 
 def _signals(settled: Settled) -> list[Update]:
@@ -291,7 +272,7 @@ def _episode(who: Identity, state: State) -> Episode | None:
     turn = previous_turn(state.get("turn"))
     if turn is None or turn.user != who.user or not turn.remember or not turn.query.strip():
         return None
-    turn = _completed(turn, state.get("messages") or [], anew=True)
+    turn = completed(turn, state.get("messages") or [], anew=True)
     return Episode(
         id=turn.id,
         thread=who.session,

@@ -17,6 +17,8 @@ __all__ = [
     "LONGEST",
     "TurnRecord",
     "answer_after",
+    "answer_now",
+    "completed",
     "earlier_questions",
     "last_user_message",
     "previous_turn",
@@ -122,3 +124,23 @@ def earlier_questions(messages: Sequence[Any], position: int, *, limit: int = 4)
     """The user's messages before the one at a position, newest first."""
     texts = [text_of(message) for message in messages[:position] if isinstance(message, HumanMessage)]
     return texts[::-1][:limit]
+
+
+def completed(turn: TurnRecord | None, messages: Sequence[AnyMessage], *, anew: bool = False) -> Any:
+    """The turn with its answer, where the conversation holds one and the turn does not know it yet."""
+    if turn is None or (turn.answer and not anew):
+        return turn
+    position = next(
+        (index for index, message in enumerate(messages) if turn.message_id and message.id == turn.message_id),
+        -1,
+    )
+    answer = answer_after(messages, position) if position >= 0 else None
+    if answer is None:
+        return turn
+    return turn.model_copy(update={"answer_id": answer.id or "", "answer": mask(text_of(answer)[:LONGEST])})
+
+
+def answer_now(previous: TurnRecord, messages: Sequence[AnyMessage]) -> str | None:
+    """The previous answer as the conversation holds it now; None when it is gone."""
+    found = next((message for message in messages if previous.answer_id and message.id == previous.answer_id), None)
+    return None if found is None else mask(text_of(found)[:LONGEST])

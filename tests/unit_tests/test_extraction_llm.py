@@ -368,3 +368,10 @@ def test_the_examples_obey_their_own_rules():
         for one in cards:
             assert one["quote"] in window
             assert set(one) == set(list_schema(5)["properties"]["cards"]["items"]["properties"])
+
+
+def test_a_note_in_the_assistants_own_words_gives_way_to_the_users():
+    record = {"quote": "I love westerns", "note": "Stopped here because this needed many steps.", "category": "style"}
+    turn = Turn("m1", "I love westerns.", "I stopped here: this request needed more steps than I may take.")
+    (card,) = LLMExtractor(ScriptedChatModel([record]), shape="flat").extract([turn])
+    assert card.note == "I love westerns"
