@@ -78,14 +78,15 @@ def test_it_listens_on_loopback_to_who_knows_the_key(llama, model):
 
 def test_it_runs_until_it_is_closed_also_where_only_a_chat_model_is_kept(llama, model):
     pytest.importorskip("langchain_openai")
+    before = set(local_llm._RUNNING)  # a server that another test left to a chat model
     chat = serve(model).chat_model()
     assert len(running(llama)) == 1
     assert chat.openai_api_base == "http://127.0.0.1:4321/v1"
-    (server,) = local_llm._RUNNING
+    (server,) = local_llm._RUNNING - before
     server.close()
     server.close()
     assert running(llama) == []
-    assert not local_llm._RUNNING
+    assert server not in local_llm._RUNNING
 
 
 def test_its_loop_runs_before_anybody_can_close_it(llama, model):

@@ -136,3 +136,22 @@ def test_time_is_bounded(piece):
     forget_request(piece * (5_000_000 // len(piece)))
     forget_request("forget " + piece * 3_000)
     assert time.perf_counter() - begin < 2.0
+
+
+@pytest.mark.parametrize(
+    ("message", "request_"),
+    [
+        ("Forget that I love olives, and what's for dinner?", ForgetRequest("matching", "I love olives")),
+        ("Please forget that I love olives and suggest a dinner", ForgetRequest("matching", "I love olives")),
+        ("Erase what you know about olives", ForgetRequest("matching", "olives")),
+        ("That's private, please forget what I just said", ForgetRequest("last")),
+        ("Forget that I like tea and coffee", ForgetRequest("matching", "I like tea and coffee")),
+        ("Vergiss, dass ich Tee mag, und was gibt es heute?", ForgetRequest("matching", "ich Tee mag")),
+        ("Olvida que me gusta el té y dime qué cenar", ForgetRequest("matching", "me gusta el té")),
+        ("He said, forget it, and left", None),
+        ("If you forget that, I'm sad", None),
+        ("It is late, goodbye", None),
+    ],
+)
+def test_a_request_inside_a_longer_sentence(message, request_):
+    assert forget_request(message) == request_
