@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from langchain_persona.effects import Embed, Steps, arun, run
 from langchain_persona.identity import resolve_identity
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.forgetting import forget_story
 from langchain_persona.persona.clean import clean_line
 from langchain_persona.reconciliation import forget_matching, reconcile
 from langchain_persona.records import Evidence, PreferenceCard
@@ -182,22 +183,8 @@ def _forget(memory: PersonaMemory, user: str, what: str, messages: Any) -> Steps
         return f"Nothing was erased. {UNSAID}"
     gone = yield from forget_matching(memory.cards, user, ForgetRequest(scope="matching", what=what), [])
     if gone:
-        yield from memory.personas.drop_cards(user, gone)
-        yield from _erase_episodes(memory, user, gone)
+        yield from forget_story(memory.episodes, memory.personas, user, gone)
     return f"Erased {len(gone)}." if gone else "Nothing like that is known of the user."
-
-
-def _erase_episodes(memory: PersonaMemory, user: str, gone: Sequence[PreferenceCard]) -> Steps[None]:
-    """Turns in which the user said what is now forgotten: their texts tell it too."""
-    heard = {one.message_id for card in gone for one in card.evidence if one.message_id}
-    texts = [text for card in gone for text in (card.note, *(one.quote for one in card.evidence)) if text]
-    told = [
-        episode.id
-        for episode in (yield from memory.episodes.all(user))
-        if episode.message_id in heard or any(text in episode.query for text in texts)
-    ]
-    if told:
-        yield from memory.episodes.erase(user, told)
 
 
 def _said(messages: Any) -> Sequence[BaseMessage]:

@@ -20,7 +20,6 @@ __all__ = [
     "SourcedPersona",
     "SourcedRevision",
     "diff",
-    "in_force",
     "next_revision",
     "without",
 ]
@@ -182,23 +181,6 @@ def next_revision(current: SourcedPersona, draft: Draft, *, now: float) -> Sourc
         sources=draft.sources,
         created=now,
     )
-
-
-def in_force(persona: Persona, active: Collection[str]) -> str:
-    """The text without lines that rest on a card which is no longer active: superseded, held back or erased.
-
-    The hot path shows this, so that a preference which changed this very turn is not contradicted by a persona that is
-    rewritten only later.
-
-    Args:
-        persona: as `Personas.parse` gives it.
-        active: ids of the user's active cards.
-    """
-    revision = persona.revision
-    if not isinstance(revision, SourcedRevision) or all(name in active for name in revision.cards):
-        return revision.text
-    gone = {name for name in revision.cards if name not in active}
-    return "\n".join(line for line, names in revision.lines if gone.isdisjoint(names))
 
 
 def without(revision: SourcedRevision, ids: Collection[str], notes: Collection[str] = ()) -> SourcedRevision:

@@ -1,6 +1,6 @@
 """The persona: rendered into a prompt by `render`, written from what is known by a `PersonaWriter`."""
 
-from langchain_persona.memory.revisions import Draft, in_force
+from langchain_persona.memory.revisions import Draft
 from langchain_persona.persona.clean import clean_line
 from langchain_persona.persona.model_writer import ModelWriter
 from langchain_persona.persona.render import Notes, approximate, notes, render, system_message
@@ -14,7 +14,6 @@ __all__ = [
     "TemplateWriter",
     "approximate",
     "clean_line",
-    "in_force",
     "notes",
     "render",
     "system_message",

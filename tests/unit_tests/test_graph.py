@@ -18,14 +18,16 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from langchain_persona import ConfigError, PersonaMemory, VARSRetriever
+from langchain_persona.effects import run
 from langchain_persona.extraction import PreferenceExtractor, Turn
 from langchain_persona.graph import create_persona_graph
 from langchain_persona.identity import PersonaContext
 from langchain_persona.loop import Judge
 from langchain_persona.nodes import memory_node, persona_node, retrieve_node
 from langchain_persona.persona import TemplateWriter
-from langchain_persona.records import Evidence, PreferenceCard
+from langchain_persona.records import Episode, Evidence, PreferenceCard
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
+from langchain_persona.tools import memory_tools
 
 BASE = "You are the host's assistant."
 EMBEDDINGS = HashEmbeddings(64)
@@ -630,3 +632,12 @@ def test_misuse_raises_early_in_plain_words(model, memory, options, words):
     arguments = {"model": model, "memory": memory, **options}
     with pytest.raises(ConfigError, match=words):
         create_persona_graph(arguments.pop("model"), **arguments)
+
+
+def test_the_forget_tool_erases_what_forget_that_erases(memory):
+    card = memory.remember("ana", "I love olives")
+    told = Episode(query="What is for dinner?", answer="Olives again.", cards=(card.id,))
+    run(memory.episodes.record("ana", told))
+    forget = next(tool for tool in memory_tools(memory) if tool.name == "forget")
+    assert forget.invoke({"what": "I love olives"}, {"configurable": {"user_id": "ana"}}) == "Erased 1."
+    assert "lives" not in everything_stored(memory)

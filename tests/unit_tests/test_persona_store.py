@@ -13,9 +13,9 @@ from langgraph.store.sqlite import SqliteStore
 from langchain_persona.effects import arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.memory.revisions import FORGOTTEN, MAX_CHARACTERS, Draft, SourcedPersona, diff, in_force
+from langchain_persona.memory.revisions import FORGOTTEN, MAX_CHARACTERS, Draft, SourcedPersona, diff
 from langchain_persona.persona import TemplateWriter
-from langchain_persona.records import CommunicationStyle, Language, Persona, PersonaRevision, PreferenceCard, Trait
+from langchain_persona.records import CommunicationStyle, Language, PreferenceCard, Trait
 
 TEA = PreferenceCard(id="tea", note="drinks green tea", always=True, created=1.0)
 NUTS = PreferenceCard(id="nuts", note="no nuts", kind="avoid", always=True, created=2.0)
@@ -133,13 +133,6 @@ def test_rolled_back(memory):
     assert memory.rollback_persona("ana", 0).revision.text == ""
     with pytest.raises(KeyError, match="no revision 9"):
         memory.rollback_persona("ana", 9)
-
-
-def test_lines_of_cards_that_changed_are_not_in_force(memory):
-    persona = adopt(memory, TEA, NUTS)
-    assert in_force(persona, {"tea", "nuts", "else"}) is persona.revision.text
-    assert in_force(persona, {"nuts"}) == "No nuts."
-    assert in_force(Persona(revision=PersonaRevision(text="By hand.", cards=("c",))), set()) == "By hand."
 
 
 def test_forgetting_takes_it_out_of_every_revision_and_diff(memory):
