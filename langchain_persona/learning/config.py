@@ -11,7 +11,7 @@ from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRul
 
 __all__ = ["FOLD_VERSION", "VARSConfig"]
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
 
 

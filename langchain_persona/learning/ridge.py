@@ -1,4 +1,4 @@
-"""The default rule: ridge regression on a user's latest ratings, and slow and fast error-driven vectors beside it."""
+"""The default rule: ridge regression on a user's latest ratings, a slow memory of all, a vector of the session."""
 
 from __future__ import annotations
 
@@ -20,41 +20,46 @@ class WindowedRidge:
     """Predict the reward of an item from its vector; what is predicted is the bonus.
 
     Items are centred on `m`, a running mean of what was offered (`expected`), so that a rating counts for what sets the
-    item apart. Over the latest `window` events, with weights `w_i = γ_i · forgetting^(retrievals since)`:
+    item apart: `x_i = c_i − m`. Over the latest `window` events, with `w_i = γ_i · forgetting^(retrievals since)`:
 
-    `long = argmin_z Σ w_i (r_i − b − ⟨z, c_i − m⟩)² + ridge · ‖z‖²  +  kappa · a`
+    `long = argmin_z Σ w_i (r_i − b − ⟨z, x_i⟩)² + ridge · (1 + caution / n) · ‖z‖²  +  slow · a / mean ‖x‖²`
 
     where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
-    come first, and at most ±0.5), `a` is a normalised-LMS vector over all events (what is older than the window is not
-    lost), and the session's `short` is a faster one that decays. `gain` is what a predicted reward of 1 is worth in
-    units of the base score.
+    come first, and at most ±0.5), `n` is the number of events, and `a = Σ slow_forgetting^(n−i) γ_i (r_i − b_i) x_i`
+    over *all* events is what REINFORCE would sum up. The regression answers a change of mind within some ten ratings;
+    the sum, which hardly forgets, averages out what noisy raters contradict. The session's `short` is a faster
+    error-driven vector that decays. `gain` is what a predicted reward of 1 is worth in units of the base score.
 
     Attributes:
         gain: cosine units per unit of predicted reward.
         ridge: `λ`; 0.1 for consistent users, 0.3 for noisy ratings.
+        caution: few ratings are trusted less: `λ` doubles at so many, and is ten times as large at a ninth of that.
         forgetting: factor for each later retrieval, in (0, 1].
         window: events in the regression.
-        kappa: weight of the slow vector.
-        eta: step of the slow vector.
+        slow: weight of the slow memory.
+        slow_forgetting: its factor for each later event, in (0, 1]; 0.998 holds the latest 500.
         beta_short: weight of the session's vector, relative to `gain`.
         eta_short: step of the session's vector.
         decay: share of the session's vector lost at each of its events.
         baseline_rate: how fast the usual reward is learned.
 
-    Source: dual ridge regression (Saunders et al., ICML 1998) with exponential forgetting; normalised least mean
-        squares (Widrow and Hoff, 1960). What was tried beside it stands in `benchmarks/README.md`.
+    Source: dual ridge regression (Saunders et al., ICML 1998) with exponential forgetting; REINFORCE with a baseline
+        (Williams, 1992) for the slow memory; normalised least mean squares (Widrow and Hoff, 1960) for the session.
+        What was tried beside it stands in `benchmarks/README.md`.
 
     Example:
-        One thumbs-up with `x = c − m = [0.5, −0.5]`: `b = 0.05 / 1.05`, so ridge gives `z = 0.95 x / (0.5 + 0.1)`. The
-        predicted reward of the same item is then 0.79, its bonus 0.2 · 0.79 = 0.16 before the other two are added.
+        One thumbs-up with `x = [0.5, −0.5]`: `b = 0.05 / 1.05` and `λ = 0.1 · 21`, so ridge gives
+        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`, and the slow memory adds `0.1 x / 0.5 = 0.2 x`. The predicted reward of
+        the same item is `0.57 · 0.5 = 0.28`, its long-term bonus `0.2 · 0.28 = 0.06`.
     """
 
     gain: float = 0.2
     ridge: float = 0.1
+    caution: float = 20.0
     forgetting: float = 0.98
     window: int = 128
-    kappa: float = 2.0
-    eta: float = 0.1
+    slow: float = 0.1
+    slow_forgetting: float = 0.998
     beta_short: float = 0.5
     eta_short: float = 0.5
     decay: float = 0.1
@@ -62,10 +67,11 @@ class WindowedRidge:
 
     def __post_init__(self) -> None:
         """Validate the knobs."""
-        free = dict.fromkeys(("gain", "kappa", "beta_short"), (0.0, 1000.0))
-        unit = dict.fromkeys(("eta", "eta_short", "decay", "baseline_rate"), (0.0, 1.0))
+        free = dict.fromkeys(("gain", "slow", "beta_short"), (0.0, 1000.0))
+        unit = dict.fromkeys(("eta_short", "decay", "baseline_rate"), (0.0, 1.0))
+        factors = dict.fromkeys(("forgetting", "slow_forgetting"), (1e-3, 1.0))
         require_whole(self, "window")
-        require(self, {**free, **unit, "ridge": (1e-6, 1e6), "forgetting": (1e-3, 1.0), "window": (1, 10_000)})
+        require(self, {**free, **unit, **factors, "ridge": (1e-6, 1e6), "caution": (0.0, 1e6), "window": (1, 10_000)})
 
     @property
     def name(self) -> str:
@@ -78,12 +84,12 @@ class WindowedRidge:
         return self.gain, self.gain * self.beta_short
 
     def step(self, state: LearnerState, event: Event, *, temperature: float, keep: int) -> LearnerState:
-        """Move the running mean, the slow vector and the session's vector; see `UpdateRule.step`."""
+        """Move the running mean, the slow memory and the session's vector; see `UpdateRule.step`."""
         count = state.count + 1
         mean = state.array("mean")
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
         item, reward = event.chosen - mean, event.reward - _half(state.baseline)
-        slow, short = state.array("slow"), state.short(event.session)
+        short = state.short(event.session)
         return LearnerState(
             long=state.long,
             sessions=state.with_session(
@@ -91,7 +97,7 @@ class WindowedRidge:
             ),
             baseline=state.baseline + self.baseline_rate * event.gate * (event.reward - state.baseline),
             count=count,
-            extra={"mean": mean, "slow": slow + _lms(slow, item, reward, event.gate * self.eta)},
+            extra={"mean": mean, "slow": self.slow_forgetting * state.array("slow") + event.gate * reward * item},
         )
 
     def settle(self, state: LearnerState, recent: Sequence[Event]) -> LearnerState:
@@ -99,16 +105,20 @@ class WindowedRidge:
         changes = np.cumsum([0, *(one.retrieval != other.retrieval for one, other in pairwise(recent))])
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
-        rows = (np.stack([event.chosen for event in recent]) - state.array("mean")) * roots[:, None]
+        items = np.stack([event.chosen for event in recent]) - state.array("mean")
         rewards = np.array([event.reward for event in recent])
         # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
-        rewards = (rewards - _half(usual)) * roots
+        rows, rewards = items * roots[:, None], (rewards - _half(usual)) * roots
+        ridge = self.ridge * (1.0 + self.caution / max(state.count, 1))
         # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        gram = np.einsum("nk,mk->nm", rows, rows) + self.ridge * np.eye(len(recent))
+        gram = np.einsum("nk,mk->nm", rows, rows) + ridge * np.eye(len(recent))
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
+        # in units of the items' own length, so that its share is the same in every space
+        size = float(np.einsum("nk,nk->", items, items)) / len(recent)
+        memory = self.slow * state.array("slow") / size if size > 0.0 else np.zeros_like(taste)
         return LearnerState(
-            long=taste + self.kappa * state.array("slow"),
+            long=taste + memory,
             sessions=state.sessions,
             baseline=state.baseline,
             count=state.count,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,6 +108,8 @@ def test_a_liked_item_rises_against_the_rest_and_a_disliked_one_falls(rule):
         lambda: WindowedRidge(ridge=0.0),
         lambda: WindowedRidge(forgetting=0.0),
         lambda: WindowedRidge(window=0),
+        lambda: WindowedRidge(slow_forgetting=0.0),
+        lambda: WindowedRidge(caution=-1.0),
         lambda: VARSConfig(max_bonus=-0.1),
         lambda: VARSConfig(max_bonus=float("inf")),
         lambda: VARSConfig(temperature=0.0),
@@ -138,23 +142,52 @@ def test_counts_are_whole_numbers(make):
 
 
 def test_windowed_ridge_by_hand():
-    """One thumb: `x = c − m` with `m` the first `expected`; ridge, slow and fast vectors as in the docstring."""
+    """One thumb: `x = c − m` with `m` the first `expected`; ridge, slow memory and session as in the docstring."""
     event = Event(0.0, "f", "s", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]))
     rule = WindowedRidge()
     state = rule.settle(rule.step(LearnerState.cold(2), event, temperature=1.0, keep=1), [event])
     x = np.array([0.5, -0.5])
-    slow, fast = 0.1 * x / (0.5 + 0.1), 0.5 * x / (0.5 + 0.1)
     usual = 0.05 / 1.05
-    assert np.allclose(state.long, (1.0 - usual) * x / (0.5 + 0.1) + 2.0 * slow)
+    assert np.allclose(state.long, (1.0 - usual) * x / (0.5 + 0.1 * 21.0) + 0.1 * x / 0.5)
+    assert float(state.long @ x) == pytest.approx(0.28, abs=0.005)
     assert state.baseline == pytest.approx(0.05)
-    assert np.allclose(state.short("s"), fast)
+    assert np.allclose(state.short("s"), 0.5 * x / (0.5 + 0.1))
     assert np.allclose(state.array("mean"), [0.5, 0.5])
+    assert np.allclose(state.array("slow"), x)
+
+
+@given(st.integers(0, 1_000), st.integers(1, 25))
+def test_the_slow_memory_is_the_unrolled_sum_of_advantages(seed, count):
+    """`a = Σ 0.998^(n−i) γ_i (r_i − b_i) (c_i − m_i)`, with the running baseline and mean."""
+    events = random_events(seed, count)
+    rule, state, baseline, mean = WindowedRidge(), LearnerState.cold(8), 0.0, np.zeros(8)
+    unrolled = np.zeros(8)
+    for number, event in enumerate(events, start=1):
+        state = rule.step(state, event, temperature=1.0, keep=1)
+        mean = mean + (event.expected - mean) / number
+        unrolled += 0.998 ** (count - number) * event.gate * (event.reward - baseline) * (event.chosen - mean)
+        baseline += 0.05 * event.gate * (event.reward - baseline)
+    assert np.allclose(state.array("slow"), unrolled)
+
+
+def test_the_share_of_the_slow_memory_does_not_depend_on_the_scale_of_the_space():
+    """Coordinates ten times as long, a ridge a hundred times as large: the same predicted rewards."""
+    events = random_events(3, 40)
+    wide = [replace(event, chosen=10.0 * event.chosen, expected=10.0 * event.expected) for event in events]
+
+    def long(rule, some):
+        state = LearnerState.cold(8)
+        for event in some:
+            state = rule.step(state, event, temperature=1.0, keep=1)
+        return rule.settle(state, some).long
+
+    assert np.allclose(10.0 * long(WindowedRidge(ridge=10.0), wide), long(WindowedRidge(ridge=0.1), events))
 
 
 @given(st.integers(0, 500), st.integers(1, 20))
 def test_the_ridge_is_the_minimum_of_its_objective(seed, count):
     """The dual solution equals the primal normal equations, with gates and forgetting by retrieval as weights."""
-    rule = WindowedRidge(kappa=0.0, ridge=0.2)
+    rule = WindowedRidge(slow=0.0, ridge=0.2, caution=0.0)
     events = random_events(seed, count)
     state = LearnerState.cold(8)
     for event in events:
