@@ -6,7 +6,6 @@ from typing import Any
 
 from benchmarks.contenders import OURS, OURS_FITTED, PAPER, RANDOM
 from benchmarks.tables import (
-    RECOVERY,
     TITLES,
     basis,
     named,
@@ -14,6 +13,7 @@ from benchmarks.tables import (
     pair_words,
     ratio_words,
     recovery_cells,
+    recovery_columns,
     shown,
     span,
     words,
@@ -147,11 +147,12 @@ def _table(part: dict[str, Any], rules: list[dict[str, Any]]) -> str:
 
 
 def _recovery(part: dict[str, Any], rules: list[dict[str, Any]]) -> str:
+    columns = recovery_columns(part)
     lines = [
         "Recovery in the test after drift:",
         "",
-        f"| | {' | '.join(RECOVERY)} |",
-        f"| --- |{' ---: |' * len(RECOVERY)}",
+        f"| | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
     ]
     for rule in rules:
         if rule["id"] in part["recovery"]["rules"]:

@@ -7,6 +7,7 @@ real components; `python -m benchmarks.learning --check` compares the two, offer
 from __future__ import annotations
 
 import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,15 +34,17 @@ class Life:
         margin: likewise by how much the score of the offer exceeded the next one's.
         rates: for each phase the share taken where the choice matters.
         curve: test phase and number of scenarios to the share taken in that phase after so many in the one before.
+        within: test phase and number of scenarios *of one block* to the share taken in the test of that block.
     """
 
     accepted: dict[int, Flags]
     margin: dict[int, Array]
     rates: dict[int, float]
     curve: dict[tuple[int, int], float]
+    within: dict[tuple[int, int], float]
 
 
-def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = "A", every: int | None = None) -> Life:
+def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = "A", curves: bool = False) -> Life:
     """Let a user live through the four phases.
 
     In each scenario an option's score is `cosine(request, option) + bonus`, the first is offered, and in the learning
@@ -53,17 +56,18 @@ def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = 
         seed: 0 is the order of the data; another number shuffles the blocks within each learning phase, scenarios of
             one block staying together and in order.
         protocol: a key of `PROTOCOLS`.
-        every: also take the test before the first and after each so many scenarios; it teaches nothing either.
+        curves: also take the test before the first and after every scenario; it teaches nothing either.
     """
-    life = Life({}, {}, {}, {})
+    life = Life({}, {}, {}, {}, {})
     learner = contender.learner(user.name, user.options[1].shape[-1])
     for learning, testing in LEARNING_PHASES.items():
         products, options, ids = user.products[learning], user.options[learning], user.ids[learning]
         order = _order(products, seed, f"{user.name} {learning}")
         firsts, margins = np.zeros(len(order), dtype=np.intp), np.zeros(len(order))
+        exams: list[Flags] = []
         for place, index in enumerate(order):
-            if every and place % every == 0:
-                life.curve[testing, place] = user.rate(testing, _exam(user, testing, learner)[0])
+            if curves:
+                exams.append(_exam(user, testing, learner)[0])
             session, right = f"{learning}-{products[index]}", user.acceptable[learning][index]
             scores = _scores(user, learning, learner, session, slice(index, index + 1))
             (firsts[index],), (margins[place],) = _offers(scores)
@@ -80,9 +84,33 @@ def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = 
         life.accepted[testing], life.margin[testing] = _exam(user, testing, learner)
         life.rates[learning] = user.rate(learning, taken)
         life.rates[testing] = user.rate(testing, life.accepted[testing])
-        if every:
-            life.curve[testing, len(order)] = life.rates[testing]
+        if curves:
+            exams.append(life.accepted[testing])
+            life.curve.update({(testing, place): user.rate(testing, taken) for place, taken in enumerate(exams)})
+            within = _within([products[index] for index in order], user, testing, exams)
+            life.within.update({(testing, count): share for count, share in within.items()})
     return life
+
+
+def _within(blocks: Sequence[str], user: Chooser, testing: int, exams: Sequence[Flags]) -> dict[int, float]:
+    """The share taken in the test of a block after 0, 1, 2, … scenarios of that block, over all blocks.
+
+    Args:
+        blocks: of the scenarios, as they were lived.
+        user: with their scenarios.
+        testing: the test phase.
+        exams: whether each offer of the test was taken, before the first and after each scenario.
+    """
+    matters, names = user.matters(testing), np.array(user.products[testing], dtype=object)
+    lived: Counter[str] = Counter()
+    found: dict[int, list[bool]] = defaultdict(list)
+    for place, block in enumerate(blocks):
+        asked = matters & (names == block)
+        if not lived[block]:
+            found[0] += exams[place][asked].tolist()
+        lived[block] += 1
+        found[lived[block]] += exams[place + 1][asked].tolist()
+    return {count: sum(taken) / len(taken) for count, taken in found.items() if taken}
 
 
 def _order(products: Sequence[str], seed: int, salt: str) -> list[int]:

@@ -23,11 +23,11 @@ from benchmarks.recovery import recovery
 
 __all__ = ["Setting", "choices", "fitted_on", "rules_for"]
 
-EVERY = 1
-"""The test is taken after each so many scenarios."""
-
 LAST = 4
 """The test phase after the drift."""
+
+Curve = Mapping[tuple[int, int], list[float]]
+"""Test phase and number of scenarios to the acceptance of each user."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,8 @@ def choices(
 def _setting(one: Setting, *, seeds: int, resamples: int, progress: Progress, task: TaskID) -> dict[str, Any]:
     chance = np.array([[user.chance(phase) for phase in PHASES] for user in one.users])
     found = {RANDOM: chance}
-    curves: dict[str, Mapping[tuple[int, int], list[float]]] = {}
+    curves: dict[str, Curve] = {}
+    within: dict[str, Curve] = {}
     for rule in one.rules:
         if rule.id == RANDOM:  # computed, not drawn
             progress.advance(task, len(one.users))
@@ -99,10 +100,11 @@ def _setting(one: Setting, *, seeds: int, resamples: int, progress: Progress, ta
         for user in one.users:
             # without a learner every order gives the same
             orders = range(seeds if rule.order else 1)
-            lives.append([live(user, rule, seed=seed, protocol=one.protocol, every=EVERY) for seed in orders])
+            lives.append([live(user, rule, seed=seed, protocol=one.protocol, curves=True) for seed in orders])
             progress.advance(task)
         found[rule.id] = np.array([[_mean([life.rates[phase] for life in some]) for phase in PHASES] for some in lives])
-        curves[rule.id] = _curve(lives)
+        curves[rule.id] = _curve([[life.curve for life in some] for some in lives])
+        within[rule.id] = _curve([[life.within for life in some] for some in lives])
     result = part(one.id, one.title, list(PHASES.values()), found, reference=OURS, resamples=resamples)
     result["curve"] = [
         {
@@ -119,22 +121,28 @@ def _setting(one: Setting, *, seeds: int, resamples: int, progress: Progress, ta
     result["curve_chance"] = {
         str(phase): plain(over_users(chance[:, phase - 1], resamples=resamples)) for phase in LEARNING_PHASES.values()
     }
-    result["recovery"] = recovery({rule: _after_drift(curve) for rule, curve in curves.items()}, resamples=resamples)
+    for name, some in (("recovery", curves), ("recovery_within", within)):
+        arrays = {rule: _after_drift(curve) for rule, curve in some.items()}
+        # in blocks of one scenario there is nothing to watch
+        if name == "recovery" or arrays[OURS].shape[1] > 2:
+            result[name] = recovery(arrays, resamples=resamples)
     return result
 
 
-def _curve(lives: Sequence[Sequence[Life]]) -> dict[tuple[int, int], list[float]]:
+def _curve(lives: Sequence[Sequence[Mapping[tuple[int, int], float]]]) -> Curve:
     """For each test phase and number of scenarios the acceptance of each user; NaN of those who have not so many."""
-    places = sorted({place for some in lives for life in some for place in life.curve})
-    return {place: [_mean([life.curve.get(place, math.nan) for life in some]) for some in lives] for place in places}
+    places = sorted({place for some in lives for points in some for place in points})
+    return {place: [_mean([points.get(place, math.nan) for points in some]) for some in lives] for place in places}
 
 
-def _after_drift(curve: Mapping[tuple[int, int], list[float]]) -> Array:
+def _after_drift(curve: Curve) -> Array:
     """Acceptance after 0, 1, 2, … scenarios of the phase after the drift, shape (users, points).
 
     Who has fewer scenarios than others keeps the last value.
     """
     rows = np.array([curve[place] for place in sorted(curve) if place[0] == LAST], dtype=np.float64)
+    if not rows.size:
+        return np.full((0, 1), np.nan)
     for before, row in pairwise(rows):
         row[np.isnan(row)] = before[np.isnan(row)]
     return rows.T

@@ -19,6 +19,7 @@ __all__ = [
     "pair_words",
     "ratio_words",
     "recovery_cells",
+    "recovery_columns",
     "recovery_table",
     "shown",
     "span",
@@ -33,8 +34,11 @@ RECOVERY = (
     "after the whole phase",
     "scenarios until 90 % of its own level",
     "scenarios until the paper's level",
+    "of one product: right after the change",
+    "after all its scenarios",
+    "its scenarios until 90 % of that",
 )
-"""Columns of the recovery tables."""
+"""Columns of the recovery tables; the last three only where scenarios come in blocks of several."""
 
 _STYLES = {"better": "green", "worse": "bold red"}
 
@@ -67,7 +71,7 @@ def recovery_table(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> Tab
     """How fast each rule is back after the change."""
     view = Table(title=f"Recovery, {part['title']}", show_lines=False)
     view.add_column("rule", justify="left")
-    for column in RECOVERY:
+    for column in recovery_columns(part):
         view.add_column(column, justify="right")
     for rule in rules:
         if rule["id"] in part["recovery"]["rules"]:
@@ -75,16 +79,19 @@ def recovery_table(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> Tab
     return view
 
 
+def recovery_columns(part: dict[str, Any]) -> tuple[str, ...]:
+    """What the recovery table of a part shows."""
+    return RECOVERY if part.get("recovery_within", {}).get("rules") else RECOVERY[:4]
+
+
 def recovery_cells(part: dict[str, Any], rule: str) -> list[str]:
     """One row of a recovery table."""
-    row, most = part["recovery"]["rules"][rule], part["recovery"]["scenarios"]
-    cells = [number(row["before"]), number(row["level"])]
-    for target in ("own", "paper"):
-        found = row[target]
-        if found["mean"] > most:
-            cells.append("never")
-        else:
-            cells.append(f"{found['mean']:.0f}{_counts(found, most)}")
+    cells = []
+    for name, targets in (("recovery", ("own", "paper")), ("recovery_within", ("own",))):
+        row = part.get(name, {}).get("rules", {}).get(rule)
+        if row is not None:
+            cells += [number(row["before"]), number(row["level"])]
+            cells += [_count(row[target], part[name]["scenarios"]) for target in targets]
     return cells
 
 
@@ -103,6 +110,14 @@ def ratio_words(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
             ratio = "no ratio" if ratios[target] is None else f"{ratios[target]:.2f} times the paper's"
             clauses.append(f"{named(rules, rule)} {_after(mine, most)} ({ratio})")
         sentences.append(f"To {what}: {', '.join(clauses)}; {named(rules, PAPER)} {_after(other, most)}.")
+    if part.get("recovery_within", {}).get("rules"):
+        inner = part["recovery_within"]["rules"]
+        clauses = [
+            f"{named(rules, rule)} {number(inner[rule]['before'])} to {number(inner[rule]['level'])}, "
+            f"{_after(inner[rule]['own']['mean'], part['recovery_within']['scenarios'])} to 90 % of that"
+            for rule in (*recovery["ratios"], PAPER)
+        ]
+        sentences.append(f"Within one product: {'; '.join(clauses)}.")
     levels = [
         f"{named(rules, rule)} {number(recovery['rules'][rule]['level'])}" for rule in (*recovery["ratios"], PAPER)
     ]
@@ -183,12 +198,13 @@ def span(value: dict[str, Any], *, signed: bool = True) -> str:
     return f"[{number(value['low'], signed=signed)}, {number(value['high'], signed=signed)}]"
 
 
-def _counts(value: dict[str, Any], most: int) -> str:
-    """An interval of counts; above the last is never."""
-    if value["low"] is None:
-        return ""
-    low, high = ("never" if side > most else f"{side:.0f}" for side in (value["low"], value["high"]))
-    return f" [{low}, {high}]"
+def _count(value: dict[str, Any], most: int) -> str:
+    """A count and its interval; above the last is never."""
+    mean, low, high = (
+        "never" if side is not None and side > most else f"{side or 0:.0f}"
+        for side in (value["mean"], value["low"], value["high"])
+    )
+    return mean if value["low"] is None else f"{mean} [{low}, {high}]"
 
 
 def _many(count: int, thing: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import embodied
 from benchmarks.choices import Scene, chooser
 from benchmarks.contenders import contenders
-from benchmarks.life import live
+from benchmarks.life import _within, live
 from benchmarks.measure_choices import _after_drift
 from benchmarks.recovery import first_stay, recovery
 from tests.benchmark_data import NAMES, write_home
@@ -67,12 +67,23 @@ def test_scenarios_with_unlike_numbers_of_options() -> None:
     assert items.shape == (7, 3)
     assert rewards.tolist() == [1, -1, -1, 1, -1, 1, 1]
     plain = next(rule for rule in contenders(rows) if rule.id == "plain")
-    life = live(user, plain, every=1)
+    life = live(user, plain, curves=True)
     # the third option is best and wrong; the second beats the first; an option that is not there never wins
     assert life.accepted[2].tolist() == [False, False, True]
     assert life.margin[2] == pytest.approx([0.1, 0.1, 0.1])
     assert set(life.curve) == {(2, 0), (2, 1), (2, 2), (2, 3), (4, 0)}
+    assert life.within == {(2, 0): 0.0, (2, 1): 0.0, (2, 2): 0.0}  # of block "a"; in "b" no choice matters
     assert np.isnan(life.rates[4])
+
+
+def test_within_a_block_by_hand() -> None:
+    scenes = [Scene(block, np.array([0.1, 0.2]), np.eye(2), [0, 1], [True, False]) for block in ("a", "a", "b")]
+    user = chooser("ana", {2: scenes}, 2)
+    flags = [[False, False, False], [True, False, False], [True, True, False], [True, False, True], [True, True, True]]
+    # lived: a, b, a, b; block a is tested before the first scenario and after the first and third, b after others
+    found = _within(["a", "b", "a", "b"], user, 2, [np.array(row) for row in flags])
+    # 0 scenarios: a [0, 0], b [0]; 1: a [1, 0], b [0]; 2: a [1, 0], b [1]
+    assert found == pytest.approx({0: 0.0, 1: 1 / 3, 2: 2 / 3})
 
 
 @pytest.mark.parametrize(
