@@ -26,6 +26,7 @@ QUERIES = 5
 
 MEASURES = {
     "rated": "nDCG@10, films rated later",
+    "taste": "nDCG@10, of these only what is on topic",
     "all": "nDCG@10, all films",
     "topic": "on topic, top 10 of all films",
     "never": "overlap@10 with plain, topic never rated",
@@ -73,6 +74,7 @@ def ask(
         For each rule the mean over queries of each of `MEASURES`; left out where there is no query to ask:
 
         - *rated*: the user's later films, ranked; wanted is what they liked and what is on topic. Every label is known.
+        - *taste*: of these only the films on topic, so that taste decides; left out where they liked all of them.
         - *all*: the same over all films not yet seen. An unrated film counts as unwanted, though they might like it.
         - *topic*: the share of the first ten of all films that are on topic.
         - *never*: topics of which they have rated nothing: the share of plain Chroma's first ten that are still there.
@@ -96,7 +98,11 @@ def ask(
         for topic, row in zip(chosen, scores[: len(chosen)], strict=True):
             good = wanted & on[topic]
             total = int(good.sum())
-            values["rated"].append(ndcg(good[later[ranked(row[later], ties[later])]], total))
+            order = later[ranked(row[later], ties[later])]
+            values["rated"].append(ndcg(good[order], total))
+            order = order[on[topic][order]]
+            if total < len(order):
+                values["taste"].append(ndcg(good[order], total))
             values["all"].append(ndcg(good[top(np.where(unseen, row, -np.inf), ties)], total))
             values["topic"].append(float(on[topic][top(row, ties)].mean()))
         for before, row in zip(plain, scores[len(chosen) :], strict=True):

@@ -87,8 +87,11 @@ def summary(document: dict[str, Any]) -> str:
             cells = [_difference(part, left, PAPER, place) for part, place, _ in columns]
             lines.append(f"| *{rules[left]} − {rules[PAPER]}, 95 % interval* | {' | '.join(cells)} |")
     notes = [f"{title}: {basis(document, name)}" for name, title in TITLES.items() if document[name] is not None]
-    gaps = [f"{TITLES[name]}: no {'; no '.join(document[name]['left_out'])}." for name in TITLES if document[name]]
-    gaps = [gap for gap in gaps if not gap.endswith("no .")]
+    gaps = [
+        f"Left out of {title}: {'; '.join(document[name]['left_out'])}."
+        for name, title in TITLES.items()
+        if document[name] is not None and document[name]["left_out"]
+    ]
     shopping = _part(document, "pahf", "A")
     back = (
         []

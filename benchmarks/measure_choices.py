@@ -81,7 +81,7 @@ def choices(
             name: sum(int(one.matters(phase).sum()) for one in users) for phase, name in PHASES.items()
         },
         "rules": rules_of(settings[0].rules),
-        "left_out": left_out(fitted, "popularity: no two users are offered the same"),
+        "left_out": left_out(fitted, "popularity, which is for films only"),
         "measure": measure,
         "parts": parts,
     }

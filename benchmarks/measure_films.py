@@ -64,7 +64,7 @@ def movielens(
         parts.append(part(name, title, named, some, reference=reference, resamples=resamples))
     if what.asked is not None:
         for name, title, measures in (
-            ("asked", "nDCG@10 with a query", ("rated", "all")),
+            ("asked", "nDCG@10 with a query", ("rated", "taste", "all")),
             ("kept", "what is left of the query", ("topic", "never")),
         ):
             pairs = [(measure, after) for measure in measures for after in asked.AFTER]

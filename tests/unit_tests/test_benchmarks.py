@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchmarks.pahf import load
 from benchmarks.shopping import shoppers
 from benchmarks.tables import ratio_words, words
 from langchain_persona.testing import HashEmbeddings
-from tests.benchmark_data import write_all, write_films, write_shop
+from tests.benchmark_data import write_all, write_films, write_home, write_shop
 
 INTERVAL = {"mean", "low", "high", "users"}
 
@@ -170,9 +171,23 @@ def test_films(tmp_path: Path) -> None:
     assert auc["random"][0]["mean"] == auc["random"][3]["mean"] == auc["ours"][0]["mean"] == 0.5
     asked, kept = result["parts"][3:]
     assert asked["columns"][0] == "nDCG@10, films rated later, after 20"
-    assert [value["users"] for value in asked["values"]["plain"]] == [2, 0, 2, 0]
+    assert [value["users"] for value in asked["values"]["plain"]] == [2, 0, 0, 0, 2, 0]  # a comedy is liked, always
     assert kept["values"]["plain"][2]["mean"] is None  # both have rated every genre
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_user_and_films_without_genres(tmp_path: Path) -> None:
+    folder = write_home(write_films(write_shop(tmp_path, users=1)), users=1)
+    movies = folder / "movielens" / "movies.csv"
+    movies.write_text(re.sub(r"(Comedy|Horror\|War)$", "(no genres listed)", movies.read_text(), flags=re.MULTILINE))
+    (folder / "movielens" / "tags.csv").unlink()
+    page = tmp_path / "README.md"
+    page.write_text("<!-- bench-learning-summary -->\n<!-- /bench-learning-summary -->\n")
+    document = run(tmp_path, "--data", str(folder), "--summary", str(page), "--figure", str(tmp_path / "x.png"))
+    assert document["pahf"]["users"] == document["embodied"]["users"] == 1
+    assert document["pahf"]["parts"][0]["differences"]["paper"][0]["verdict"] == "too few users"
+    assert document["movielens"]["queries"] == []
+    assert [part["id"] for part in document["movielens"]["parts"]] == ["auc", "ndcg", "auc_same"]
 
 
 def test_film_texts_and_thumbs(tmp_path: Path) -> None:

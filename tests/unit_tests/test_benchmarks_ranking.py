@@ -99,6 +99,9 @@ def test_a_query_by_hand() -> None:
     # rated: plain ranks 1, 2, 5; lifted 5, 2, 1. The wanted film is 2
     assert found["plain"]["rated"] == pytest.approx(1 / math.log2(3))
     assert found["lift"]["rated"] == pytest.approx(1 / math.log2(3))
+    # of the two on topic: plain 1, 2; lifted 2, 1
+    assert found["plain"]["taste"] == pytest.approx(1 / math.log2(3))
+    assert found["lift"]["taste"] == 1.0
     # all unseen: plain 1, 2, …; lifted 5, 2, 1, …
     assert found["plain"]["all"] == pytest.approx(1 / math.log2(3))
     # on topic: 0, 1, 2, 3 of ten either way
@@ -117,6 +120,7 @@ def test_a_query_by_hand() -> None:
     )
     assert found["away"] == {
         "rated": pytest.approx(0.5),  # behind 1 and 5
+        "taste": pytest.approx(1 / math.log2(3)),  # behind 1
         "all": pytest.approx(1 / math.log2(11)),  # behind nine unseen films
         "topic": pytest.approx(0.2),  # 0 and 1
         "never": pytest.approx(0.8),  # 2 and 3 gave way to 0 and 1
