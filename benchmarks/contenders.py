@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,21 @@ from benchmarks.learners import Array, Learner, Plain, Rows, VarsLearner
 from benchmarks.popularity import Popular
 from langchain_persona import PreferenceSpace, VARSConfig
 
-__all__ = ["OURS", "OURS_FITTED", "PAPER", "PLAIN", "POPULAR", "RANDOM", "Contender", "contenders", "described"]
+__all__ = [
+    "OURS",
+    "OURS_FITTED",
+    "OURS_PRIOR",
+    "PAPER",
+    "PLAIN",
+    "POPULAR",
+    "RANDOM",
+    "Contender",
+    "contenders",
+    "described",
+]
 
 RANDOM, POPULAR, PLAIN = "random", "popularity", "plain"
-PAPER, OURS, OURS_FITTED = "paper", "ours", "ours_fitted"
+PAPER, OURS, OURS_FITTED, OURS_PRIOR = "paper", "ours", "ours_fitted", "ours_prior"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +118,16 @@ def contenders(
     found.append(Contender(OURS, "ours, no fit", VARSConfig()))
     if fitted is not None and fitted.spaces is not None:
         found.append(Contender(OURS_FITTED, "ours, fitted space", VARSConfig(), fitted=fitted))
+        prior = _population()
+        if prior is not None and all(getattr(space, "prior", None) is not None for space in fitted.spaces):
+            found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
     return tuple(found)
+
+
+def _population() -> VARSConfig | None:
+    """The default settings with the population's taste as a start, in a version of the package that has that."""
+    chosen: dict[str, Any] = {"prior": "population"}
+    return VARSConfig(**chosen) if "prior" in VARSConfig.__dataclass_fields__ else None
 
 
 def _settings(kind: type) -> str:

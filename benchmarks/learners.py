@@ -89,10 +89,20 @@ class VarsLearner:
         """A user of whom nothing is known."""
         self._state = LearnerState.cold(self.space.k)
 
+    @property
+    def prior(self) -> Array | None:
+        """The mean user's vector where the settings ask for it: what a user of whom nothing is known starts with."""
+        asked = getattr(self.config, "prior", "none") == "population"
+        found: Array | None = getattr(self.space, "prior", None) if asked else None
+        return found
+
     def bonus(self, session: str | None) -> BonusVectors:
         """The capped bonus in a session; None is a new one."""
-        long, short = self.config.rule.betas
-        user = UserVectors(self._state.long, self._state.short(session), long, short)
+        beta_long, beta_short = self.config.rule.betas
+        long = self._state.long
+        if self.prior is not None:
+            long = long + (getattr(self.config, "prior_scale", None) or 0.0) * self.prior
+        user = UserVectors(long, self._state.short(session), beta_long, beta_short)
         return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
 
     def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
@@ -118,6 +128,7 @@ class VarsLearner:
                 chosen=item,
                 expected=expected,
                 retrieval=thumb.retrieval,
+                **self._expected_of(item),
             )
             for number, (thumb, item, expected) in enumerate(
                 zip(thumbs, items, behind, strict=True), start=self._state.count
@@ -126,3 +137,7 @@ class VarsLearner:
         self._state = fold(events, self.config, k=self.space.k, start=self._state, before=self._kept)
         window = self.config.rule.window
         self._kept = [*self._kept, *events][-window:] if window else []
+
+    def _expected_of(self, item: Array) -> dict[str, Any]:
+        """The reward that the population gives an item; the rule learns what sets the user apart from that."""
+        return {} if self.prior is None else {"predicted": float(self.prior @ item)}
