@@ -107,7 +107,9 @@ def ratio_words(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
         clauses = []
         for rule, ratios in recovery["ratios"].items():
             mine = recovery["rules"][rule][target]["mean"]
-            ratio = "no ratio" if ratios[target] is None else f"{ratios[target]:.2f} times the paper's"
+            ratio = (
+                "no ratio, the paper's is 0" if ratios[target] is None else f"{ratios[target]:.2f} times the paper's"
+            )
             clauses.append(f"{named(rules, rule)} {_after(mine, most)} ({ratio})")
         sentences.append(f"To {what}: {', '.join(clauses)}; {named(rules, PAPER)} {_after(other, most)}.")
     if part.get("recovery_within", {}).get("rules"):
