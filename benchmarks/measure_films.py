@@ -56,12 +56,14 @@ def movielens(
     arrays = {rule: np.array(rows).reshape(len(users), len(columns)) for rule, rows in found.items()}
     reference = OURS_FITTED if OURS_FITTED in arrays else OURS
     parts = []
+    task = progress.add_task("MovieLens, intervals", total=len(UNASKED) + 2 * (what.asked is not None))
     for name, title in UNASKED.items():
         places = [columns.index((name, after)) for after in AFTER]
         # with nothing asked plain Chroma and averages per item know nothing of films not yet seen: chance says it all
         some = {rule: rows[:, places] for rule, rows in arrays.items() if rule not in ("plain", "items")}
         named = [f"after {after}" for after in AFTER]
         parts.append(part(name, title, named, some, reference=reference, resamples=resamples))
+        progress.advance(task)
     if what.asked is not None:
         for name, title, measures in (
             ("asked", "nDCG@10 with a query", ("rated", "taste", "all")),
@@ -71,6 +73,7 @@ def movielens(
             some = {rule: rows[:, [columns.index(pair) for pair in pairs]] for rule, rows in arrays.items()}
             named = [f"{asked.MEASURES[measure]}, after {after}" for measure, after in pairs]
             parts.append(part(name, title, named, some, reference=reference, resamples=resamples))
+            progress.advance(task)
     return {
         "users": len(users),
         "all_users": len(data.thumbs),
