@@ -58,7 +58,7 @@ def cross_fitted(ledgers: Mapping[str, Ledger], corpus: Rows) -> CrossFitted:
             fits.append(found)
     counts = (len(users[0]), len(users[1]))
     return CrossFitted(
-        (fits[0], fits[1]) if len(fits) == 2 else None, counts, "; ".join(dict.fromkeys(reasons)) or None
+        (fits[0], fits[1]) if len(fits) == 2 else None, counts, ", ".join(dict.fromkeys(reasons)) or None
     )
 
 
@@ -82,6 +82,7 @@ def fitted_space(
     try:
         space: PreferenceSpace = fit([ratings(np.asarray(items), np.asarray(rewards)) for items, rewards in kept])
     except ConfigError as error:
-        reasons.append(str(error))
+        # what to do about it, behind the semicolon, is not for who reads a table
+        reasons.append(str(error).partition(";")[0])
         return None
     return space

@@ -32,7 +32,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[list[Ratings]]:
 
     def fit(ledgers: Sequence[Ratings]) -> PreferenceSpace:
         if not ledgers:
-            raise ConfigError("a fitted space needs at least 1 user, got 0")
+            raise ConfigError("a fitted space needs at least 1 user, got 0; collect more feedback")
         seen.append(list(ledgers))
         d = ledgers[0].items.shape[1]
         return PreferenceSpace("fitted", np.full(d, 0.01 * len(seen)), 0.5 * np.eye(d))
