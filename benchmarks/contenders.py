@@ -1,124 +1,154 @@
-"""The rules that are compared, and what each knows of one user: the pure core without store or database."""
+"""The rules that are compared: what is known without us, the published rules, and ours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
-from langchain_persona.learning import Event, LearnerState, Reinforce, fold
-from langchain_persona.vectors import BonusVectors
+from benchmarks.classics import BayesianRegression, ItemAverages, Rocchio
+from benchmarks.fitted import CrossFitted
+from benchmarks.learners import Array, Learner, Plain, Rows, VarsLearner
+from benchmarks.popularity import Popular
+from langchain_persona import PreferenceSpace, VARSConfig
 
-__all__ = ["OURS", "Array", "Contender", "Learner", "Rated", "contenders"]
+__all__ = [
+    "OURS",
+    "OURS_FITTED",
+    "OURS_PRIOR",
+    "PAPER",
+    "PLAIN",
+    "POPULAR",
+    "RANDOM",
+    "Contender",
+    "contenders",
+    "described",
+]
 
-OURS = "ours"
+RANDOM, POPULAR, PLAIN = "random", "popularity", "plain"
+PAPER, OURS, OURS_FITTED, OURS_PRIOR = "paper", "ours", "ours_fitted", "ours_prior"
 
-Array = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Contender:
     """One way to learn.
 
     Attributes:
         id: short, for the JSON document.
         name: for people.
-        config: the learner; None does not learn.
-        space: where it learns; None is the identity.
+        config: the settings of a rule of this package; None for others.
+        space: where such a rule learns; None is the identity.
+        fitted: instead of `space`: one for each half of the users, fitted on the other half.
+        make: a fresh learner of a user, for what is not a rule of this package.
+        note: what it is, for those.
+        order: whether what it gives depends on the order of the thumbs, or on what else could have been shown.
     """
 
     id: str
     name: str
-    config: VARSConfig | None
+    config: VARSConfig | None = None
     space: PreferenceSpace | None = None
+    fitted: CrossFitted | None = None
+    make: Callable[[str], Learner] | None = None
+    note: str = ""
+    order: bool = True
+
+    def space_of(self, user: str) -> PreferenceSpace | None:
+        """Where this rule learns this user's taste; None is the identity."""
+        return self.space if self.fitted is None else self.fitted.of(user)
+
+    def learner(self, user: str, dimension: int) -> Learner:
+        """A user of whom nothing is known yet; embeddings have this many numbers."""
+        if self.make is not None:
+            return self.make(user)
+        assert self.config is not None
+        return VarsLearner(self.config, self.space_of(user) or PreferenceSpace.identity(dimension))
+
+    @property
+    def temperature(self) -> float:
+        """Of the retrieval policy, which says what could have been shown."""
+        return 1.0 if self.config is None else self.config.temperature
 
 
-def contenders(catalogue: npt.ArrayLike) -> tuple[Contender, ...]:
-    """Plain Chroma and those that learn, ours last; the paper's PCA is fitted to the catalogue, shape (n, d)."""
-    rows = np.asarray(catalogue)
+class Nothing(Plain):
+    """Not even relevance: every item gets the same score, so that the order of ties decides."""
+
+    def scores(self, rows: Rows, ids: object, base: Rows, session: str | None) -> Rows:
+        """Zeros."""
+        return np.zeros_like(base)
+
+
+def contenders(
+    corpus: Rows, fitted: CrossFitted | None = None, popularity: Callable[[str], Array] | None = None
+) -> tuple[Contender, ...]:
+    """All of them, ours last.
+
+    Args:
+        corpus: unit embeddings of all that can be shown, shape (n, d): the paper's PCA is fitted to it, the classic
+            rules are centred on its mean.
+        fitted: cross-fitted spaces; without them the two contenders that need them are left out.
+        popularity: user to the share of thumbs up over the others, of each item; without it (nothing is rated twice)
+            popularity is left out.
+    """
+    rows = np.asarray(corpus)
+    mean = rows.mean(axis=0, dtype=np.float64)
     k = min(256, *rows.shape)
-    bare = VARSConfig(rule=Reinforce(), candidates=64, max_bonus=1.0)
-    return (
-        Contender("plain", "plain Chroma", None),
+    found = [Contender(RANDOM, "random order", make=lambda _: Nothing(), note="every item the same", order=False)]
+    if popularity is not None:
+        shares = popularity
+        found.append(
+            Contender(
+                POPULAR, "popularity", make=lambda user: Popular(shares(user)), note=_settings(Popular), order=False
+            )
+        )
+    found += [
+        Contender(PLAIN, "plain Chroma", make=lambda _: Plain(), note="relevance alone", order=False),
+        Contender("items", "average per item", make=lambda _: ItemAverages(), note=_settings(ItemAverages)),
+        Contender("rocchio", "Rocchio", make=lambda _: Rocchio(mean), note=_settings(Rocchio)),
+        Contender(
+            "bayes", "Bayesian regression", make=lambda _: BayesianRegression(mean), note=_settings(BayesianRegression)
+        ),
         Contender("simplified", "simplified rule", VARSConfig.simplified()),
-        Contender("paper", f"paper's rule, PCA-{k}", VARSConfig.paper(), PreferenceSpace.pca(rows, k=k)),
-        Contender("paper_identity", "paper's rule, no PCA", bare),
-        Contender(OURS, "ours, the default", VARSConfig()),
-    )
+        Contender(PAPER, f"paper's rule, PCA-{k}", VARSConfig.paper(), PreferenceSpace.pca(rows, k=k)),
+    ]
+    if fitted is not None and fitted.spaces is not None:
+        found.append(Contender("paper_fitted", "paper's rule, fitted space", VARSConfig.paper(), fitted=fitted))
+    found.append(Contender(OURS, "ours, no fit", VARSConfig()))
+    if fitted is not None and fitted.spaces is not None:
+        found.append(Contender(OURS_FITTED, "ours, fitted space", VARSConfig(), fitted=fitted))
+        prior = _population()
+        if prior is not None and all(getattr(space, "prior", None) is not None for space in fitted.spaces):
+            found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
+    return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rated:
-    """One thumb on one item.
-
-    Attributes:
-        session, retrieval: where it happened; several thumbs on one retrieval are one moment.
-        up: the thumb.
-        item: embedding of what was rated, shape (d,).
-        expected: mean embedding of what could have been shown, weighted by its probability, shape (d,).
-    """
-
-    session: str
-    retrieval: str
-    up: bool
-    item: Array
-    expected: Array
+def _population() -> VARSConfig | None:
+    """The default settings with the population's taste as a start, in a version of the package that has that."""
+    chosen: dict[str, Any] = {"prior": "population"}
+    return VARSConfig(**chosen) if "prior" in VARSConfig.__dataclass_fields__ else None
 
 
-@dataclass(slots=True)
-class Learner:
-    """What a rule knows of one user: the fold of the thumbs so far, and those that its window needs.
+def _settings(kind: type) -> str:
+    """The settings of a learner that is not a rule of this package: the defaults of its fields."""
+    shown = {
+        name: kept.default
+        for name, kept in getattr(kind, "__dataclass_fields__", {}).items()
+        if isinstance(kept.default, float)
+    }
+    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
-    Attributes:
-        config: the learner.
-        space: where it learns.
-    """
 
-    config: VARSConfig
-    space: PreferenceSpace
-    _state: LearnerState = field(init=False)
-    _kept: list[Event] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        """A user of whom nothing is known."""
-        self._state = LearnerState.cold(self.space.k)
-
-    @classmethod
-    def of(cls, contender: Contender, dimension: int) -> Learner | None:
-        """A fresh learner for one user; None for a contender that does not learn."""
-        if contender.config is None:
-            return None
-        return cls(contender.config, contender.space or PreferenceSpace.identity(dimension))
-
-    def bonus(self, session: str | None) -> BonusVectors:
-        """The capped bonus in a session; None is a new one."""
-        long, short = self.config.rule.betas
-        user = UserVectors(self._state.long, self._state.short(session), long, short)
-        return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
-
-    def learn(self, thumbs: Sequence[Rated]) -> None:
-        """Fold in thumbs, oldest first."""
-        # what was shown is kept in half, what was expected in single precision, until the thumb comes
-        items = self.space.project(np.stack([thumb.item for thumb in thumbs]).astype(np.float16))
-        behind = self.space.project(np.stack([thumb.expected for thumb in thumbs]).astype(np.float32))
-        events = [
-            Event(
-                time=float(number),
-                id=f"{number:08d}",
-                session=thumb.session,
-                reward=1.0 if thumb.up else -1.0,
-                gate=1.0,
-                chosen=item,
-                expected=expected,
-                retrieval=thumb.retrieval,
-            )
-            for number, (thumb, item, expected) in enumerate(
-                zip(thumbs, items, behind, strict=True), start=self._state.count
-            )
-        ]
-        self._state = fold(events, self.config, k=self.space.k, start=self._state, before=self._kept)
-        window = self.config.rule.window
-        self._kept = [*self._kept, *events][-window:] if window else []
+def described(rule: Contender) -> dict[str, object]:
+    """A rule and its settings, for the document."""
+    space = "identity" if rule.space is None else rule.space.id
+    if rule.fitted is not None and rule.fitted.spaces is not None:
+        space = " / ".join(one.id for one in rule.fitted.spaces)
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "rule": rule.note if rule.config is None else repr(rule.config.rule),
+        "max_bonus": None if rule.config is None else rule.config.max_bonus,
+        "space": None if rule.config is None else space,
+    }

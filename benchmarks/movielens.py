@@ -39,13 +39,16 @@ class MovieLens:
 
     Attributes:
         texts: what is embedded of each film: title, genres, tags.
-        thumbs: each user's, oldest first.
+        thumbs: each user's, oldest first; of a film rated twice the later.
         unknown: ratings of films that `movies.csv` does not name; left out.
+        genres, tags: of each film, as they are written.
     """
 
     texts: tuple[str, ...]
     thumbs: Mapping[str, tuple[Thumb, ...]]
     unknown: int = 0
+    genres: tuple[tuple[str, ...], ...] = ()
+    tags: tuple[tuple[str, ...], ...] = ()
 
 
 def load(folder: str | Path) -> MovieLens:
@@ -64,13 +67,17 @@ def load(folder: str | Path) -> MovieLens:
         for row in _rows(where / "tags.csv", "movieId", "tag"):
             tags.setdefault(row["movieId"], {})[row["tag"]] = None
     texts: list[str] = []
+    kinds: list[tuple[str, ...]] = []
+    words: list[tuple[str, ...]] = []
     place: dict[str, int] = {}
     for row in _rows(where / "movies.csv", "movieId", "title", "genres"):
-        genres = row["genres"].replace("|", ", ") if "no genres" not in row["genres"] else ""
-        parts = (row["title"], genres, ", ".join(tags.get(row["movieId"], ())))
+        genres = tuple(row["genres"].split("|")) if row["genres"] and "no genres" not in row["genres"] else ()
+        kinds.append(genres)
+        words.append(tuple(tags.get(row["movieId"], ())))
+        parts = (row["title"], ", ".join(genres), ", ".join(words[-1]))
         place[row["movieId"]] = len(texts)
         texts.append(". ".join(part for part in parts if part))
-    unknown, thumbs = 0, dict[str, list[Thumb]]()
+    unknown, thumbs = 0, dict[str, dict[int, Thumb]]()
     path = where / "ratings.csv"
     for line, row in enumerate(_rows(path, "userId", "movieId", "rating", "timestamp"), start=2):
         try:
@@ -80,9 +87,14 @@ def load(folder: str | Path) -> MovieLens:
         if row["movieId"] not in place:
             unknown += 1
         elif rating >= 4.0 or rating <= 3.0:
-            thumbs.setdefault(row["userId"], []).append(Thumb(time, place[row["movieId"]], rating >= 4.0))
-    ordered = {user: tuple(sorted(given, key=lambda thumb: (thumb.time, thumb.film))) for user, given in thumbs.items()}
-    return MovieLens(tuple(texts), ordered, unknown)
+            given, film = thumbs.setdefault(row["userId"], {}), place[row["movieId"]]
+            if film not in given or time >= given[film].time:
+                given[film] = Thumb(time, film, rating >= 4.0)
+    ordered = {
+        user: tuple(sorted(given.values(), key=lambda thumb: (thumb.time, thumb.film)))
+        for user, given in thumbs.items()
+    }
+    return MovieLens(tuple(texts), ordered, unknown, tuple(kinds), tuple(words))
 
 
 def _find(folder: Path) -> Path:

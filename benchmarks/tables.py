@@ -1,28 +1,44 @@
-"""The learning benchmark's document as a table for the terminal, as Markdown for a README, and in plain words."""
+"""The learning benchmark's document as tables for the terminal, and in plain words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.contenders import OURS
+from benchmarks.contenders import PAPER
 
-__all__ = ["TITLES", "markdown", "summary", "tables", "words"]
+__all__ = [
+    "RECOVERY",
+    "TITLES",
+    "basis",
+    "named",
+    "number",
+    "pair_words",
+    "ratio_words",
+    "recovery_cells",
+    "recovery_columns",
+    "recovery_table",
+    "shown",
+    "span",
+    "tables",
+    "words",
+]
 
-TITLES = {"pahf": "PAHF shopping", "movielens": "MovieLens"}
+TITLES = {"pahf": "PAHF shopping", "embodied": "PAHF embodied", "movielens": "MovieLens"}
 
-SHORT = {
-    ("pahf", "A"): "shopping, one thumb a choice",
-    ("pahf", "B"): "shopping, three thumbs a choice",
-    ("movielens", "same"): "films, AUC",
-}
-"""Parts of the summary and their short names."""
-
-SUMMED = {"pahf": (1, 3), "movielens": (2, 4, 5)}
-"""Columns of the summary: the test phases; after 20, 100 and 200 thumbs."""
+RECOVERY = (
+    "right after the change",
+    "after the whole phase",
+    "scenarios until 90 % of its own level",
+    "scenarios until the paper's level",
+    "of one product: right after the change",
+    "after all its scenarios",
+    "its scenarios until 90 % of that",
+)
+"""Columns of the recovery tables; the last three only where scenarios come in blocks of several."""
 
 _STYLES = {"better": "green", "worse": "bold red"}
 
@@ -31,27 +47,92 @@ def tables(document: dict[str, Any], name: str) -> Iterator[Table]:
     """One table for each part of a data set's result."""
     result = document[name]
     for part in result["parts"]:
-        view = Table(title=f"{TITLES[name]}, {part['title']}", caption=_basis(document, name), show_lines=True)
+        reference = part["reference"]
+        view = Table(title=f"{TITLES[name]}, {part['title']}", caption=basis(document, name), show_lines=True)
         view.add_column("rule", justify="left")
         for column in part["columns"]:
-            view.add_column(column, justify="right", no_wrap=True)
-        for rule in result["rules"]:
+            view.add_column(column, justify="right")
+        for rule in shown(part, result["rules"]):
             cells: list[Text] = []
             for place, value in enumerate(part["values"][rule["id"]]):
-                cell = Text(_number(value["mean"]), style="bold" if rule["id"] == OURS else "")
-                if rule["id"] == OURS:
-                    cell.append(f"\n{_range(value, signed=False)}", style="dim")
+                cell = Text(number(value["mean"]), style="bold" if rule["id"] == reference else "")
+                if rule["id"] == reference:
+                    cell.append(f"\n{span(value, signed=False)}", style="dim")
                 else:
                     gap = part["differences"][rule["id"]][place]
-                    cell.append(f"\nours {_number(gap['mean'], signed=True)}\n{_range(gap)}", style="dim")
+                    cell.append(f"\nref. {number(gap['mean'], signed=True)}\n{span(gap)}", style="dim")
                     cell.append(f"\n{gap['verdict']}", style=_STYLES.get(gap["verdict"], "yellow"))
                 cells.append(cell)
-            view.add_row(rule["name"], *cells)
+            view.add_row(rule["name"] + (" (reference)" if rule["id"] == reference else ""), *cells)
         yield view
 
 
-def words(part: dict[str, Any], rules: list[dict[str, Any]]) -> str:
-    """Where ours does not beat a rule, in a sentence."""
+def recovery_table(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> Table:
+    """How fast each rule is back after the change."""
+    view = Table(title=f"Recovery, {part['title']}", show_lines=False)
+    view.add_column("rule", justify="left")
+    for column in recovery_columns(part):
+        view.add_column(column, justify="right")
+    for rule in rules:
+        if rule["id"] in part["recovery"]["rules"]:
+            view.add_row(rule["name"], *recovery_cells(part, rule["id"]))
+    return view
+
+
+def recovery_columns(part: dict[str, Any]) -> tuple[str, ...]:
+    """What the recovery table of a part shows."""
+    return RECOVERY if part.get("recovery_within", {}).get("rules") else RECOVERY[:4]
+
+
+def recovery_cells(part: dict[str, Any], rule: str) -> list[str]:
+    """One row of a recovery table."""
+    cells = []
+    for name, targets in (("recovery", ("own", "paper")), ("recovery_within", ("own",))):
+        row = part.get(name, {}).get("rules", {}).get(rule)
+        if row is not None:
+            cells += [number(row["before"]), number(row["level"])]
+            cells += [_count(row[target], part[name]["scenarios"]) for target in targets]
+    return cells
+
+
+def ratio_words(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
+    """Our rules and the paper's after the change, with what a ratio alone would hide."""
+    recovery = part["recovery"]
+    if not recovery["rules"]:
+        return "Nobody's choice matters after the drift: nothing to come back to."
+    most, paper = recovery["scenarios"], recovery["rules"][PAPER]
+    sentences = []
+    for target, what in (("own", "90 % of the rule's own new level"), ("paper", "the level the paper's rule ends at")):
+        other = paper[target]["mean"]
+        clauses = []
+        for rule, ratios in recovery["ratios"].items():
+            mine = recovery["rules"][rule][target]["mean"]
+            ratio = (
+                "no ratio, the paper's is 0" if ratios[target] is None else f"{ratios[target]:.2f} times the paper's"
+            )
+            clauses.append(f"{named(rules, rule)} {_after(mine, most)} ({ratio})")
+        sentences.append(f"To {what}: {', '.join(clauses)}; {named(rules, PAPER)} {_after(other, most)}.")
+    if part.get("recovery_within", {}).get("rules"):
+        inner = part["recovery_within"]["rules"]
+        clauses = [
+            f"{named(rules, rule)} {number(inner[rule]['before'])} to {number(inner[rule]['level'])}, "
+            f"{_after(inner[rule]['own']['mean'], part['recovery_within']['scenarios'])} to 90 % of that"
+            for rule in (*recovery["ratios"], PAPER)
+        ]
+        sentences.append(f"Within one product: {'; '.join(clauses)}.")
+    levels = [
+        f"{named(rules, rule)} {number(recovery['rules'][rule]['level'])}" for rule in (*recovery["ratios"], PAPER)
+    ]
+    return " ".join([*sentences, f"The levels that they reach: {', '.join(levels)}."])
+
+
+def _after(count: float, most: int) -> str:
+    return "never" if count > most else f"{count:.0f} scenario{'' if count == 1 else 's'}"
+
+
+def words(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> str:
+    """Where the reference does not beat a rule, in a sentence."""
+    reference = named(rules, part["reference"])
     found = []
     for rule in rules:
         gaps = part["differences"].get(rule["id"], [])
@@ -62,91 +143,49 @@ def words(part: dict[str, Any], rules: list[dict[str, Any]]) -> str:
         ):
             where = [column for column, gap in zip(part["columns"], gaps, strict=False) if gap["verdict"] == verdict]
             if where:
-                found.append(f"{phrase} {rule['name']} ({', '.join(where)})")
+                places = "in every column" if len(where) == len(part["columns"]) > 1 else "; ".join(where)
+                found.append(f"{phrase} {rule['name']} ({places})")
     if not found:
-        return "Ours is better than every other rule in every column."
-    return f"Where ours does not beat a rule: {'; '.join(found)}."
+        return f"Reference: {reference}. It is better than every other rule in every column."
+    return f"Reference: {reference}. Where it does not beat a rule: {'; '.join(found)}."
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """The block for a README; only the data sets that were measured."""
-    blocks = []
-    for name, title in TITLES.items():
-        if document[name] is None:
-            continue
-        result = document[name]
-        blocks.append(f"**{title}**: {result['measure']}. {_basis(document, name)}")
-        for part in result["parts"]:
-            lines = [
-                f"{part['title'][0].upper()}{part['title'][1:]}.",
-                "",
-                f"| | {' | '.join(part['columns'])} |",
-                f"| --- |{' ---: |' * len(part['columns'])}",
-            ]
-            for rule in result["rules"]:
-                cells = []
-                for place, value in enumerate(part["values"][rule["id"]]):
-                    if rule["id"] == OURS:
-                        cells.append(f"**{_number(value['mean'])}**<br>{_range(value, signed=False)}")
-                        continue
-                    gap = part["differences"][rule["id"]][place]
-                    note = "" if gap["verdict"] == "better" else f"<br>*{gap['verdict']}*"
-                    difference = f"{_number(gap['mean'], signed=True)} {_range(gap)}"
-                    cells.append(f"{_number(value['mean'])}<br>ours {difference}{note}")
-                lines.append(f"| {rule['name']} | {' | '.join(cells)} |")
-            blocks += ["\n".join(lines), words(part, result["rules"])]
-    versions = document["versions"]
-    blocks.append(
-        f"Measured on {document['date'][:10]} with langchain-persona {versions['langchain-persona']}, "
-        f"{document['model']}, NumPy {versions['numpy']}, Python {versions['python']}. The second figure is ours minus "
-        f"the rule; in brackets, 95 % bootstrap intervals over users ({document['resamples']:,} resamples, paired)."
-    )
-    return "\n\n".join(blocks)
+def pair_words(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> list[str]:
+    """Differences between two rules of which none is the reference, a sentence each."""
+    found = []
+    for pair in part["pairs"]:
+        gaps = [
+            f"{column} {number(gap['mean'], signed=True)} {span(gap)}".strip()
+            for column, gap in zip(part["columns"], pair["values"], strict=True)
+            if gap["mean"] is not None
+        ]
+        if gaps:
+            found.append(f"{named(rules, pair['left'])} minus {named(rules, pair['right'])}: {'; '.join(gaps)}.")
+    return found
 
 
-def summary(document: dict[str, Any]) -> str:
-    """One small table: a row a rule, the columns that say most; and where ours is not clearly better."""
-    shown = [
-        (name, part, place, f"{SHORT[name, part['id']]}, {part['columns'][place]}")
-        for name in TITLES
-        if document[name] is not None
-        for part in document[name]["parts"]
-        if (name, part["id"]) in SHORT
-        for place in SUMMED[name]
-        if place < len(part["columns"])
-    ]
-    rules = {rule["id"]: rule["name"] for name in TITLES if document[name] for rule in document[name]["rules"]}
-    rules["random"] = "chance"
-    lines = [f"| | {' | '.join(heading for *_, heading in shown)} |", f"| --- |{' ---: |' * len(shown)}"]
-    for rule, title in rules.items():
-        values = [(part["values"].get(rule), place) for _, part, place, _ in shown]
-        cells = ["–" if value is None else _number(value[place]["mean"]) for value, place in values]
-        cells = [f"**{cell}**" for cell in cells] if rule == OURS else cells
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    gaps = [part["differences"]["paper"][place] for _, part, place, _ in shown]
-    notes = [f"{_number(gap['mean'], signed=True)} {_range(gap)}" for gap in gaps]
-    lines.append(f"| *ours − paper's, 95 % interval* | {' | '.join(notes)} |")
-    basis = " ".join(f"{TITLES[name]}: {_basis(document, name)}" for name in TITLES if document[name] is not None)
-    return "\n".join(lines) + f"\n\n{basis}"
+def shown(part: dict[str, Any], rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules that a part has."""
+    return [rule for rule in rules if rule["id"] in part["values"]]
 
 
-def _basis(document: dict[str, Any], name: str) -> str:
+def named(rules: Sequence[dict[str, Any]], name: str) -> str:
+    """A rule's name for people."""
+    return next((str(rule["name"]) for rule in rules if rule["id"] == name), name)
+
+
+def basis(document: dict[str, Any], name: str) -> str:
     """On what the figures stand."""
     result, seeds = document[name], document["seeds"]
-    if name == "pahf":
-        counts = result["scenarios_that_matter"].values()
-        return (
-            f"{result['users']} users, {' / '.join(map(str, counts))} scenarios that matter, {_many(seeds, 'order')}."
-        )
-    users = [str(value["users"]) for value in result["parts"][0]["values"][OURS]]
-    return f"{' / '.join(users)} of {result['users']} users have enough thumbs, {_many(seeds, 'seed')}."
+    if name != "movielens":
+        counts = " / ".join(map(str, result["scenarios_that_matter"].values()))
+        return f"{_many(result['users'], 'user')}, {counts} scenarios that matter, {_many(seeds, 'order')}."
+    users = [str(value["users"]) for value in result["parts"][0]["values"]["random"]]
+    sample = "" if result["users"] == result["all_users"] else f" (a sample of {result['all_users']})"
+    return f"{' / '.join(users)} of {result['users']} users{sample} have enough thumbs, {_many(seeds, 'seed')}."
 
 
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _number(value: float | None, *, signed: bool = False) -> str:
+def number(value: float | None, *, signed: bool = False) -> str:
     """Three places, no leading zero."""
     if value is None:
         return "–"
@@ -154,7 +193,21 @@ def _number(value: float | None, *, signed: bool = False) -> str:
     return text.replace("0.", ".", 1).replace("-", "−")
 
 
-def _range(value: dict[str, Any], *, signed: bool = True) -> str:
+def span(value: dict[str, Any], *, signed: bool = True) -> str:
+    """An interval in brackets."""
     if value["low"] is None:
         return ""
-    return f"[{_number(value['low'], signed=signed)}, {_number(value['high'], signed=signed)}]"
+    return f"[{number(value['low'], signed=signed)}, {number(value['high'], signed=signed)}]"
+
+
+def _count(value: dict[str, Any], most: int) -> str:
+    """A count and its interval; above the last is never."""
+    mean, low, high = (
+        "never" if side is not None and side > most else f"{side or 0:.0f}"
+        for side in (value["mean"], value["low"], value["high"])
+    )
+    return mean if value["low"] is None else f"{mean} [{low}, {high}]"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

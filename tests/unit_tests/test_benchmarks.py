@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,17 @@ import pytest
 from rich.progress import Progress
 
 from benchmarks import cache, learning, movielens
+from benchmarks.blocks import SUMMED
 from benchmarks.bootstrap import auc, over_users
 from benchmarks.contenders import contenders
 from benchmarks.films import AFTER
+from benchmarks.life import live
 from benchmarks.pahf import load
-from benchmarks.shopping import live, shoppers
-from benchmarks.tables import words
+from benchmarks.shopping import shoppers
+from benchmarks.tables import ratio_words, words
 from langchain_persona.testing import HashEmbeddings
+from tests.benchmark_data import write_all, write_films, write_home, write_shop
 
-PRODUCTS = ("mug", "pen")
-CATEGORIES = {
-    "colour": ["crimson", "azure", "emerald", "ochre", "violet", "black"],
-    "material": ["steel", "oak", "glass", "clay", "resin", "paper"],
-}
 INTERVAL = {"mean", "low", "high", "users"}
 
 
@@ -85,67 +83,7 @@ def test_verdict(values: list[float], verdict: str) -> None:
     assert found.users == len(values)
 
 
-# tiny data --------------------------------------------------------------------------------------------------------
-
-
-def write_shop(folder: Path, *, users: int = 2, scenarios: int = 12) -> Path:
-    """PAHF shopping with few users; each likes three features of six, and three others after the change."""
-    rng = random.Random(7)
-    where = folder / "pahf" / "shopping"
-    where.mkdir(parents=True)
-    names = [f"user {number}" for number in range(users)]
-    for file, first in (("persona_info.json", 0), ("updated_persona_info.json", 3)):
-        taste = {
-            name: {
-                "persona_info": {
-                    product: {
-                        category: {
-                            "like_most": features[first],
-                            "like_second": features[first + 1 : first + 3],
-                            "dislike": [feature for feature in features if feature not in features[first : first + 3]],
-                        }
-                        for category, features in CATEGORIES.items()
-                    }
-                    for product in PRODUCTS
-                }
-            }
-            for name in names
-        }
-        (where / file).write_text(json.dumps(taste))
-    for phase in (1, 2, 3, 4):
-        first = 0 if phase <= 2 else 3
-        good, bad = (
-            [list(trio) for trio in itertools.product(*(f[start : start + 3] for f in CATEGORIES.values()))]
-            for start in (first, 3 - first)
-        )
-        rows = []
-        for name, index in itertools.product(names, range(scenarios)):
-            options = [rng.choice(good), *rng.sample(bad, 2)]
-            rng.shuffle(options)
-            right = next(place for place, option in enumerate(options) if option in good)
-            product = PRODUCTS[index * len(PRODUCTS) // scenarios]
-            trio = {f"Option {letter}": option for letter, option in zip("ABC", options, strict=True)}
-            row = {"product": product, "User": name, "Task": f"Please find a {product}", "gt": "ABC"[right]}
-            rows.append(row | trio)
-        (where / f"phase{phase}.json").write_text(json.dumps(rows))
-    return folder
-
-
-def write_films(folder: Path) -> Path:
-    """MovieLens with three users, one of them with too few thumbs; the others like comedies only."""
-    where = folder / "movielens"
-    where.mkdir(parents=True)
-    films = [f"{number},Film {number} (1999),{'Comedy' if number % 2 else 'Horror|War'}" for number in range(30)]
-    (where / "movies.csv").write_text("\n".join(["movieId,title,genres", *films]))
-    ratings = [
-        f"{user},{number},{5.0 if number % 2 else 2.0},{1_000 + 10 * number}"
-        for user, count in ((1, 30), (2, 30), (3, 4))
-        for number in range(count)
-    ]
-    extra = ["1,5,3.5,9999", "1,777,5.0,9999"]  # neither up nor down; a film that is not there
-    (where / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *ratings, *extra]))
-    (where / "tags.csv").write_text("userId,movieId,tag,timestamp\n1,1,funny,5\n2,1,funny,6\n2,1,warm,7")
-    return folder
+# the whole of it ------------------------------------------------------------------------------------------------
 
 
 def run(tmp_path: Path, *arguments: str, seeds: int = 2) -> dict[str, Any]:
@@ -191,7 +129,7 @@ def test_the_document_has_its_form(tmp_path: Path, below: str, capsys: pytest.Ca
     assert "Not measured: no MovieLens data" in capsys.readouterr().out
     result = document["pahf"]
     rules = [rule["id"] for rule in result["rules"]]
-    assert rules == ["random", "plain", "simplified", "paper", "paper_identity", "ours"]
+    assert rules == ["random", "plain", "items", "rocchio", "bayes", "simplified", "paper", "ours"]
     assert result["users"] == 2
     assert result["scenarios"]["test"] == 24
     assert [part["id"] for part in result["parts"]] == ["A", "B"]
@@ -199,6 +137,7 @@ def test_the_document_has_its_form(tmp_path: Path, below: str, capsys: pytest.Ca
         assert part["columns"] == ["learn", "test", "learn after drift", "test after drift"]
         assert list(part["values"]) == rules
         assert list(part["differences"]) == rules[:-1]
+        assert part["reference"] == "ours"
         for values in part["values"].values():
             assert [set(value) for value in values] == [INTERVAL] * 4
         for rule, gaps in part["differences"].items():
@@ -206,8 +145,12 @@ def test_the_document_has_its_form(tmp_path: Path, below: str, capsys: pytest.Ca
                 assert set(gap) == {*INTERVAL, "verdict"}
                 expected = part["values"]["ours"][place]["mean"] - part["values"][rule][place]["mean"]
                 assert gap["mean"] == pytest.approx(expected)
-    points = [(point["phase"], point["thumbs"]) for point in result["parts"][0]["curve"]]
-    assert points == [(phase, thumbs) for phase in (2, 4) for thumbs in (0, 5, 10, 12)]
+    points = [(point["phase"], point["scenarios"]) for point in result["parts"][0]["curve"]]
+    assert points == [(phase, count) for phase in (2, 4) for count in range(13)]
+    back = result["parts"][0]["recovery"]
+    assert (back["users"], back["scenarios"], list(back["rules"])) == (2, 12, rules[1:])
+    assert back["rules"]["ours"]["level"] == pytest.approx(result["parts"][0]["values"]["ours"][3]["mean"])
+    assert any("fitted space" in reason for reason in result["left_out"])  # two users are too few
 
 
 def test_films(tmp_path: Path) -> None:
@@ -217,14 +160,34 @@ def test_films(tmp_path: Path) -> None:
     assert "no PAHF shopping data" in document["absent"]["pahf"]
     result = document["movielens"]
     assert (result["users"], result["films"], result["unknown_films"]) == (3, 30, 1)
-    assert [part["id"] for part in result["parts"]] == ["same", "new"]
-    for part in result["parts"]:
+    assert [part["id"] for part in result["parts"]] == ["auc", "ndcg", "auc_same", "asked", "kept"]
+    for part in result["parts"][:3]:
         assert part["columns"] == [f"after {after}" for after in AFTER]
-        assert [value["users"] for value in part["values"]["ours"]] == [2, 2, 2, 0, 0, 0]
+        assert [value["users"] for value in part["values"]["ours"]] == [2, 2, 2, 2, 0, 0, 0]
         assert part["values"]["ours"][-1] == {"mean": None, "low": None, "high": None, "users": 0}
-        assert part["values"]["ours"][2]["mean"] > 0.9  # one word decides
-        assert part["values"]["random"][0]["mean"] == 0.5
+        assert part["values"]["ours"][3]["mean"] > 0.9  # one word decides
+        assert part["values"]["popularity"][0]["mean"] == pytest.approx(1.0)  # the two agree
+    auc = result["parts"][0]["values"]
+    assert auc["random"][0]["mean"] == auc["random"][3]["mean"] == auc["ours"][0]["mean"] == 0.5
+    asked, kept = result["parts"][3:]
+    assert asked["columns"][0] == "nDCG@10, films rated later, after 20"
+    assert [value["users"] for value in asked["values"]["plain"]] == [2, 0, 0, 0, 2, 0]  # a comedy is liked, always
+    assert kept["values"]["plain"][2]["mean"] is None  # both have rated every genre
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_user_and_films_without_genres(tmp_path: Path) -> None:
+    folder = write_home(write_films(write_shop(tmp_path, users=1)), users=1)
+    movies = folder / "movielens" / "movies.csv"
+    movies.write_text(re.sub(r"(Comedy|Horror\|War)$", "(no genres listed)", movies.read_text(), flags=re.MULTILINE))
+    (folder / "movielens" / "tags.csv").unlink()
+    page = tmp_path / "README.md"
+    page.write_text("<!-- bench-learning-summary -->\n<!-- /bench-learning-summary -->\n")
+    document = run(tmp_path, "--data", str(folder), "--summary", str(page), "--figure", str(tmp_path / "x.png"))
+    assert document["pahf"]["users"] == document["embodied"]["users"] == 1
+    assert document["pahf"]["parts"][0]["differences"]["paper"][0]["verdict"] == "too few users"
+    assert document["movielens"]["queries"] == []
+    assert [part["id"] for part in document["movielens"]["parts"]] == ["auc", "ndcg", "auc_same"]
 
 
 def test_film_texts_and_thumbs(tmp_path: Path) -> None:
@@ -247,31 +210,58 @@ def test_a_broken_film_file_is_named(tmp_path: Path) -> None:
 def test_the_tables_stand_between_the_markers_and_nothing_else_changes(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- bench-learning -->\nold\n<!-- /bench-learning -->\nafter\n")
-    document = run(tmp_path, "--data", str(write_films(write_shop(tmp_path))), "--readme", str(page), seeds=1)
+    document = run(tmp_path, "--data", str(write_all(tmp_path)), "--readme", str(page), seeds=1)
     text = page.read_text()
     assert text.startswith("before\n<!-- bench-learning -->\n")
     assert text.endswith("<!-- /bench-learning -->\nafter\n")
     assert "old" not in text
     assert "| | learn | test | learn after drift | test after drift |" in text
-    for name in ("pahf", "movielens"):
+    for name in ("pahf", "embodied", "movielens"):
         for part in document[name]["parts"]:
             assert words(part, document[name]["rules"]) in text
+            if "recovery" in part:
+                assert ratio_words(part, document[name]["rules"]) in text
     assert str(tmp_path) not in text
 
 
+def test_the_summary_is_one_table(tmp_path: Path) -> None:
+    page, figure = tmp_path / "README.md", tmp_path / "curves.png"
+    page.write_text("<!-- bench-learning-summary -->\n<!-- /bench-learning-summary -->\n")
+    run(tmp_path, "--data", str(write_all(tmp_path)), "--summary", str(page), "--figure", str(figure), seeds=1)
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert rows[0].count("|") == len(SUMMED) + 2
+    assert rows[-1].startswith("| *ours, no fit − paper's rule, PCA-")
+    assert [row.split(" | ")[0] for row in rows[2:5]] == ["| random order", "| popularity", "| plain Chroma"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_users_of_films_can_be_sampled_and_the_table_says_so(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("<!-- bench-learning -->\n<!-- /bench-learning -->\n")
+    data = str(write_films(tmp_path))
+    document = run(tmp_path, "--data", data, "--film-users", "2", "--readme", str(page), seeds=1)
+    assert (document["film_users"], document["movielens"]["users"], document["movielens"]["all_users"]) == (2, 2, 3)
+    assert "of 2 users (a sample of 3)" in page.read_text()
+
+
 def test_where_ours_does_not_win_is_said() -> None:
-    part = {
+    part: dict[str, Any] = {
         "columns": ["learn", "test"],
+        "reference": "ours",
         "differences": {
             "a": [{"verdict": "better"}, {"verdict": "worse"}],
             "b": [{"verdict": "no clear difference"}] * 2,
         },
     }
     rules = [{"id": "a", "name": "rule A"}, {"id": "b", "name": "rule B"}, {"id": "ours", "name": "ours"}]
-    said = "Where ours does not beat a rule: worse than rule A (test); no clear difference from rule B (learn, test)."
+    said = (
+        "Reference: ours. Where it does not beat a rule: "
+        "worse than rule A (test); no clear difference from rule B (in every column)."
+    )
     assert words(part, rules) == said
     part["differences"] = {"a": [{"verdict": "better"}] * 2}
-    assert words(part, rules) == "Ours is better than every other rule in every column."
+    assert words(part, rules) == "Reference: ours. It is better than every other rule in every column."
 
 
 @pytest.mark.parametrize(
@@ -281,6 +271,7 @@ def test_where_ours_does_not_win_is_said() -> None:
         (["--data", "{tmp}/nowhere"], "nowhere is not a folder"),
         (["--readme", "{tmp}/page.md"], "is not a file with <!-- bench-learning -->"),
         (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--film-users", "0"], "--film-users must be at least 1"),
     ],
 )
 def test_what_cannot_work_is_said_first(
@@ -294,7 +285,7 @@ def test_what_cannot_work_is_said_first(
 
 def test_the_core_and_the_real_retriever_agree(tmp_path: Path) -> None:
     document = run(tmp_path, "--data", str(write_shop(tmp_path, scenarios=6)), "--check", seeds=1)
-    assert [rule["id"] for rule in document["check"]] == ["plain", "simplified", "paper", "paper_identity", "ours"]
+    assert [rule["id"] for rule in document["check"]] == ["plain", "simplified", "paper", "ours"]
     for rule in document["check"]:
         assert (rule["offers"], rule["differences"]) == (48, 0)
 

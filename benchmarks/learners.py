@@ -1,0 +1,143 @@
+"""What a rule knows of one user, and how it scores items for them: a small protocol, and this package's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
+from langchain_persona.learning import Event, LearnerState, fold
+from langchain_persona.vectors import BonusVectors
+
+__all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner"]
+
+Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.floating[Any]]
+Ids = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rated:
+    """One thumb on one item.
+
+    Attributes:
+        session, retrieval: where it happened; several thumbs on one retrieval are one moment.
+        up: the thumb.
+        id: the item's number.
+        item: embedding of what was rated, shape (d,).
+        expected: mean embedding of what could have been shown, weighted by its probability, shape (d,).
+    """
+
+    session: str
+    retrieval: str
+    up: bool
+    id: int
+    item: Rows
+    expected: Rows
+
+
+class Learner(Protocol):
+    """What a rule knows of one user."""
+
+    def learn(self, thumbs: Sequence[Rated]) -> None:
+        """Take in thumbs, oldest first."""
+
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+        """Personalised scores.
+
+        Args:
+            rows: unit embeddings of items, shape (n, d).
+            ids: their numbers, shape (n,).
+            base: relevance, shape (n,), or (queries, n).
+            session: where they are scored; None is a new session.
+
+        Returns:
+            In the shape of `base`; what a rule that knows nothing returns is `base`.
+        """
+
+
+class Plain:
+    """Learns nothing."""
+
+    def learn(self, thumbs: Sequence[Rated]) -> None:
+        """Nothing."""
+
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+        """The relevance."""
+        return base
+
+
+@dataclass(slots=True)
+class VarsLearner:
+    """A rule of this package: the fold of the thumbs so far, and those that its window needs.
+
+    Attributes:
+        config: the learner.
+        space: where it learns.
+    """
+
+    config: VARSConfig
+    space: PreferenceSpace
+    _state: LearnerState = field(init=False)
+    _kept: list[Event] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """A user of whom nothing is known."""
+        self._state = LearnerState.cold(self.space.k)
+
+    @property
+    def prior(self) -> Array | None:
+        """The mean user's vector where the settings ask for it: what a user of whom nothing is known starts with."""
+        asked = getattr(self.config, "prior", "none") == "population"
+        found: Array | None = getattr(self.space, "prior", None) if asked else None
+        return found
+
+    def bonus(self, session: str | None) -> BonusVectors:
+        """The capped bonus in a session; None is a new one."""
+        beta_long, beta_short = self.config.rule.betas
+        long = self._state.long
+        if self.prior is not None:
+            long = long + (getattr(self.config, "prior_scale", None) or 0.0) * self.prior
+        user = UserVectors(long, self._state.short(session), beta_long, beta_short)
+        return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
+
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+        """`relevance + bonus`, in the precision of the rows."""
+        bonus = self.bonus(session)
+        gained: Rows = rows @ bonus.total.astype(rows.dtype) - float(bonus.mean @ bonus.total)
+        return base + gained
+
+    def learn(self, thumbs: Sequence[Rated]) -> None:
+        """Fold in thumbs."""
+        if not thumbs:
+            return
+        # what was shown is kept in half, what was expected in single precision, until the thumb comes
+        items = self.space.project(np.stack([thumb.item for thumb in thumbs]).astype(np.float16))
+        behind = self.space.project(np.stack([thumb.expected for thumb in thumbs]).astype(np.float32))
+        events = [
+            Event(
+                time=float(number),
+                id=f"{number:08d}",
+                session=thumb.session,
+                reward=1.0 if thumb.up else -1.0,
+                gate=1.0,
+                chosen=item,
+                expected=expected,
+                retrieval=thumb.retrieval,
+                **self._expected_of(item),
+            )
+            for number, (thumb, item, expected) in enumerate(
+                zip(thumbs, items, behind, strict=True), start=self._state.count
+            )
+        ]
+        self._state = fold(events, self.config, k=self.space.k, start=self._state, before=self._kept)
+        window = self.config.rule.window
+        self._kept = [*self._kept, *events][-window:] if window else []
+
+    def _expected_of(self, item: Array) -> dict[str, Any]:
+        """The reward that the population gives an item; the rule learns what sets the user apart from that."""
+        return {} if self.prior is None else {"predicted": float(self.prior @ item)}
