@@ -115,8 +115,8 @@ def _bonus(
     memory: PersonaMemory, who: Identity, model: str, dimension: int, max_bonus: float
 ) -> Steps[BonusVectors | None]:
     """The user's capped bonus; None when there is none, so that the query stays untouched."""
-    space = memory.space_for(dimension)
     user = yield from memory.user_vectors(who.user, who.session, model, dimension)
+    space = memory.space_for(dimension) if user.space is None else user.space
     bonus = user.bonus(space, max_bonus=max_bonus, strength=memory.config.strength)
     return bonus if bonus.total.any() else None
 

@@ -48,6 +48,10 @@ class Explanation:
         """Some sentences for people."""
         if not self.user:
             return "An anonymous user: nothing is kept, every ranking is the plain one."
+        if not self.events and self.long_norm:
+            return (
+                f"Nothing was learned about {self.user!r} yet: every ranking is that of the mean user of {self.space}."
+            )
         if not self.events:
             return f"Nothing was learned about {self.user!r} yet: every ranking is the plain one."
         sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
