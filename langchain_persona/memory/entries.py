@@ -67,6 +67,8 @@ def events_of(
     for entry in entries:
         if not isinstance(entry, Feedback) or entry.id in without or entry.embedding != embedding:
             continue
+        if entry.origin is not None and entry.origin in without:
+            continue
         if entry.id in known and known[entry.id].time == entry.time:
             events.append(known[entry.id])
             continue

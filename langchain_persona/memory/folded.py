@@ -19,12 +19,14 @@ class Folded:
         space: where it lies.
         young: entries that the snapshot did not hold.
         skipped: stored values that could not be read; logged, kept, and left out.
+        written: False when the user's ledger was never written to.
     """
 
     state: LearnerState
     space: PreferenceSpace
     young: int = 0
     skipped: int = 0
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,22 @@ class Ledger:
             ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
         yield StoreOps(self.store, ops)
 
+    def append_copies(
+        self, user: str, copies: Sequence[Feedback], marker: tuple[Namespace, str, dict[str, object]]
+    ) -> Steps[None]:
+        """Add translated entries and the mark that it was done, in one batch; see `translation`."""
+        ops: list[Op] = [self.entry_op(user, entry) for entry in copies]
+        if copies:
+            current: dict[str, object] = {"embedding": copies[-1].embedding, "dimension": copies[-1].dimension}
+            ops.append(self._put(self.namespace(user, "versions"), _VERSION, {"version": new_id()}))
+            ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
+        yield StoreOps(self.store, [*ops, self._put(*marker)])
+
+    def untouched(self, user: str, embedding: str, space: str) -> bool:
+        """True when this process's latest read found that nothing was ever written for the user."""
+        kept = self._memo.latest((user, embedding, space))
+        return kept is not None and not kept.folded.written
+
     def current(self, user: str) -> Steps[tuple[str, int] | None]:
         """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
         (item,) = yield StoreOps(self.store, [GetOp(self.namespace(user, "state"), _CURRENT)])
@@ -191,7 +207,7 @@ class Ledger:
         if stale is not None and done:
             state = stale.folded.state
         state = yield from self._stepped(young[done:], state, (*window, *young[:done]), space)
-        folded = Folded(state, space, young=len(events), skipped=skipped)
+        folded = Folded(state, space, young=len(events), skipped=skipped, written=version is not None)
         self._memo.put(key, version, Remembered(folded, after, window, young), now)
         return folded
 

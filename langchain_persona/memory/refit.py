@@ -99,7 +99,9 @@ def _ratings(items: Sequence[SearchItem], embedding: str | None) -> dict[str, Us
     withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
     rows: defaultdict[str, list[tuple[Any, float, float]]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry.time, entry.id)):
-        if not isinstance(entry, Feedback) or entry.id in withdrawn or entry.chosen is None or not entry.embedding:
+        if not isinstance(entry, Feedback) or entry.chosen is None or not entry.embedding:
+            continue
+        if entry.id in withdrawn or entry.origin in withdrawn:
             continue
         if embedding is not None and entry.embedding != embedding:
             continue
