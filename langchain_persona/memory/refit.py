@@ -24,6 +24,7 @@ from langchain_persona.memory.pages import children, everything
 from langchain_persona.memory.space_versions import SpaceVersions
 from langchain_persona.records import Feedback, Withdrawal
 from langchain_persona.spaces import PreferenceSpace, UserRatings
+from langchain_persona.spaces.fitted import check_counts, too_few
 
 __all__ = ["MAX_USERS", "Progress", "RefitOptions", "refit_steps"]
 
@@ -51,6 +52,7 @@ class RefitOptions:
 
 def refit_steps(ledger: Ledger, versions: SpaceVersions, options: RefitOptions) -> Steps[PreferenceSpace]:
     """The body of `PersonaMemory.refit`; see there."""
+    check_counts(k=options.k, min_users=options.min_users, min_events=options.min_events)
     tell, finish = _shown(options.progress)
     try:
         users = yield from _users(ledger)
@@ -67,6 +69,8 @@ def refit_steps(ledger: Ledger, versions: SpaceVersions, options: RefitOptions) 
             if any(len(some) >= MAX_USERS for some in rated.values()):
                 break
         model = options.embedding or max(sorted(rated), key=lambda name: len(rated[name]), default="")
+        if len(rated[model]) < options.min_users:
+            raise too_few(len(rated[model]), len(users), options.min_users, options.min_events)
         space: PreferenceSpace = yield Call(
             lambda: PreferenceSpace.fit(
                 rated[model],

@@ -13,13 +13,10 @@ from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.spaces.ratings import UserRatings
 from langchain_persona.spaces.taste import Observed, Taste, estimate
 
-__all__ = ["FittedMap", "fit_map"]
+__all__ = ["FittedMap", "check_counts", "fit_map", "too_few"]
 
 AXES = 256
 """Principal axes of the rated items in which tastes are estimated; more cost time and say little."""
-
-USUAL = 20.0
-"""Neutral ratings that every user is thought to have given before, in their usual reward; as in `WindowedRidge`."""
 
 _TOLERANCE = 1e-5
 _TINY = 1e-12
@@ -30,7 +27,7 @@ class FittedMap:
     """The parts of a fitted space.
 
     Attributes:
-        mean: `μ`, mean of the rated items, shape (d,).
+        mean: `μ`, mean of the rated items over all users, shape (d,).
         matrix: `P`, shape (k, d).
         prior: the mean user's vector in the new coordinates, shape (k,).
         about: how it was made, as JSON values.
@@ -56,24 +53,22 @@ def fit_map(
     version: str,
 ) -> FittedMap:
     """The body of `PreferenceSpace.fit`; see there."""
-    _checked(k=k, min_users=min_users, min_events=min_events, max_events=max_events, iterations=iterations)
+    check_counts(k=k, min_users=min_users, min_events=min_events, max_events=max_events, iterations=iterations)
     # written so that NaN is refused too
     if not (0.0 <= shrink < float("inf") and 0.0 < ridge < float("inf")):
         raise ConfigError(f"shrink must be at least 0 and ridge above 0, both finite; got {shrink} and {ridge}")
     counted = [user.latest(max_events) for user in ledgers]
     enough = sorted((user for user in counted if len(user) >= min_events), key=UserRatings.digest)
     if len(enough) < min_users:
-        raise ConfigError(
-            f"a preference space needs {min_users} users with {min_events} ratings each, got {len(enough)} of "
-            f"{len(ledgers)} users; collect more feedback, or lower min_users or min_events if what is learned of so "
-            "few may be shared among all"
-        )
+        raise too_few(len(enough), len(ledgers), min_users, min_events)
     dimensions = {user.arrays()[0].shape[1] for user in enough}
     if len(dimensions) != 1:
         raise DimensionMismatchError(f"all items must come from one embedding model, got {sorted(dimensions)} numbers")
     rows = np.concatenate([user.arrays()[0] for user in enough])
-    mean = rows.mean(axis=0)
-    axes = _axes(rows - mean)
+    # every user weighs the same: nobody moves the origin or turns the axes by rating more
+    shares = np.concatenate([np.full(len(user), 1.0 / (len(user) * len(enough))) for user in enough])
+    mean = shares @ rows
+    axes = _axes((rows - mean) * np.sqrt(shares)[:, None])
     users = [_observed(user, mean, axes) for user in enough]
     taste = estimate(users, shrink=shrink, iterations=iterations, tolerance=_TOLERANCE, progress=progress)
     matrix, prior = _mapped(taste, axes, k, ridge)
@@ -89,7 +84,12 @@ def fit_map(
     return FittedMap(mean, matrix, prior, about)
 
 
-def _checked(**numbers: int) -> None:
+def check_counts(**numbers: int) -> None:
+    """Refuse arguments of a fit that are not whole numbers, or too small.
+
+    Raises:
+        ConfigError: names the argument, what was given and what is allowed.
+    """
     for name, value in numbers.items():
         least = 2 if name == "min_users" else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -97,9 +97,17 @@ def _checked(**numbers: int) -> None:
             raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
+def too_few(enough: int, users: int, min_users: int, min_events: int) -> ConfigError:
+    """The refusal to fit from few: what one of them likes would show in what all of them get."""
+    return ConfigError(
+        f"a preference space needs {min_users} users with {min_events} ratings each, got {enough} of {users} users; "
+        "collect more feedback, or lower min_users or min_events if what is learned of so few may be shared among all"
+    )
+
+
 def _axes(rows: Vector) -> Vector:
     """The leading principal axes of the rated items, shape (q, d)."""
-    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    values, vectors = np.linalg.eigh(rows.T @ rows)
     kept = [index for index in np.argsort(-values)[:AXES] if values[index] > _TINY]
     if not kept:
         raise ConfigError("every rated item has the same embedding: there is nothing to tell tastes apart by")
@@ -108,9 +116,8 @@ def _axes(rows: Vector) -> Vector:
 
 def _observed(user: UserRatings, mean: Vector, axes: Vector) -> Observed:
     items, rewards, weights = user.arrays()
-    usual = float(np.clip(weights @ rewards / (USUAL + weights.sum()), -0.5, 0.5))
     roots = np.sqrt(weights)
-    return Observed(((items - mean) @ axes.T) * roots[:, None], (rewards - usual) * roots)
+    return Observed(((items - mean) @ axes.T) * roots[:, None], rewards * roots)
 
 
 def _mapped(taste: Taste, axes: Vector, k: int, ridge: float) -> tuple[Vector, Vector]:

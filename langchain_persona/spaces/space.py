@@ -127,7 +127,7 @@ class PreferenceSpace:
         k: int = 64,
         min_users: int = 20,
         min_events: int = 5,
-        max_events: int = 500,
+        max_events: int = 1000,
         iterations: int = 20,
         shrink: float = 200.0,
         ridge: float = 0.1,

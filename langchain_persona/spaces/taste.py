@@ -2,10 +2,12 @@
 
 The model, for user `u` and item `i` (in centred coordinates `x_i`):
 
-    r_ui = b_u + ⟨w_u, x_i⟩ + noise,    w_u ~ N(m, V),    noise ~ N(0, s² / weight)
+    r_ui = ⟨w_u, x_i⟩ + noise,    w_u ~ N(m, V),    noise ~ N(0, s² / weight)
 
-`m`, `V` and `s²` are estimated; `b_u` is the user's usual reward and known before. Few users say little of a covariance
-of thousands of numbers, so `V` is drawn to a multiple of the identity as if `shrink` users had shown no structure.
+`m`, `V` and `s²` are estimated. Few users say little of a covariance of thousands of numbers, so `V` is drawn to a
+multiple of the identity as if `shrink` users had shown no structure. An intercept for each user (their usual reward)
+and an effect of each item were tried and left out: what one chooses to rate says something of taste, too, and effects
+of popular items take away what their vectors tell of the rest.
 
 Source: empirical Bayes for hierarchical linear models (Dempster, Laird and Rubin, *Maximum Likelihood from Incomplete
 Data via the EM Algorithm*, 1977; Lindley and Smith, 1972), with an inverse-Wishart penalty on `V`.
@@ -32,7 +34,7 @@ class Observed:
 
     Attributes:
         items: shape (n, q).
-        rewards: what is left above the usual reward, shape (n,).
+        rewards: shape (n,).
     """
 
     items: Vector

@@ -207,8 +207,10 @@ async def test_too_few_users_change_nothing(world):
     memory = await world.taught()
     with pytest.raises(ConfigError, match="20 users with 5 ratings each, got 6 of 6"):
         await world(memory, "refit")
-    with pytest.raises(ConfigError, match="got 0 of 0"):
+    with pytest.raises(ConfigError, match="got 0 of 6"):
         await world(memory, "refit", embedding="unknown")
+    with pytest.raises(ConfigError, match="min_users must be a whole number of at least 2"):
+        await world(memory, "refit", min_users=1)
     assert await world(memory, "spaces") == []
     assert (await world(memory, "vectors", USERS[0])).space.id == "identity-16"
 
