@@ -158,6 +158,13 @@ def test_one_hostile_user_does_not_take_over(kind):
     assert spoilt > honest - 0.1
 
 
+def test_nobody_moves_the_origin_by_rating_more():
+    users, _ = planted(10, users=20)
+    honest = PreferenceSpace.fit(users)
+    spoilt = PreferenceSpace.fit([*users, hostile("ups")])
+    assert np.allclose(spoilt.mean, (20 * honest.mean + np.eye(D)[0]) / 21, atol=1e-6)
+
+
 def test_only_the_latest_ratings_count_and_only_those_with_a_weight():
     rows = np.arange(10.0)[:, None] * np.ones(2)
     user = UserRatings(rows, np.zeros(10), [1.0] * 9 + [0.0])
