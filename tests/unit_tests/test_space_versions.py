@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import chromadb
@@ -400,6 +401,43 @@ def test_who_reads_while_another_refits_is_served_in_one_space_or_the_other(memo
             latest = reader.vectors(USERS[0])
             assert latest.space.id == space.id
             assert np.array_equal(latest.long, expected(memory, USERS[0], space))
+
+
+@pytest.mark.parametrize("prior", ["none", "population"])
+@pytest.mark.parametrize("seed", range(6))
+def test_law_5_any_history_of_thumbs_and_spaces_equals_the_full_fold(memory, monkeypatch, seed, prior):
+    """Two memories, thumbs, withdrawals, changes of space and pauses, with and without snapshots between."""
+    rng, now = np.random.default_rng(seed), [time.time()]
+    clock = SimpleNamespace(time=lambda: now[0])
+    for module in ("memory.ledger", "memory.feedback"):
+        monkeypatch.setattr(f"langchain_persona.{module}.time", clock)
+    config = VARSConfig(rule=WindowedRidge(window=4), prior=prior)
+    memories = [PersonaMemory(store=memory.store, config=config) for _ in range(2)]
+    known = [memory.refit(min_users=6)]
+    teach(memory, ["someone"], seed=7)
+    known.append(memory.refit(min_users=6))
+    given: list[str] = []
+    for number in range(40):
+        one = memories[int(rng.integers(2))]
+        what = rng.choice(["thumb", "thumb", "withdraw", "space", "wait", "read", "read"])
+        now[0] += float(rng.uniform(0.1, 30.0))
+        if what == "thumb":
+            made = entry(f"h{number}", rng.normal(size=D), float(rng.choice([-1.0, 1.0])), now[0])
+            run(one.ledger.append("ana", made))
+            given.append(made.id)
+        elif what == "withdraw" and given:
+            one.withdraw("ana", str(rng.choice(given)))
+        elif what == "space":
+            one.use_space([None, known[0].id, known[1].id][int(rng.integers(3))])
+        elif what == "wait":
+            now[0] += float(rng.choice([100.0, 5_000.0, 100_000.0]))
+        current = next((one.id for one in memory.spaces() if one.current), None)
+        space = next((one for one in known if one.id == current), PreferenceSpace.identity(D))
+        found = run(one.user_vectors("ana", "", NAME, D))
+        learned = expected(one, "ana", space)
+        start = config.prior_scale * space.prior if prior == "population" and space.prior is not None else 0.0
+        assert found.space.id == space.id
+        assert np.array_equal(found.long, learned + start), (number, what)
 
 
 # the population's prior -------------------------------------------------------------------------------------
