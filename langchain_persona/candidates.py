@@ -7,7 +7,8 @@ A source answers one nearest-neighbour query with documents, their unit embeddin
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["ChromaCandidates", "Source", "source_of"]
 
 
 logger = logging.getLogger(__name__)
+
+_PAGE = 1_000
 
 
 @runtime_checkable
@@ -152,6 +155,22 @@ class ChromaCandidates:
         """See `Source.search`."""
         pool: Pool = yield Call(lambda: self._query(query, bonus, n, where))
         return pool
+
+    def stored(self, ids: Sequence[str], *, user: str) -> Steps[Mapping[str, Vector]]:
+        """See `StoredVectors`."""
+        found: dict[str, Vector] = {}
+        for start in range(0, len(ids), _PAGE):
+            page = list(ids[start : start + _PAGE])
+            result = yield Call(partial(self.collection.get, ids=page, include=["embeddings"]))
+            if result["ids"]:
+                rows = unit(np.asarray(result["embeddings"], dtype=np.float64))
+                found |= dict(zip(result["ids"], rows, strict=True))
+        return found
+
+    def sample(self, n: int, *, user: str) -> Steps[Vector]:
+        """See `StoredVectors`."""
+        result = yield Call(lambda: self.collection.peek(n))
+        return unit(np.asarray(result["embeddings"], dtype=np.float64))
 
     def _query(self, query: Vector, bonus: BonusVectors | None, n: int, where: Mapping[str, Any] | None) -> Pool:
         space = self.space

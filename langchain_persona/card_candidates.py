@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,18 @@ class CardCandidates:
     def fitting(self) -> int | None:
         """None: cards are embedded again where their vectors do not fit."""
         return None
+
+    def stored(self, ids: Sequence[str], *, user: str) -> Steps[Mapping[str, Vector]]:
+        """See `StoredVectors`."""
+        matrix = yield from self.cards.matrix(user)
+        wanted = set(ids)
+        return {card.id: row for card, row in zip(matrix.cards, matrix.vectors, strict=True) if card.id in wanted}
+
+    def sample(self, n: int, *, user: str) -> Steps[Vector]:
+        """See `StoredVectors`."""
+        matrix = yield from self.cards.matrix(user)
+        rows: Vector = matrix.vectors[:n]
+        return rows
 
     def search(
         self,

@@ -27,6 +27,7 @@ from langchain_persona.learning import policy
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.ranking import Pool, Scored, mmr_order
 from langchain_persona.records import Retrieval, new_id
+from langchain_persona.translation import translated
 from langchain_persona.trouble import warn
 from langchain_persona.vectors import BonusVectors
 
@@ -78,7 +79,7 @@ def retrieve(
     bonus: BonusVectors | None = None
     if healthy:
         try:
-            bonus = yield from _bonus(memory, who, model, vector.size, request.max_bonus)
+            bonus = yield from _bonus(memory, source, who, model, vector.size, request.max_bonus)
         except ConfigError:
             raise
         except Exception as error:
@@ -112,11 +113,15 @@ def retrieve(
 
 
 def _bonus(
-    memory: PersonaMemory, who: Identity, model: str, dimension: int, max_bonus: float
+    memory: PersonaMemory, source: Source, who: Identity, model: str, dimension: int, max_bonus: float
 ) -> Steps[BonusVectors | None]:
     """The user's capped bonus; None when there is none, so that the query stays untouched."""
-    space = memory.space_for(dimension)
     user = yield from memory.user_vectors(who.user, who.session, model, dimension)
+    given = user.space is not None and not user.count and not memory.ledger.untouched(who.user, model, user.space.id)
+    # feedback, but none under this embedding model: the model was changed, or there was nothing to learn from
+    if given and (yield from translated(memory, source, who.user, model, dimension)):
+        user = yield from memory.refolded_vectors(who.user, who.session, model, dimension)
+    space = memory.space_for(dimension) if user.space is None else user.space
     bonus = user.bonus(space, max_bonus=max_bonus, strength=memory.config.strength)
     return bonus if bonus.total.any() else None
 

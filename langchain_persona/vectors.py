@@ -79,6 +79,7 @@ class UserVectors:
         beta_short: weight of `short`.
         baseline: running mean of the user's rewards, in [−1, 1].
         count: number of feedback events behind it.
+        space: the preference space in which they lie; None where whoever made them knows.
     """
 
     long: Vector
@@ -87,6 +88,7 @@ class UserVectors:
     beta_short: float = 1.0
     baseline: float = 0.0
     count: int = 0
+    space: PreferenceSpace | None = None
 
     def __post_init__(self) -> None:
         """Freeze the arrays, so that a shared state cannot be changed in place."""

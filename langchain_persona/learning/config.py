@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.ridge import WindowedRidge
@@ -28,6 +29,10 @@ class VARSConfig:
         candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the
             contrast to learn from.
         max_norm: bound on every stored vector; only hostile ledgers reach it.
+        prior: where a new user starts. "none": at zero, so that cold start changes nothing (law 1). "population": at
+            the mean user of a fitted space (`PersonaMemory.refit`), so that also a user without any feedback gets a
+            ranking that differs from the plain one. That is a warm start bought with law 1: opt in knowingly. It needs
+            a rule with a `gain`, which says what a predicted reward is worth.
         keep_sessions: sessions whose short-term vector is kept; 2 keep a user's state below 8 KB at 384 dimensions.
 
     Raises:
@@ -45,11 +50,19 @@ class VARSConfig:
     candidates: int = 12
     max_norm: float = 100.0
     keep_sessions: int = 2
+    prior: Literal["none", "population"] = "none"
 
     def __post_init__(self) -> None:
         """Validate the knobs."""
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
+        if self.prior not in ("none", "population"):
+            raise ConfigError(f'prior must be "none" or "population", got {self.prior!r}')
+        if self.prior == "population" and self.prior_scale is None:
+            raise ConfigError(
+                f'prior="population" needs a rule that predicts rewards and has a gain, such as WindowedRidge(); got '
+                f'{self.rule!r}; use that rule or prior="none"'
+            )
         require_whole(self, "candidates", "keep_sessions")
         require(
             self,
@@ -75,6 +88,17 @@ class VARSConfig:
     def simplified(cls) -> VARSConfig:
         """The simplified moving average with α = 0.7 and rate 0.01."""
         return cls(rule=MovingAverage(), max_bonus=1.0)
+
+    @property
+    def prior_scale(self) -> float | None:
+        """What to multiply a space's prior with, so that in the long vector it acts with the rule's `gain`.
+
+        None where the rule has no `gain`; 0 where its long vector does not act at all.
+        """
+        gain, beta = getattr(self.rule, "gain", None), self.rule.betas[0]
+        if gain is None:
+            return None
+        return float(gain) / beta if beta else 0.0
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from langgraph.store.base import Item
 
-from langchain_persona.arrays import decode_vectors
+from langchain_persona.arrays import Vector, decode_vectors
 from langchain_persona.errors import CorruptRecordError, DimensionMismatchError
 from langchain_persona.identity import label
 from langchain_persona.learning import Event
@@ -51,6 +51,7 @@ def events_of(
     *,
     without: Container[str],
     known: Mapping[str, Event],
+    prior: Vector | None = None,
 ) -> list[Event]:
     """The events that count: feedback with vectors of this embedding model, not withdrawn.
 
@@ -60,10 +61,13 @@ def events_of(
         space: in which the item vectors lie.
         without: ids to leave out.
         known: events of an earlier read by id; an entry never changes, so these are not decoded again.
+        prior: the mean user's vector, shape (k,), where users start there.
     """
     events = []
     for entry in entries:
         if not isinstance(entry, Feedback) or entry.id in without or entry.embedding != embedding:
+            continue
+        if entry.origin is not None and entry.origin in without:
             continue
         if entry.id in known and known[entry.id].time == entry.time:
             events.append(known[entry.id])
@@ -87,6 +91,7 @@ def events_of(
                 retrieval=entry.retrieval_id,
                 chosen=item,
                 expected=background,
+                predicted=0.0 if prior is None else float(prior @ item),
             )
         )
     return events

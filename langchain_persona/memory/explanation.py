@@ -48,6 +48,10 @@ class Explanation:
         """Some sentences for people."""
         if not self.user:
             return "An anonymous user: nothing is kept, every ranking is the plain one."
+        if not self.events and self.long_norm:
+            return (
+                f"Nothing was learned about {self.user!r} yet: every ranking is that of the mean user of {self.space}."
+            )
         if not self.events:
             return f"Nothing was learned about {self.user!r} yet: every ranking is the plain one."
         sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
@@ -77,7 +81,14 @@ def explanation_of(
     """Sum up a ledger; pure."""
     targets = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
     feedback = [entry for entry in entries if isinstance(entry, Feedback)]
-    valid = [entry for entry in feedback if entry.id not in targets]
+    # a thumb that was translated into another embedding model is one thumb
+    replaced = {entry.origin for entry in feedback if entry.origin is not None and entry.embedding == embedding}
+    feedback = [
+        entry
+        for entry in feedback
+        if entry.id not in replaced and (entry.origin is None or entry.embedding == embedding)
+    ]
+    valid = [entry for entry in feedback if entry.id not in targets and entry.origin not in targets]
     counted = [entry for entry in valid if entry.chosen is not None and entry.embedding == embedding]
     net: defaultdict[str, float] = defaultdict(float)
     for entry in counted:

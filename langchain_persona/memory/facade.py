@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +15,7 @@ from langgraph.store.base import BaseStore
 
 from langchain_persona.cards import Cards
 from langchain_persona.effects import Steps, arun, run
-from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, label, normalise_user
 from langchain_persona.learning import LearnerState, VARSConfig
 from langchain_persona.memory.background import Background
@@ -24,11 +24,15 @@ from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, explanation_of
 from langchain_persona.memory.feedback import Retrievals
 from langchain_persona.memory.feedback_methods import FeedbackMethods
+from langchain_persona.memory.folded import Folded
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.memory.pending_methods import PendingMethods, Processor
 from langchain_persona.memory.persona_methods import PersonaMethods
 from langchain_persona.memory.personas import Personas
+from langchain_persona.memory.space_methods import SpaceMethods
+from langchain_persona.memory.space_versions import SpaceVersions
 from langchain_persona.spaces import PreferenceSpace
+from langchain_persona.trouble import warn
 from langchain_persona.vectors import UserVectors
 
 if TYPE_CHECKING:
@@ -36,17 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PersonaMemory"]
 
+logger = logging.getLogger(__name__)
+
 DAY_SECONDS = 86_400.0
-
-
-_identity = lru_cache(PreferenceSpace.identity)
 
 
 def _is_label(name: object) -> bool:
     return isinstance(name, str) and bool(name) and "." not in name and not name.startswith("langgraph")
 
 
-class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods):
+class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods, SpaceMethods):
     """Feedback, user vectors, preference cards and personas of all users.
 
     Args:
@@ -55,7 +58,8 @@ class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods
         cards: a `chromadb.Collection` for the vectors of preference cards; None when only documents are ranked.
         embeddings: the model that embeds cards; needed with `cards`.
         config: the learner; `VARSConfig()` by default, `VARSConfig.paper()` for the published rule.
-        space: preference space; None is the identity for whatever embeddings come.
+        space: preference space; it stays in force whatever `refit` finds. None is the space that `refit` fitted for the
+            embeddings that come, and the identity before there is one.
         retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
         namespace: where in the store everything lies.
 
@@ -100,12 +104,19 @@ class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods
                 f"namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
                 f"begin with 'langgraph'; got {namespace!r}"
             )
+        self.config = VARSConfig() if config is None else config
+        if self.config.prior == "population" and space is not None and space.prior is None:
+            raise ConfigError(
+                f'prior="population" needs a space with a prior, and {space.id} has none: give one that was fitted '
+                '(PreferenceSpace.fit, memory.refit), leave `space` out, or use prior="none"'
+            )
         self.store = store
         self.embeddings = embeddings
-        self.config = VARSConfig() if config is None else config
         self.space = space
         root = tuple(namespace)
         self.ledger = Ledger(store, root, self.config)
+        self._spaces = SpaceVersions(store, root, space)
+        self._told_no_prior = False
         self.retrievals = Retrievals(self.ledger, retrieval_ttl_seconds)
         self._cards = None if cards is None or embeddings is None else Cards(store, root, cards, embeddings)
         self.personas = Personas(self.ledger)
@@ -213,38 +224,46 @@ class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods
         self.close()
 
     def space_for(self, dimension: int) -> PreferenceSpace:
-        """The preference space for embeddings of this many numbers.
+        """The preference space for embeddings of this many numbers before anything was fitted: as given, or identity.
 
         Raises:
             DimensionMismatchError: the memory has a space for another number.
         """
-        if self.space is None:
-            return _identity(dimension)
-        if self.space.d != dimension:
-            raise DimensionMismatchError(
-                f"the memory's preference space is for embeddings of {self.space.d} numbers, these have {dimension}; "
-                "fit the space on the same embedding model, or leave `space` out"
-            )
-        return self.space
+        return self._spaces.plain(dimension)
 
     def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> Steps[UserVectors]:
         """Steps of the hot path: the state of a user in one session for one embedding model."""
-        folded = yield from self.ledger.fold(user, embedding, self.space_for(dimension))
-        return self._as_vectors(folded.state, session)
+        folded = yield from self.ledger.fold(user, embedding, self._spaces.choice(embedding, dimension))
+        return self._as_vectors(folded, session)
 
-    def _as_vectors(self, state: LearnerState, session: str | None) -> UserVectors:
+    def refolded_vectors(self, user: str, session: str, embedding: str, dimension: int) -> Steps[UserVectors]:
+        """Steps like those of `user_vectors`, from the whole ledger: for who has just written into its past."""
+        choice = self._spaces.choice(embedding, dimension)
+        return self._as_vectors((yield from self.ledger.fold(user, embedding, choice, rebuild=True)), session)
+
+    def _as_vectors(self, folded: Folded, session: str | None) -> UserVectors:
+        state, space = folded.state, folded.space
         beta_long, beta_short = self.config.rule.betas
         short = state.short(label(session, prefix="s") if session else None)
-        return UserVectors(state.long, short, beta_long, beta_short, state.baseline, state.count)
+        long = state.long
+        if self.config.prior == "population":
+            if space.prior is not None:
+                long = long + (self.config.prior_scale or 0.0) * space.prior
+            elif not self._told_no_prior:
+                self._told_no_prior = True
+                warn(logger, 'prior="population" does nothing before memory.refit() has fitted a space (%s)', space.id)
+        return UserVectors(long, short, beta_long, beta_short, state.baseline, state.count, space)
 
     def _vectors(self, user: object, session: str | None, *, rebuild: bool) -> Steps[UserVectors]:
         name = normalise_user(user)
         current = None if name == ANONYMOUS else (yield from self.ledger.current(name))
         if current is None:
-            return UserVectors.cold(self.space.k if self.space is not None else 0)
+            if self.space is None or name == ANONYMOUS:  # whose embeddings, of how many numbers, is not known
+                return UserVectors.cold(0 if self.space is None else self.space.k)
+            return self._as_vectors(Folded(LearnerState.cold(self.space.k), self.space), session)
         embedding, dimension = current
-        folded = yield from self.ledger.fold(name, embedding, self.space_for(dimension), rebuild=rebuild)
-        return self._as_vectors(folded.state, session)
+        choice = self._spaces.choice(embedding, dimension)
+        return self._as_vectors((yield from self.ledger.fold(name, embedding, choice, rebuild=rebuild)), session)
 
     def _explain(self, user: object, session: str | None) -> Steps[Explanation]:
         name = normalise_user(user)
@@ -253,5 +272,5 @@ class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods
         entries, _ = yield from self.ledger.entries(name)
         current = yield from self.ledger.current(name)
         vectors = yield from self._vectors(name, session, rebuild=False)
-        space = None if current is None else self.space_for(current[1]).id
+        space = None if vectors.space is None else vectors.space.id
         return explanation_of(name, entries, vectors, space, None if current is None else current[0])

@@ -12,10 +12,10 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem, SearchOp
+from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem
 
+from langchain_persona.arrays import Vector
 from langchain_persona.effects import Call, Steps, StoreOps
 from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
@@ -23,10 +23,13 @@ from langchain_persona.learning import Event, LearnerState, VARSConfig, fold, in
 from langchain_persona.memo import Memo
 from langchain_persona.memory.buckets import DAY, bucket, buckets_since
 from langchain_persona.memory.entries import events_of, horizon_of, parsed, undone_below
+from langchain_persona.memory.folded import Folded, Remembered
+from langchain_persona.memory.pages import everything
+from langchain_persona.memory.space_versions import SpaceChoice
 from langchain_persona.records import Feedback, Snapshot, Window, Withdrawal, new_id, read_record
 from langchain_persona.spaces import PreferenceSpace
 
-__all__ = ["GRACE_SECONDS", "Folded", "Ledger"]
+__all__ = ["GRACE_SECONDS", "Ledger"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,41 +38,8 @@ GRACE_SECONDS = 60.0
 
 _CURRENT = "current"
 _VERSION = "feedback"
-_PAGE = 1_000
 
 Namespace = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """What a read of the ledger gives.
-
-    Attributes:
-        state: the fold of every valid entry.
-        young: entries that the snapshot did not hold.
-        skipped: stored values that could not be read; logged, kept, and left out.
-    """
-
-    state: LearnerState
-    young: int = 0
-    skipped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    """What this process keeps of a fold, to go on from there.
-
-    Attributes:
-        folded: the result.
-        after: horizon of the snapshot on which it stands.
-        window: decoded events up to that horizon that the rule looks at again.
-        young: decoded events later than that, in order.
-    """
-
-    folded: Folded
-    after: float
-    window: tuple[Event, ...]
-    young: tuple[Event, ...]
 
 
 class Ledger:
@@ -85,7 +55,7 @@ class Ledger:
         self.store = store
         self.root = root
         self.config = config
-        self._memo = Memo[_Remembered](lifetime=2 * GRACE_SECONDS, size=64)
+        self._memo = Memo[Remembered](lifetime=2 * GRACE_SECONDS, size=64)
 
     def namespace(self, user: str, *parts: str) -> Namespace:
         """The namespace of one user's things of one kind."""
@@ -116,6 +86,22 @@ class Ledger:
             ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
         yield StoreOps(self.store, ops)
 
+    def append_copies(
+        self, user: str, copies: Sequence[Feedback], marker: tuple[Namespace, str, dict[str, object]]
+    ) -> Steps[None]:
+        """Add translated entries and the mark that it was done, in one batch; see `translation`."""
+        ops: list[Op] = [self.entry_op(user, entry) for entry in copies]
+        if copies:
+            current: dict[str, object] = {"embedding": copies[-1].embedding, "dimension": copies[-1].dimension}
+            ops.append(self._put(self.namespace(user, "versions"), _VERSION, {"version": new_id()}))
+            ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
+        yield StoreOps(self.store, [*ops, self._put(*marker)])
+
+    def untouched(self, user: str, embedding: str, space: str) -> bool:
+        """True when this process's latest read found that nothing was ever written for the user."""
+        kept = self._memo.latest((user, embedding, space))
+        return kept is not None and not kept.folded.written
+
     def current(self, user: str) -> Steps[tuple[str, int] | None]:
         """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
         (item,) = yield StoreOps(self.store, [GetOp(self.namespace(user, "state"), _CURRENT)])
@@ -142,17 +128,22 @@ class Ledger:
         found, skipped = parsed((yield from self._items(user, [()])), float("-inf"))
         return sorted(found, key=lambda entry: (entry.time, entry.id)), skipped
 
-    def fold(self, user: str, embedding: str, space: PreferenceSpace, *, rebuild: bool = False) -> Steps[Folded]:
+    def fold(
+        self, user: str, embedding: str, choice: PreferenceSpace | SpaceChoice, *, rebuild: bool = False
+    ) -> Steps[Folded]:
         """A user's state: the snapshot and everything younger.
 
         Args:
             user: whose.
             embedding: name of the embedding model; entries of another are left out.
-            space: the preference space to learn in.
+            choice: the preference space to learn in, or what tells it once it is read in the first batch.
             rebuild: ignore the snapshot and fold the whole ledger.
         """
         version_op = GetOp(self.namespace(user, "versions"), _VERSION, refresh_ttl=False)
-        stamp, item = yield StoreOps(self.store, [version_op, self.get_snapshot_op(user, embedding)])
+        chosen = [choice.op] if isinstance(choice, SpaceChoice) else []
+        ops = [version_op, self.get_snapshot_op(user, embedding), *chosen]
+        stamp, item, *pointer = yield StoreOps(self.store, ops)
+        space = (yield from choice.chosen(*pointer)) if isinstance(choice, SpaceChoice) else choice
         now, key = time.time(), (user, embedding, space.id)
         version = None if stamp is None else str(stamp.value.get("version"))
         memo = None if rebuild else self._memo.get(key, version, now)
@@ -182,7 +173,10 @@ class Ledger:
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
         without = {*undone, *(snapshot.recent if snapshot else ())}
         known = {event.id: event for event in stale.young} if stale else {}
-        events = yield Call(lambda: in_order(events_of(entries, embedding, space, without=without, known=known)))
+        prior = self._prior(space)
+        events = yield Call(
+            lambda: in_order(events_of(entries, embedding, space, without=without, known=known, prior=prior))
+        )
 
         horizon = now - GRACE_SECONDS
         old = tuple(event for event in events if event.time <= horizon)
@@ -213,8 +207,8 @@ class Ledger:
         if stale is not None and done:
             state = stale.folded.state
         state = yield from self._stepped(young[done:], state, (*window, *young[:done]), space)
-        folded = Folded(state, young=len(events), skipped=skipped)
-        self._memo.put(key, version, _Remembered(folded, after, window, young), now)
+        folded = Folded(state, space, young=len(events), skipped=skipped, written=version is not None)
+        self._memo.put(key, version, Remembered(folded, after, window, young), now)
         return folded
 
     def _stepped(
@@ -245,7 +239,8 @@ class Ledger:
         ]
         found = (yield StoreOps(self.store, ops)) if ops else []
         entries, _ = parsed([entry for entry in found if entry is not None], float("-inf"), read_before=read_before)
-        return tuple(in_order(events_of(entries, embedding, space, without=(), known={})))
+        prior = self._prior(space)
+        return tuple(in_order(events_of(entries, embedding, space, without=(), known={}, prior=prior)))
 
     def _save(self, user: str, embedding: str, snapshot: Snapshot, window: Sequence[Event]) -> Steps[None]:
         """Write a snapshot; that it cannot be written costs the next reader some time and nobody anything else."""
@@ -278,17 +273,12 @@ class Ledger:
     def _items(self, user: str, parts: Sequence[tuple[str, ...]]) -> Steps[list[SearchItem]]:
         """Everything stored in some buckets of a user's ledger; `()` is the whole of it."""
         found: list[SearchItem] = []
-        for place in (self.namespace(user, "feedback", *part) for part in parts):
-            offset = 0
-            while True:
-                op = SearchOp(place, limit=_PAGE, offset=offset, refresh_ttl=False)
-                (items,) = yield StoreOps(self.store, [op])
-                # some stores matched prefixes as text: never another user's entry
-                found += [item for item in items if tuple(item.namespace)[: len(place)] == place]
-                if len(items) < _PAGE:
-                    break
-                offset += _PAGE
+        for part in parts:
+            found += yield from everything(self.store, self.namespace(user, "feedback", *part))
         return found
+
+    def _prior(self, space: PreferenceSpace) -> Vector | None:
+        return space.prior if self.config.prior == "population" else None
 
     def _put(self, namespace: Namespace, key: str, value: dict[str, object]) -> PutOp:
         return PutOp(namespace, key, value, index=False)

@@ -17,6 +17,7 @@ from langchain_persona.records.feedback import (
     read_entry,
 )
 from langchain_persona.records.profile import CommunicationStyle, Language, Persona, PersonaRevision, Trait
+from langchain_persona.records.spaces import SpaceDocument, SpacePointer, SpaceVersion
 
 __all__ = [
     "CommunicationStyle",
@@ -31,6 +32,9 @@ __all__ = [
     "Record",
     "Retrieval",
     "Snapshot",
+    "SpaceDocument",
+    "SpacePointer",
+    "SpaceVersion",
     "ToolOutcome",
     "Trait",
     "Window",

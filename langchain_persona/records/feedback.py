@@ -57,6 +57,8 @@ class Feedback(Record):
         documents: ids that the reward is about.
         chosen: mean unit embedding of those documents; None when the retrieval was unknown or expired.
         expected: `Σ π_m e_m` of the retrieval; None likewise.
+        origin: id of the entry of another embedding model that this one translates; whoever withdraws that one
+            withdraws both.
     """
 
     type: Literal["feedback"] = "feedback"
@@ -73,6 +75,7 @@ class Feedback(Record):
     dimension: int = 0
     chosen: str | None = None
     expected: str | None = None
+    origin: str | None = None
 
 
 class Withdrawal(Record):

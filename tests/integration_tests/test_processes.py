@@ -16,10 +16,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import chromadb
+import numpy as np
 import pytest
 from blockbuster import BlockingError
 from langgraph.store.sqlite import SqliteStore
 
+from langchain_persona.arrays import encode_vectors
 from langchain_persona.effects import run
 from langchain_persona.errors import LockedError
 from langchain_persona.memory import PersonaMemory
@@ -63,6 +65,16 @@ number = 0
 while True:
     print(memory.feedback(user, retrieval, reward=0.5, key=f"{name}-{number}").id, flush=True)
     number += 1
+"""
+)
+
+READ_TWICE = (
+    OPEN
+    + """
+print(memory.vectors(user).space.id, flush=True)
+sys.stdin.readline()
+found = memory.vectors(user)
+print(found.space.id, found.long.tobytes().hex(), flush=True)
 """
 )
 
@@ -154,6 +166,28 @@ def test_law_5_two_processes_write_at_once_and_lose_nothing(shared):
         rebuilt = memory.rebuild(USER)
     assert read.count == rebuilt.count == 1_000
     assert read.long.tobytes() == rebuilt.long.tobytes()
+
+
+@pytest.mark.integration
+def test_a_process_sees_the_space_that_another_fitted(shared):
+    path, retrieval = shared
+    with opened(path) as memory:
+        assert memory.feedback(USER, retrieval, reward=1.0).applied
+        (entry,) = ledger(memory)
+        for number in range(4):
+            rows = np.random.default_rng(number).normal(size=(6, 16))
+            for index, row in enumerate(rows):
+                made = {"id": f"{number}-{index}", "chosen": encode_vectors(row), "reward": 1.0 if row[0] > 0 else -1.0}
+                run(memory.ledger.append(f"user {number}", entry.model_copy(update=made)))
+        reader = start(READ_TWICE, str(path), USER, retrieval, "reader")
+        expect(reader, "ready")
+        go_on(reader)
+        expect(reader, "identity-16")
+        space = memory.refit(min_users=4)
+        out, err = reader.communicate("go\n", timeout=60)
+        assert reader.returncode == 0, err
+        found = memory.vectors(USER)
+        assert out.split() == [space.id, found.long.tobytes().hex()]
 
 
 def kill_in_the_middle(path: Path, retrieval: str, name: str, after: int) -> set[str]:

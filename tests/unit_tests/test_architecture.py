@@ -19,7 +19,7 @@ ROWS = [
     {"arrays", "spaces", "vectors", "learning", "rewards", "signals"},
     {"records", "identity", "effects", "embeddings", "memo", "trouble", "local_llm", "runtime_store"},
     {"cards", "candidates", "card_candidates", "memory", "ranking", "testing"},
-    {"retrieval", "retriever"},
+    {"translation", "retrieval", "retriever"},
     {"extraction", "style", "reconciliation", "persona", "prompts", "prompts_persona", "prompts_reconciliation"},
     {"tools", "toolcalls"},
     {"loop", "act"},

@@ -1,17 +1,19 @@
-"""Preference spaces: the coordinates in which a user's taste is learned, `v_m = P (e_m − μ)`.
+"""A preference space: an affine map from embeddings to item vectors, with a name.
 
-Two kinds here: the identity (no fit, the default) and PCA of a corpus (the VARS paper; optionally whitened). A space
-fitted from many users' feedback is a third `kind` with the same fields.
+Three kinds: the identity (no fit, the default), PCA of a corpus (the VARS paper; optionally whitened), and fitted from
+many users' feedback.
 
-Source: Hao et al., arXiv 2603.20939, section on item vectors (PCA, k = 256).
+Source: Hao et al., arXiv 2603.20939, section on item vectors (PCA, k = 256). For the fitted kind see `taste`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ import numpy.typing as npt
 
 from langchain_persona.arrays import Vector, decode_vectors, encode_vectors, frozen
 from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
+from langchain_persona.spaces.fitted import fit_map
+from langchain_persona.spaces.ratings import UserRatings
 
 __all__ = ["PreferenceSpace"]
 
@@ -31,18 +35,28 @@ class PreferenceSpace:
     user's state carries the `id` of its space.
 
     Attributes:
-        kind: "identity", "pca" or another word for how it was made.
+        kind: "identity", "pca", "fitted" or another word for how it was made.
         mean: `μ`, shape (d,).
         matrix: `P`, shape (k, d); None is the identity.
+        prior: the mean user's vector, shape (k,): `⟨prior, P (e − μ)⟩` is the reward that the mean user is expected to
+            give. None where nothing is known of users. Used by `VARSConfig(prior="population")` and by nothing else.
+        about: how it was made, for people; JSON-safe, and no part of the `id`.
     """
 
     kind: str
     mean: Vector
     matrix: Vector | None = None
+    prior: Vector | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check shapes and freeze the arrays."""
-        for name in ("mean", "matrix"):
+        try:
+            about = json.loads(json.dumps(dict(self.about), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"about must be a mapping of JSON values, got {self.about!r}: {error}") from error
+        object.__setattr__(self, "about", MappingProxyType(about))
+        for name in ("mean", "matrix", "prior"):
             value = getattr(self, name)
             if value is not None:
                 # float32 precision, so that the map and its id survive a round trip through JSON
@@ -56,6 +70,8 @@ class PreferenceSpace:
             raise DimensionMismatchError(
                 f"the matrix must have shape (k, {self.d}) to fit a mean of {self.d} numbers, got {self.matrix.shape}"
             )
+        if self.prior is not None and self.prior.shape != (self.k,):
+            raise DimensionMismatchError(f"the prior must have shape ({self.k},), got {self.prior.shape}")
 
     @classmethod
     def identity(cls, dimension: int) -> PreferenceSpace:
@@ -103,6 +119,69 @@ class PreferenceSpace:
         matrix = (axes * signs[:, None])[:k] * (gain / gain.max())[:, None]
         return cls("pca", mean, matrix)
 
+    @classmethod
+    def fit(
+        cls,
+        ledgers: Sequence[UserRatings],
+        *,
+        k: int = 64,
+        min_users: int = 20,
+        min_events: int = 5,
+        max_events: int = 1000,
+        iterations: int = 20,
+        shrink: float = 200.0,
+        ridge: float = 0.1,
+        progress: Callable[[int, int], None] | None = None,
+        version: str = "1",
+    ) -> PreferenceSpace:
+        """A space in which taste is learned fast, fitted from many users' ratings by empirical Bayes.
+
+        With `S` the second moment of users' taste vectors and `s²` the noise of a rating, `P = √(ridge/s²) · S^½` along
+        the `k` longest axes of `S`, so that ridge regression with that `ridge` in the new coordinates is the posterior
+        mean of a user's taste. It is an aggregate: no user's own vector is in it, and each user counts once.
+
+        Args:
+            ledgers: one `UserRatings` a user; their order does not matter.
+            k: numbers in an item vector; fewer where the ratings span fewer.
+            min_users: refuse to fit from fewer users than that (who have `min_events`); at least 2.
+            min_events: users with fewer ratings are left out.
+            max_events: the latest so many of a user's ratings count, so that nobody's outweigh everybody's.
+            iterations: of expectation maximisation, at most.
+            shrink: `S` is drawn to a multiple of the identity as if so many more users had shown no structure.
+            ridge: the `λ` of the learner; that of `WindowedRidge` by default.
+            progress: called with (done, iterations).
+            version: a name for this fit, kept in `about`.
+
+        Raises:
+            ConfigError: too few users or ratings (says how many are needed), or an argument out of range;
+                `DimensionMismatchError` for embeddings of several lengths.
+
+        Example:
+            Thirty users, half of whom like what points along the first of three axes and half of whom do not: the
+            first row of the matrix points along that axis, and the prior is near zero.
+
+            >>> rows = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+            >>> users = [UserRatings(rows, np.where(rows[:, 0] > 0, sign, 0.0)) for sign in (1.0, -1.0) * 15]
+            >>> space = PreferenceSpace.fit(users, k=1)
+            >>> int(np.abs(space.matrix).argmax()), space.about["users"]
+            (0, 30)
+
+        Source: Dempster, Laird and Rubin (1977) for the fit; what was tried stands in `benchmarks/README.md`.
+        """
+        fitted = fit_map(
+            ledgers,
+            k=k,
+            min_users=min_users,
+            min_events=min_events,
+            max_events=max_events,
+            iterations=iterations,
+            shrink=shrink,
+            ridge=ridge,
+            progress=progress,
+            version=version,
+        )
+        return cls("fitted", fitted.mean, fitted.matrix, fitted.prior, fitted.about)
+
     @property
     def d(self) -> int:
         """Numbers in an embedding."""
@@ -116,11 +195,13 @@ class PreferenceSpace:
     @cached_property
     def id(self) -> str:
         """A name that changes whenever the map does, such as `identity-384` or `pca-256-1f0c9a8b77d2`."""
-        if self.matrix is None and not self.mean.any():
+        if self.matrix is None and self.prior is None and not self.mean.any():
             return f"{self.kind}-{self.k}"
         digest = hashlib.sha256(self.mean.tobytes())
         if self.matrix is not None:
             digest.update(self.matrix.tobytes())
+        if self.prior is not None:
+            digest.update(self.prior.tobytes())
         return f"{self.kind}-{self.k}-{digest.hexdigest()[:12]}"
 
     @cached_property
@@ -154,6 +235,8 @@ class PreferenceSpace:
             "d": self.d,
             "mean": encode_vectors(self.mean),
             "matrix": None if self.matrix is None else encode_vectors(self.matrix),
+            "prior": None if self.prior is None else encode_vectors(self.prior),
+            "about": dict(self.about),
         }
 
     @classmethod
@@ -167,6 +250,8 @@ class PreferenceSpace:
             dimension = int(document["d"])
             (mean,) = decode_vectors(document["mean"], dimension)
             matrix = None if document["matrix"] is None else decode_vectors(document["matrix"], dimension)
-            return cls(str(document["kind"]), mean, matrix)
-        except (KeyError, TypeError, ValueError) as error:
+            text = document.get("prior")
+            prior = None if text is None else decode_vectors(text, dimension if matrix is None else len(matrix))[0]
+            return cls(str(document["kind"]), mean, matrix, prior, document.get("about") or {})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CorruptRecordError(f"not a preference space: {error}") from error

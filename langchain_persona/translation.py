@@ -1,0 +1,153 @@
+"""After a change of embedding model: a user's feedback, translated by way of the documents that it was about.
+
+A ledger entry holds vectors of the model of its time. Where the collection now holds the same documents under another
+model, the entry is copied with their new vectors, under a name derived from the old one: translating twice, or in two
+processes at once, gives the same entries. It happens at a user's first retrieval under the new model, once; feedback
+that is given under the old model after that is not carried over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from langgraph.store.base import GetOp, Item
+
+from langchain_persona.arrays import Vector, encode_vectors
+from langchain_persona.effects import Call, Steps, StoreOps
+from langchain_persona.errors import CorruptRecordError
+from langchain_persona.identity import label
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.records import Feedback, Retrieval, Withdrawal, read_record
+
+__all__ = ["MOST", "StoredVectors", "translated"]
+
+logger = logging.getLogger(__name__)
+
+MOST = 500
+"""The latest so many entries are translated: several times what the default rule looks at again."""
+
+_SAMPLE = 100
+
+
+@runtime_checkable
+class StoredVectors(Protocol):
+    """A source that also gives what it holds by name; one that does not is never translated for."""
+
+    def stored(self, ids: Sequence[str], *, user: str) -> Steps[Mapping[str, Vector]]:
+        """Unit vectors of those documents that there are, each of shape (d,)."""
+        ...
+
+    def sample(self, n: int, *, user: str) -> Steps[Vector]:
+        """Unit vectors of some documents, shape (at most n, d)."""
+        ...
+
+
+def translated(memory: PersonaMemory, source: object, user: str, model: str, dimension: int) -> Steps[bool]:
+    """Copy a user's entries of other embedding models into this one; True when there is now something to fold.
+
+    Args:
+        memory: whose ledger.
+        source: holds the documents under the new model.
+        user: of whom nothing was folded under the new model.
+        model: its name.
+        dimension: numbers in one of its vectors.
+    """
+    ledger = memory.ledger
+    marker = GetOp(ledger.namespace(user, "translated"), label(model, prefix="e"), refresh_ttl=False)
+    if not isinstance(source, StoredVectors):
+        return False
+    (done,) = yield StoreOps(ledger.store, [marker])
+    if done is not None:
+        return False
+    entries, _ = yield from ledger.entries(user)
+    # there may be some by now: another process did the same meanwhile
+    present = any(isinstance(entry, Feedback) and entry.embedding == model for entry in entries)
+    originals = [] if present else _originals(entries)
+    copies: list[Feedback] = []
+    if originals:
+        records = yield from _retrievals(memory, user, originals)
+        wanted = {name for entry in originals for name in entry.documents}
+        wanted |= {name for record in records.values() for name in record.candidates}
+        try:
+            vectors = yield from source.stored(sorted(wanted), user=user)
+            sample = yield from source.sample(_SAMPLE, user=user)
+        except Exception:
+            # whoever searches next says so; nothing is marked, so the next retrieval tries again
+            logger.debug("The documents of a user's feedback could not be read", exc_info=True)
+            return False
+        copies = yield Call(lambda: _copies(originals, records, vectors, sample, model, dimension))
+    note: dict[str, object] = {"time": time.time(), "copied": len(copies), "of": len(originals)}
+    yield from ledger.append_copies(user, copies, (marker.namespace, marker.key, note))
+    return present or bool(copies)
+
+
+def _originals(entries: Sequence[Feedback | Withdrawal]) -> list[Feedback]:
+    """The latest valid entries with documents, as they were first given."""
+    withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
+    feedback = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
+    kept = [entry for entry in feedback if entry.origin is None and entry.documents and entry.id not in withdrawn]
+    return kept[-MOST:]
+
+
+def _retrievals(memory: PersonaMemory, user: str, originals: Sequence[Feedback]) -> Steps[dict[str, Retrieval]]:
+    """What is still known of the retrievals that were rated."""
+    names = sorted({entry.retrieval_id for entry in originals})
+    items: list[Item | None] = yield StoreOps(memory.store, [memory.retrievals.load_op(user, name) for name in names])
+    found: dict[str, Retrieval] = {}
+    for name, item in zip(names, items, strict=True):
+        if item is None:
+            continue
+        try:
+            found[name] = read_record(Retrieval, item.value)
+        except CorruptRecordError as error:
+            logger.debug("A retrieval record cannot be read: %s", error)
+    return found
+
+
+def _copies(
+    originals: Sequence[Feedback],
+    records: Mapping[str, Retrieval],
+    vectors: Mapping[str, Vector],
+    sample: Vector,
+    model: str,
+    dimension: int,
+) -> list[Feedback]:
+    """The entries in the new model; those whose documents are all gone are left out."""
+    usable = {name: vector for name, vector in vectors.items() if vector.shape == (dimension,)}
+    background = sample.mean(axis=0) if sample.size else np.zeros(dimension)
+    copies = []
+    for entry in originals:
+        rows = [usable[name] for name in entry.documents if name in usable]
+        if not rows:
+            continue
+        expected = _expected(records.get(entry.retrieval_id), usable)
+        copies.append(
+            entry.model_copy(
+                update={
+                    "id": hashlib.sha256(f"{entry.id}\0{model}".encode()).hexdigest()[:32],
+                    "origin": entry.id,
+                    "key": None,
+                    "embedding": model,
+                    "dimension": dimension,
+                    "chosen": encode_vectors(np.mean(rows, axis=0)),
+                    "expected": encode_vectors(background if expected is None else expected),
+                }
+            )
+        )
+    return copies
+
+
+def _expected(record: Retrieval | None, vectors: Mapping[str, Vector]) -> Vector | None:
+    """`Σ π_m e_m` over the candidates that there still are; None where none is known."""
+    pairs = [] if record is None else list(zip(record.candidates, record.probabilities, strict=False))
+    known = [(vectors[name], weight) for name, weight in pairs if name in vectors and weight > 0.0]
+    if not known:
+        return None
+    weights = np.array([weight for _, weight in known])
+    mean: Vector = np.einsum("n,nd->d", weights / weights.sum(), np.stack([vector for vector, _ in known]))
+    return mean
