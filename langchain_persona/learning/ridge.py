@@ -106,7 +106,8 @@ class WindowedRidge:
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
         items = np.stack([event.chosen for event in recent]) - state.array("mean")
-        rewards = np.array([event.reward for event in recent])
+        # what is expected of anybody says nothing of this user; 0 without a population prior
+        rewards = np.array([event.reward - event.predicted for event in recent])
         # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
         rows, rewards = items * roots[:, None], (rewards - _half(usual)) * roots
