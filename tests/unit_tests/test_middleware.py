@@ -492,6 +492,7 @@ async def test_the_stream_holds_the_tokens_of_the_answer_and_no_other(how):
         ({"writer": "me"}, "writer"),
         ({"reflect": "later"}, "inline, background, off"),
         ({"align_every": -1}, "align_every"),
+        ({"reliability": {"follow_up": -1}}, "reliability"),
     ],
 )
 def test_misuse_raises_early_in_plain_words(options, words):
