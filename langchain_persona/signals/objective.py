@@ -85,12 +85,22 @@ def is_objective(query: str) -> bool:
     if _CONVERSION.search(folded) or _is_sum(folded):
         return True
     asked = [rest for clause in clauses(folded) if (rest := _without_lead(clause))]
-    whole = " . ".join(asked)
+    whole = " . ".join(map(_behind_opening, asked))
     if _TASTE.search(whole):
         return False
-    if any(_HOW_TO.match(clause) and _CODE.search(clause) for clause in asked):
+    if any(map(_asks_for_code, asked)):
         return True
-    return not _PERSON.search(whole) and (bool(_ANYWHERE.search(whole)) or any(map(_asks_a_fact, asked)))
+    return not _PERSON.search(whole) and any(_ANYWHERE.search(clause) or _asks_a_fact(clause) for clause in asked)
+
+
+def _asks_for_code(clause: str) -> bool:
+    return _HOW_TO.match(clause) is not None and _CODE.search(clause) is not None
+
+
+def _behind_opening(clause: str) -> str:
+    """A clause without the words that make it a question, which would else count: "how do you say", "cómo se dice"."""
+    match = _FACTS.match(clause) or (_HOW_TO.match(clause) if _asks_for_code(clause) else None)
+    return clause if match is None else clause[match.end() :]
 
 
 def _without_lead(clause: str) -> str:

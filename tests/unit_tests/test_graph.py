@@ -23,6 +23,8 @@ from langchain_persona.extraction import PreferenceExtractor, Turn
 from langchain_persona.graph import create_persona_graph
 from langchain_persona.identity import PersonaContext
 from langchain_persona.loop import Judge
+from langchain_persona.loop.turn import TurnRecord
+from langchain_persona.loop.verdict import verdict_on
 from langchain_persona.nodes import memory_node, persona_node, retrieve_node
 from langchain_persona.persona import TemplateWriter
 from langchain_persona.records import Episode, Evidence, PreferenceCard
@@ -212,6 +214,15 @@ def test_signals_of_one_turn_that_come_at_different_times_are_weighed_by_reliabi
     assert complaint["gate"] in (0.5 * 0.9, 0.5 * 0.5, 0.5 * 0.2)
     assert float(memory.vectors("ana").long @ liked) > 0.0  # less sure than before, and still a like
     assert float(memory.vectors("ana").long @ liked) < float(liked @ liked)
+
+
+def test_what_can_be_seen_is_counted_once_with_the_next_message():
+    previous = TurnRecord(query="a film", answer="Some film.", answer_id="a1")
+    state = {"feedback": 1, "outcomes": [{"tool": "search", "ok": True}]}
+    messages = [AIMessage("Another film.", id="a1")]
+    for said, sources in [("", ["thumbs"]), ("and a horror film?", ["thumbs", "edit", "tool"])]:
+        verdict = run(verdict_on(previous, said, state, messages, -1))
+        assert [signal.source for signal in verdict.signals] == sources
 
 
 def test_reliability_is_set_where_the_graph_is_made(model, memory):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_persona.signals import is_objective
-from langchain_persona.signals.lexicon import LANGUAGES
+from langchain_persona.signals.lexicon import LANGUAGES, load
 
 SETS = json.loads((Path(__file__).parents[1] / "data" / "objective.json").read_text(encoding="utf-8"))
 
@@ -93,6 +93,14 @@ def test_what_tells_of_the_person_turns_a_question_for_a_fact(before):
 def test_a_word_is_never_found_inside_another():
     assert is_objective("who was Goodyear")  # "good"
     assert is_objective("What is the population of Santa Fe?")  # "sana"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_list_hides_an_entry_of_another(language):
+    lists = load("objective")[language]
+    asked = [f"{entry} xyzzy" for entry in lists["facts"]] + [f"xyzzy {entry}" for entry in lists["anywhere"]]
+    asked += [f"{lists['asks'][0]} {entry}" for entry in lists["attributes"]]
+    assert [query for query in asked if not is_objective(query)] == []
 
 
 @given(st.text(max_size=300))
