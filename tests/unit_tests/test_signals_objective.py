@@ -1,4 +1,10 @@
-"""One right answer, or a matter of taste: what abstains from a personal ranking, and what does not."""
+"""One right answer, or a matter of taste: what abstains from a personal ranking, and what does not.
+
+`tests/data/objective.json` has three parts, all by one author. "dev" is what the lists were made on. "held_out" was
+written before them and looked at once: none of 66 matters of taste was taken for a fact, 62 of 66 facts were found; two
+of the four missed showed an entry that hid another, which was mended. "hard" is taste in the form of a question for a
+fact ("Who tells the wittiest jokes?"): at first sight 14 of 42 were taken for one; the lists have since been widened.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ from langchain_persona.signals.lexicon import LANGUAGES, load
 SETS = json.loads((Path(__file__).parents[1] / "data" / "objective.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("part", ["dev", "held_out"])
+@pytest.mark.parametrize("part", ["dev", "held_out", "hard"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_matter_of_taste_is_hardly_ever_taken_for_a_fact(part, language):
     wrong = [query for query in SETS[part][language]["subjective"] if is_objective(query)]
@@ -25,7 +31,7 @@ def test_a_matter_of_taste_is_hardly_ever_taken_for_a_fact(part, language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_most_facts_are_found(language):
-    for part, share in (("dev", 1.0), ("held_out", 0.75)):
+    for part, share in (("dev", 1.0), ("held_out", 0.75), ("hard", 0.75)):
         facts = SETS[part][language]["objective"]
         missed = [query for query in facts if not is_objective(query)]
         assert len(missed) <= (1.0 - share) * len(facts), missed
@@ -33,7 +39,7 @@ def test_most_facts_are_found(language):
 
 def test_nothing_that_was_held_out_was_there_to_develop_on():
     sides = [{query for of_one in SETS[part].values() for kind in of_one.values() for query in kind} for part in SETS]
-    assert not sides[0] & sides[1]
+    assert sum(map(len, sides)) == len(set().union(*sides))
 
 
 @pytest.mark.parametrize(
