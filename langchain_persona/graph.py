@@ -44,6 +44,7 @@ def create_persona_graph(
     writer: PersonaWriter | Literal["model"] | None = "model",
     reconciler: BaseChatModel | Literal["model"] | None = "model",
     judge: Judge | None = None,
+    reliability: Mapping[str, float] | None = None,
     system_prompt: str = "",
     reflect: Literal["inline", "background", "off"] = "inline",
     align_every: int = 3,
@@ -74,6 +75,8 @@ def create_persona_graph(
             no model.
         reconciler: is asked how new cards stand to old ones; None decides by rules.
         judge: rates answers where the rules have no verdict.
+        reliability: weights of sources that differ from `rewards.RELIABILITY`, such as `{"follow_up": 0.2}`: how much
+            each counts where several signals meet, and in what is learned; 0 leaves a source out.
         system_prompt: the host's; stays untouched at the front.
         reflect: learn "inline" before the run ends, in the "background", or "off".
         align_every: turns between two looks at the persona; 0 is never.
@@ -125,9 +128,10 @@ def create_persona_graph(
         align_every=align_every,
         judge=judge,
         approve=approve,
+        reliability=reliability,
     )
     graph = StateGraph(PersonaState, context_schema, input_schema=PersonaInput)
-    graph.add_node("memory", memory_node(memory, extractor=ahead))
+    graph.add_node("memory", memory_node(memory, extractor=ahead, reliability=reliability))
     graph.add_node(
         "retrieve", retrieve_node(memory, retriever=retriever, max_cards=max_cards, min_relevance=min_relevance)
     )

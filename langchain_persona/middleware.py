@@ -67,8 +67,8 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         model: for extraction, reconciliation and the persona text, after the answer; None does all of it by rules and
             leaves the persona text alone unless a `writer` is given.
         retriever: your documents; they are put behind the system prompt.
-        extractor, extract, writer, reconciler, judge, align_every, reflect, max_cards, min_relevance, budget_tokens,
-            document_tokens: as in `create_persona_graph`.
+        extractor, extract, writer, reconciler, judge, reliability, align_every, reflect, max_cards, min_relevance,
+            budget_tokens, document_tokens: as in `create_persona_graph`.
         memory_tools: give the agent the tools recall, remember and forget.
 
     Raises:
@@ -96,6 +96,7 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         writer: PersonaWriter | Literal["model"] | None = "model",
         reconciler: BaseChatModel | Literal["model"] | None = "model",
         judge: Judge | None = None,
+        reliability: Mapping[str, float] | None = None,
         align_every: int = 3,
         reflect: Literal["inline", "background", "off"] = "inline",
         max_cards: int = 5,
@@ -132,6 +133,7 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
             reconciler=reconciler,
             align_every=align_every,
             judge=judge,
+            reliability=reliability,
         )
         self._outcomes = WatchedCalls()
 
@@ -153,7 +155,7 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
         config = ensure_config()
         who = resolve_identity(config)
         inner = _inner(state)
-        inner |= yield from memory_update(self.memory, who, inner, self._ahead)
+        inner |= yield from memory_update(self.memory, who, inner, self._ahead, self.reflector.reliability)
         if not has_question(inner):  # a run that only brings feedback ends here
             return {"feedback": None, "persona": {**_outer(inner), "over": True}, "jump_to": "end"}
         inner |= yield from retrieve_update(

@@ -25,6 +25,7 @@ from langchain_persona.loop.reflect import Reflector, still_standing
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.revisions import MAX_CHARACTERS, Draft
 from langchain_persona.retriever import VARSRetriever
+from langchain_persona.rewards import reliabilities
 from langchain_persona.trouble import turn_of_trouble
 
 __all__ = [
@@ -64,18 +65,25 @@ class Node(Runnable[Any, dict[str, Any]]):
         return await self._acall(input, ensure_config(config))
 
 
-def memory_node(memory: PersonaMemory, *, extractor: PreferenceExtractor | None = None) -> Node:
+def memory_node(
+    memory: PersonaMemory,
+    *,
+    extractor: PreferenceExtractor | None = None,
+    reliability: Mapping[str, float] | None = None,
+) -> Node:
     """Settle the previous answer, learn what this message states by rule, and read what is in force.
 
     Args:
         memory: the memory.
         extractor: also run ahead of the answer (`extract="before"`); None leaves it to reflect.
+        reliability: weights of sources that differ from `rewards.RELIABILITY`.
 
     Update: `settled`, `learned`, `profile`, `turn`; it empties what the last turn left in the other keys.
     """
+    weights = reliabilities(reliability)
 
     def steps(state: State, config: RunnableConfig, who: Identity) -> Steps[dict[str, Any]]:
-        return memory_update(memory, who, state, extractor)
+        return memory_update(memory, who, state, extractor, weights)
 
     return _node("memory", steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -29,6 +29,7 @@ def assembled(
     align_every: int,
     judge: Judge | None,
     approve: bool = False,
+    reliability: Mapping[str, float] | None = None,
 ) -> tuple[Reflector, PreferenceExtractor | None]:
     """The reflector, and the extractor that runs ahead of the answer, if any; arguments as `create_persona_graph`."""
     if model is not None and not isinstance(model, BaseChatModel):
@@ -49,6 +50,7 @@ def assembled(
         align_every=align_every,
         judge=judge,
         approve=approve,
+        reliability=reliability,
     )
     return reflector, found if extract == "before" else None
 

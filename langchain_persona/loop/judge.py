@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
@@ -17,6 +17,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.feedback import record_feedback
 from langchain_persona.records import Episode
+from langchain_persona.rewards import RELIABILITY
 
 __all__ = ["Judge", "Judgement", "judged"]
 
@@ -61,7 +62,13 @@ class Judge:
         return Judgement.model_validate(said)
 
 
-def judged(memory: PersonaMemory, user: str, judge: Judge, episodes: Sequence[Episode]) -> Steps[None]:
+def judged(
+    memory: PersonaMemory,
+    user: str,
+    judge: Judge,
+    episodes: Sequence[Episode],
+    reliability: Mapping[str, float] = RELIABILITY,
+) -> Steps[None]:
     """Rate the turns before these where the rules had no verdict, and let the retrievals of those turns learn."""
     threads = {episode.thread: episode for episode in reversed(episodes) if episode.thread}
     for thread, episode in threads.items():
@@ -83,6 +90,7 @@ def judged(memory: PersonaMemory, user: str, judge: Judge, episodes: Sequence[Ep
                 key=f"judge:{last.id}:{retrieval_id}",
                 docs=None,
                 gate=None,
+                reliability=reliability,
             )
         if not (yield from memory.episodes.get(user, [last.id])):
             continue  # erased meanwhile

@@ -20,21 +20,20 @@ from langchain_persona.loop.topics import in_force, sentences, told
 from langchain_persona.loop.turn import (
     LONGEST,
     TurnRecord,
-    answer_now,
     completed,
-    earlier_questions,
     last_user_message,
     previous_turn,
     text_of,
     told_by,
     turn_id,
 )
-from langchain_persona.loop.verdict import Verdict, signals_of
+from langchain_persona.loop.verdict import verdict_on
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.persona import render
 from langchain_persona.reconciliation import Change
 from langchain_persona.records import Episode, ToolOutcome
 from langchain_persona.retriever import VARSRetriever
+from langchain_persona.rewards import RELIABILITY
 from langchain_persona.signals import mask
 from langchain_persona.trouble import survived
 
@@ -61,7 +60,11 @@ def has_question(state: State) -> bool:
 
 
 def memory_update(
-    memory: PersonaMemory, who: Identity, state: State, extractor: PreferenceExtractor | None = None
+    memory: PersonaMemory,
+    who: Identity,
+    state: State,
+    extractor: PreferenceExtractor | None = None,
+    reliability: Mapping[str, float] = RELIABILITY,
 ) -> Steps[Update]:
     """The memory node: settle the turn before, learn from the new message, empty what the last turn left."""
     messages: Sequence[AnyMessage] = state.get("messages") or []
@@ -81,7 +84,7 @@ def memory_update(
     if not who.anonymous:
         verdict = None
         if previous is not None and (said or feedback is not None):
-            steps_of_verdict = _verdict(previous, said, state, messages, position)
+            steps_of_verdict = verdict_on(previous, said, state, messages, position, reliability)
             told_so = "What was said of the previous answer could not be understood"
             verdict = yield from survived(logger, told_so, steps_of_verdict, None)
         steps = settle(
@@ -93,6 +96,7 @@ def memory_update(
             verdict=verdict,
             recent_messages=[previous.message_id] if previous is not None and previous.message_id else [],
             extractor=extractor,
+            reliability=reliability,
         )
         settled = yield from survived(logger, "This turn is not personalised", steps, Settled())
     update: Update = {
@@ -118,21 +122,6 @@ def memory_update(
         )
         update["turn"] = turn.to_json()
     return update
-
-
-def _verdict(
-    previous: TurnRecord, said: str, state: State, messages: Sequence[AnyMessage], position: int
-) -> Steps[Verdict | None]:
-    """What was said of the previous answer; as steps, so that its trouble is survived like any other."""
-    yield from ()
-    return signals_of(
-        previous,
-        said,
-        feedback=state.get("feedback"),
-        answer_now=answer_now(previous, messages),
-        earlier=earlier_questions(messages, position)[1:],
-        outcomes=tuple(ToolOutcome.model_validate(outcome) for outcome in state.get("outcomes") or ()),
-    )
 
 
 def retrieve_update(

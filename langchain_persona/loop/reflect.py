@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
@@ -23,6 +23,7 @@ from langchain_persona.memory.episodes import Pending
 from langchain_persona.persona import Draft, PersonaWriter
 from langchain_persona.reconciliation import Change, reconcile
 from langchain_persona.records import Episode, Persona
+from langchain_persona.rewards import reliabilities
 from langchain_persona.trouble import survived, warn
 
 __all__ = ["Reflected", "Reflector"]
@@ -78,6 +79,7 @@ class Reflector:
         align_every: episodes between two looks at the persona; 0 is never.
         judge: rates an answer by the user's next message where the rules have no verdict; one model call.
         approve: True returns a new persona as a proposal and leaves the decision to somebody.
+        reliability: weights of sources that differ from `rewards.RELIABILITY`; here that of "judge" counts.
 
     Raises:
         ConfigError: an argument that cannot work.
@@ -96,6 +98,7 @@ class Reflector:
         align_every: int = 3,
         judge: Judge | None = None,
         approve: bool = False,
+        reliability: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(memory, PersonaMemory):
             raise ConfigError(f"memory must be a PersonaMemory, got {type(memory).__name__}")
@@ -114,6 +117,7 @@ class Reflector:
         self.writer = writer
         self.align_every = align_every
         self.judge = judge
+        self.reliability = reliabilities(reliability)
         self.approve = approve
         self._lock = memory.background.lock
         self._busy = memory.background.busy
@@ -168,7 +172,7 @@ class Reflector:
                 continue
             if self.judge is not None:
                 told = "An answer was not judged"
-                yield from survived(logger, told, judged(self.memory, user, self.judge, found), None)
+                yield from survived(logger, told, judged(self.memory, user, self.judge, found, self.reliability), None)
             yield from self._finish(user, batch)
             total += len(batch)
         if self.approve and not propose:  # nobody is here to be asked

@@ -6,7 +6,7 @@ Every part is survived on its own: what fails is missing in this turn, and the t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from langchain_persona.memory.forgetting import forget_story
 from langchain_persona.memory.revisions import SourcedPersona
 from langchain_persona.reconciliation import Change, forget_matching, reconcile
 from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, read_record
+from langchain_persona.rewards import RELIABILITY
 from langchain_persona.signals import forget_request, mask
 from langchain_persona.style import observe
 from langchain_persona.trouble import survived
@@ -71,6 +72,7 @@ def settle(
     verdict: Verdict | None = None,
     recent_messages: Sequence[str] = (),
     extractor: PreferenceExtractor | None = None,
+    reliability: Mapping[str, float] = RELIABILITY,
 ) -> Steps[Settled]:
     """Settle the previous turn and learn from the new message.
 
@@ -83,6 +85,7 @@ def settle(
         verdict: what was said of it; see `signals_of`.
         recent_messages: ids of the user's messages in this conversation, for "forget that".
         extractor: runs here too, ahead of the answer; None leaves it to reflect.
+        reliability: weight of each source of a reward.
     """
     if who.anonymous:
         return Settled()
@@ -102,7 +105,7 @@ def settle(
             previous = previous.model_copy(
                 update={"retrievals": {str(place): name for place, name in enumerate(episode.retrievals)}}
             )
-        rewarded = _rewarded(memory, who, previous, verdict)
+        rewarded = _rewarded(memory, who, previous, verdict, reliability)
         told = "The reward of the previous answer was not recorded"
         recorded = yield from survived(logger, told, rewarded, False)
     observed = style
@@ -197,8 +200,14 @@ def _judged(episode: Episode, verdict: Verdict, message: str) -> Episode:
     )
 
 
-def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdict: Verdict) -> Steps[bool]:
-    """One feedback for each retrieval of the turn; the gate decides how much of it is retrieval's."""
+def _rewarded(
+    memory: PersonaMemory, who: Identity, previous: TurnRecord, verdict: Verdict, reliability: Mapping[str, float]
+) -> Steps[bool]:
+    """One feedback for each retrieval of the turn; the gate decides how much of it is retrieval's.
+
+    What comes in one run is one entry. What comes later, such as a complaint after a thumb, is one more under the name
+    of its source; the same run delivered twice is not.
+    """
     total = verdict.total
     if total is None:
         return True
@@ -211,9 +220,10 @@ def _rewarded(memory: PersonaMemory, who: Identity, previous: TurnRecord, verdic
             retrieval_id,
             total.reward,
             source=total.source,
-            key=f"turn:{previous.id}:{retrieval_id}",
+            key=f"turn:{previous.id}:{retrieval_id}:{total.source}",
             docs=about,
             gate=None,
             explicit=about is not None,
+            reliability=reliability,
         )
     return True

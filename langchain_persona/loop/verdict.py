@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_persona.loop.turn import TurnRecord
+from langchain_core.messages import AnyMessage
+
+from langchain_persona.effects import Steps
+from langchain_persona.loop.turn import TurnRecord, answer_now, earlier_questions
 from langchain_persona.records import ToolOutcome
-from langchain_persona.rewards import Signal, combine, edit, tool_outcome, validated
+from langchain_persona.rewards import RELIABILITY, Signal, combine, edit, tool_outcome, validated
 from langchain_persona.signals import follow_up
 from langchain_persona.trouble import warn
 
-__all__ = ["Verdict", "given_feedback", "signals_of"]
+__all__ = ["Verdict", "given_feedback", "signals_of", "verdict_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ def signals_of(
     answer_now: str | None = None,
     earlier: Sequence[str] = (),
     outcomes: Sequence[ToolOutcome] = (),
+    reliability: Mapping[str, float] = RELIABILITY,
 ) -> Verdict:
     """Every signal on a turn: explicit feedback, an edited answer, the follow-up message, its tool calls.
 
@@ -75,6 +79,7 @@ def signals_of(
         answer_now: the answer as the conversation holds it now; where it differs, a person edited it.
         earlier: the user's messages before, newest first.
         outcomes: of the turn's tool calls.
+        reliability: weight of each source where several said something.
     """
     signals = []
     explicit, facts = given_feedback(feedback)
@@ -84,8 +89,7 @@ def signals_of(
     if not isinstance(accepted, str) and answer_now is not None and answer_now != previous.answer:
         accepted = answer_now
     if isinstance(accepted, str) and accepted.strip() and previous.answer:
-        # difflib is quadratic: the beginnings of two long texts tell enough
-        reward = edit(previous.answer[:4_000], accepted[:4_000])
+        reward = edit(previous.answer, accepted)
         signals.append(Signal("edit", reward, f"edited: {(reward + 1) / 2:.0%} of the answer kept"))
     if message and previous.answer:
         said = follow_up(message[:4_000], question=previous.query, answer=previous.answer, earlier=earlier)
@@ -99,4 +103,31 @@ def signals_of(
     docs = facts.get("docs") or ()
     named = [docs] if isinstance(docs, str) else docs if isinstance(docs, list | tuple) else []
     documents = tuple(doc for doc in named if isinstance(doc, str))
-    return Verdict(tuple(signals), combine(signals), documents, accepted if isinstance(accepted, str) else None)
+    return Verdict(
+        tuple(signals), combine(signals, reliability), documents, accepted if isinstance(accepted, str) else None
+    )
+
+
+def verdict_on(
+    previous: TurnRecord,
+    said: str,
+    state: Mapping[str, Any],
+    messages: Sequence[AnyMessage],
+    position: int,
+    reliability: Mapping[str, float] = RELIABILITY,
+) -> Steps[Verdict | None]:
+    """What a conversation's state says of the turn before; as steps, so that its trouble is survived like any other.
+
+    A run without a new message brings only what it was made for. What can be seen in the conversation, an edited answer
+    and the outcomes of tools, is counted once: with the next message.
+    """
+    yield from ()
+    return signals_of(
+        previous,
+        said,
+        feedback=state.get("feedback"),
+        answer_now=answer_now(previous, messages) if said else None,
+        earlier=earlier_questions(messages, position)[1:],
+        outcomes=tuple(map(ToolOutcome.model_validate, state.get("outcomes") or ())) if said else (),
+        reliability=reliability,
+    )

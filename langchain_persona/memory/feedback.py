@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from langchain_persona.identity import ANONYMOUS, label, normalise_user
 from langchain_persona.learning import attribution_gate
 from langchain_persona.memory.ledger import GRACE_SECONDS, Ledger
 from langchain_persona.records import Feedback, Retrieval, Withdrawal, new_id, read_record
-from langchain_persona.rewards import validated
+from langchain_persona.rewards import RELIABILITY, trust, validated
 
 __all__ = ["FeedbackReceipt", "Retrievals", "record_feedback", "record_withdrawal"]
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 DocumentLike = str | Document
 
 EXPLICIT_SOURCES = frozenset({"thumbs", "rating", "click", "dwell", "copy"})
-"""Signals about the retrieved documents themselves: all of the reward is retrieval's, the gate is 1."""
+"""Signals about the retrieved documents themselves: all of the reward is retrieval's, whatever it is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,13 @@ def record_feedback(
     docs: DocumentLike | Sequence[DocumentLike] | None,
     gate: float | None,
     explicit: bool | None = None,
+    reliability: Mapping[str, float] = RELIABILITY,
 ) -> Steps[FeedbackReceipt]:
     """The body of `PersonaMemory.feedback`; see there.
 
-    `explicit` says whether the signal is about the documents themselves; by default its source tells.
+    `explicit` says whether the signal is about the documents themselves; by default its source tells. Where no gate is
+    given it is the share that is due to retrieval times how far the source is believed: of a thumb and a follow-up that
+    come at different times on one retrieval, the ledger then tells what `rewards.combine` would have.
     """
     value = validated(reward)
     name = normalise_user(user)
@@ -149,6 +152,8 @@ def record_feedback(
     else:
         about_documents = source in EXPLICIT_SOURCES if explicit is None else explicit
         entry = _settled(entry, retrieval, wanted, 1.0 if gate is None and about_documents else gate)
+        if gate is None:
+            entry = entry.model_copy(update={"gate": entry.gate * trust(source, reliability)})
         entry = entry.model_copy(update={"time": (yield from _on_time(ledger, name, retrieval.embedding, now))})
     yield from ledger.append(name, entry)
     return FeedbackReceipt(entry.id, applied=retrieval is not None, reason=reason)

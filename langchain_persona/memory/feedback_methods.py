@@ -40,12 +40,13 @@ class FeedbackMethods:
         Args:
             user: whose; a retrieval of another user is unknown here.
             retrieval_id: `document.metadata["persona"]["retrieval_id"]`.
-            reward: from −1 (bad) to 1 (good); `langchain_persona.rewards` makes one of stars, clicks and others.
-            source: what kind of signal.
+            reward: from −1 (bad) to 1 (good); `langchain_persona.rewards` makes one of any signal.
+            source: what kind of signal; a name of `rewards.RELIABILITY`, or one of your own.
             key: idempotency key; a second feedback with the same key changes nothing.
             docs: the documents (or their ids) that it is about; the whole retrieval when left out.
-            gate: share of the reward that is due to retrieval, in [0, 1]; by default 1 for thumbs, rating, click, dwell
-                and copy, else by the rules of `attribution_gate`.
+            gate: how much it counts, in [0, 1]. By default the share that is due to retrieval (1 for thumbs, rating,
+                click, dwell and copy, else by the rules of `attribution_gate`) times how far the source is believed
+                (`rewards.RELIABILITY`: 1 for thumbs and rating, 0.15 for a click, 0.3 for a source of your own).
 
         Returns:
             A receipt. `applied` is False for an anonymous user, a used key, and an unknown or expired retrieval; the

@@ -52,7 +52,7 @@ class Feedback(Record):
     Attributes:
         id: name of the entry; derived from `key` where one was given.
         reward: in [−1, 1].
-        gate: share of the reward that is due to retrieval, in [0, 1].
+        gate: share of the reward that is due to retrieval, times how far its source is believed, in [0, 1].
         source: what kind of signal: "thumbs", "rating", "edit", "follow_up", "click", "dwell", "tool", "judge", …
         documents: ids that the reward is about.
         chosen: mean unit embedding of those documents; None when the retrieval was unknown or expired.

@@ -137,7 +137,7 @@ def objection(text: str, *, always: bool = False) -> str | None:
         return "too long for a note"
     if (trick := disguise(text)) is not None:
         return trick
-    shown = visible(text)
+    shown = re.sub(r"[^\S\n]+", " ", visible(text))  # a name is told by the one space before it
     brands = named = bool(_BRAND.search(shown) or _LATIN_RUN.search(shown))
     if not named and language_of(shown)[0] != "de":  # German writes every noun with a capital
         named = _NAME.search(shown) is not None

@@ -23,6 +23,8 @@ from langchain_persona.extraction import PreferenceExtractor, Turn
 from langchain_persona.graph import create_persona_graph
 from langchain_persona.identity import PersonaContext
 from langchain_persona.loop import Judge
+from langchain_persona.loop.turn import TurnRecord
+from langchain_persona.loop.verdict import verdict_on
 from langchain_persona.nodes import memory_node, persona_node, retrieve_node
 from langchain_persona.persona import TemplateWriter
 from langchain_persona.records import Episode, Evidence, PreferenceCard
@@ -187,6 +189,57 @@ def test_the_same_delivery_twice_counts_once(model, memory):
     agent.say(None, feedback=1)
     agent.say(None, feedback=1)
     assert memory.vectors("ana").count == 1
+
+
+def ledger(memory: PersonaMemory, user: str = "ana") -> list[dict[str, Any]]:
+    entries = [item.value for item in memory.store.search(memory.ledger.namespace(user, "feedback"), limit=100)]
+    return sorted(entries, key=lambda entry: entry["time"])
+
+
+@pytest.mark.parametrize("first", ["in the conversation", "on the memory"])
+def test_signals_of_one_turn_that_come_at_different_times_are_weighed_by_reliability(model, memory, first):
+    """A thumb up and a complaint later: both stand in the ledger, and the thumb says more in what is learned."""
+    agent = Agent(model, memory, retriever=films(memory))
+    shown = agent.say("a film")["documents"]
+    found = shown[0].metadata["persona"]["retrieval_id"]
+    if first == "on the memory":
+        memory.feedback("ana", found, reward=1.0)
+    else:
+        agent.say(None, feedback={"reward": 1, "docs": [document.id for document in shown]})
+    liked = memory.vectors("ana").long
+    agent.say("That's too long.")
+    thumb, complaint = (entry for entry in ledger(memory) if entry["retrieval_id"] == found)
+    assert (thumb["source"], thumb["reward"], thumb["gate"]) == ("thumbs", 1.0, 1.0)
+    assert (complaint["source"], complaint["reward"]) == ("follow_up", -0.8)
+    assert complaint["gate"] in (0.5 * 0.9, 0.5 * 0.5, 0.5 * 0.2)
+    assert float(memory.vectors("ana").long @ liked) > 0.0  # less sure than before, and still a like
+    assert float(memory.vectors("ana").long @ liked) < float(liked @ liked)
+
+
+def test_what_can_be_seen_is_counted_once_with_the_next_message():
+    previous = TurnRecord(query="a film", answer="Some film.", answer_id="a1")
+    state = {"feedback": 1, "outcomes": [{"tool": "search", "ok": True}]}
+    messages = [AIMessage("Another film.", id="a1")]
+    for said, sources in [("", ["thumbs"]), ("and a horror film?", ["thumbs", "edit", "tool"])]:
+        verdict = run(verdict_on(previous, said, state, messages, -1))
+        assert [signal.source for signal in verdict.signals] == sources
+
+
+def test_reliability_is_set_where_the_graph_is_made(model, memory):
+    agent = Agent(model, memory, retriever=films(memory), reliability={"follow_up": 0.0})
+    agent.say("a film")
+    state = agent.say("That's too long.")
+    assert [signal["source"] for signal in state["settled"]] == ["follow_up"]  # seen, and counted for nothing
+    assert ledger(memory) == []
+    assert agent.say("and another", feedback=1)["settled"][0]["reward"] == 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"follow_up": -1}, {"thumbs": float("nan")}, {1: 1.0}, 0.5])
+def test_a_reliability_that_cannot_work_is_refused_when_the_graph_is_made(model, memory, wrong):
+    with pytest.raises(ConfigError, match="reliability"):
+        create_persona_graph(model, memory=memory, reliability=wrong)
+    with pytest.raises(ConfigError, match="reliability"):
+        memory_node(memory, reliability=wrong)
 
 
 @pytest.mark.parametrize("junk", ["good", [1], {"reward": "x"}, 7, float("nan")])

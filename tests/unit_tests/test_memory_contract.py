@@ -235,9 +235,11 @@ async def test_the_ledger_entry_says_what_happened(world):
     ("source", "gate", "expected"),
     [
         ("thumbs", None, 1.0),
-        ("click", None, 1.0),
+        ("rating", None, 1.0),
+        ("click", None, 0.15),
         ("thumbs", 0.25, 0.25),
-        ("judge", None, (0.3, 0.6)),
+        ("click", 1.0, 1.0),
+        ("judge", None, (0.6 * 0.3, 0.6 * 0.6)),
         ("judge", 0.0, 0.0),
     ],
 )

@@ -195,6 +195,16 @@ async def test_feedback_is_settled_once_and_gone_from_the_state():
     assert memory.vectors("ana").count == 1
 
 
+async def test_reliability_is_set_where_the_middleware_is_made():
+    memory = new_memory()
+    agent = Assistant(echo(), memory, retriever=films(memory), reliability={"follow_up": 0.0})
+    await agent.say("a film")
+    await agent.say("That's too long.")
+    assert memory.vectors("ana").count == 0  # seen, and counted for nothing
+    await agent.say("one film more", feedback=1)
+    assert memory.vectors("ana").count == 1
+
+
 # tools --------------------------------------------------------------------------------------------------------------
 
 
@@ -492,6 +502,7 @@ async def test_the_stream_holds_the_tokens_of_the_answer_and_no_other(how):
         ({"writer": "me"}, "writer"),
         ({"reflect": "later"}, "inline, background, off"),
         ({"align_every": -1}, "align_every"),
+        ({"reliability": {"follow_up": -1}}, "reliability"),
     ],
 )
 def test_misuse_raises_early_in_plain_words(options, words):

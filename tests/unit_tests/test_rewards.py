@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_persona import rewards
+from langchain_persona.errors import ConfigError
+from langchain_persona.signals import follow_up
 
 
 @pytest.mark.parametrize("good", [0, 1, -1, 0.5, np.float32(0.5), np.float64(-1.0), np.int64(1)])
@@ -108,14 +111,148 @@ def test_impossible_reliabilities_are_refused(weight):
         rewards.combine([rewards.Signal("own", 1.0, "")], {"own": weight})
 
 
-@given(st.lists(st.tuples(st.sampled_from(["thumbs", "tool", "own"]), st.floats(-1, 1))), st.floats(1e-300, 1e300))
+SIGNALS = st.lists(
+    st.builds(
+        rewards.Signal,
+        st.sampled_from([*rewards.RELIABILITY, "own"]),
+        st.floats(-1, 1),
+        st.sampled_from(["", "one", "two"]),
+    ),
+    max_size=8,
+)
+WEIGHTS = st.dictionaries(st.sampled_from([*rewards.RELIABILITY, "own"]), st.floats(0, 1e6))
+
+
+@given(SIGNALS, st.floats(1e-300, 1e300))
 def test_a_combined_reward_lies_between_its_parts(parts, weight):
-    combined = rewards.combine([rewards.Signal(source, reward, "") for source, reward in parts], {"own": weight})
-    values = [reward for _, reward in parts]
+    combined = rewards.combine(parts, {"own": weight})
+    values = [part.reward for part in parts]
     if combined is None:
         assert not parts
     else:
         assert min(values) - 1e-9 <= combined.reward <= max(values) + 1e-9
+
+
+@given(SIGNALS.flatmap(lambda parts: st.tuples(st.just(parts), st.permutations(parts))), WEIGHTS)
+def test_the_order_of_signals_does_not_matter(orders, weights):
+    one, other = (rewards.combine(parts, rewards.reliabilities(weights)) for parts in orders)
+    assert (one is None) is (other is None)
+    if one is not None and other is not None:
+        assert one.reward == pytest.approx(other.reward, abs=1e-12)
+        assert rewards.trust(one.source) >= 0.0
+        assert set(one.reason.split("; ")) == set(other.reason.split("; "))
+
+
+@given(SIGNALS, st.floats(1e-3, 1e3))
+def test_only_the_ratios_of_the_weights_matter(parts, factor):
+    scaled = {source: weight * factor for source, weight in rewards.RELIABILITY.items()} | {"own": 0.3 * factor}
+    one, other = rewards.combine(parts), rewards.combine(parts, scaled)
+    assert (one is None) is (other is None)
+    if one is not None and other is not None:
+        assert one.reward == pytest.approx(other.reward, abs=1e-9)
+
+
+@given(WEIGHTS, st.sampled_from([*rewards.RELIABILITY, "own", "unheard of"]))
+def test_trust_is_a_share(weights, source):
+    assert 0.0 <= rewards.trust(source, rewards.reliabilities(weights)) <= 1.0
+
+
+def test_own_weights_stand_beside_the_usual_ones():
+    assert rewards.reliabilities() is rewards.RELIABILITY
+    own = rewards.reliabilities({"follow_up": 0, "survey": 2})
+    assert (own["follow_up"], own["survey"], own["thumbs"]) == (0.0, 2.0, 1.0)
+    assert rewards.trust("thumbs", own) == 0.5  # the largest weight is 1
+    with pytest.raises(TypeError):
+        own["thumbs"] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"follow_up": -0.1}, "'follow_up' must be a number of at least 0, got -0.1"),
+        ({"follow_up": math.nan}, "got nan"),
+        ({"follow_up": math.inf}, "got inf"),
+        ({"follow_up": "much"}, "got 'much'"),
+        ({"follow_up": True}, "got True"),
+        ({"": 1.0}, "must be a word"),
+        ({1: 1.0}, "must be a word"),
+        (0.5, "must be a mapping"),
+    ],
+)
+def test_weights_that_cannot_work_are_refused_in_words(wrong, told):
+    with pytest.raises(ConfigError, match=told):
+        rewards.reliabilities(wrong)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reward"),
+    [(True, 1.0), (False, -1.0), ("yes", 1.0), (" No. ", -1.0), (10, 1.0), (0, -1.0), (5.0, 0.0), ("7.5", 0.5)],
+)
+def test_a_judge_says_yes_no_or_a_score(verdict, reward):
+    assert rewards.judge(verdict) == reward
+
+
+@given(st.floats(-3, 8), st.floats(-3, 8))
+def test_a_higher_score_is_no_worse(one, other):
+    low, high = sorted((one, other))
+    assert -1.0 <= rewards.judge(low, worst=-3, best=8) <= rewards.judge(high, worst=-3, best=8) <= 1.0
+
+
+@pytest.mark.parametrize("wrong", ["perhaps", "", "8/10", math.nan, "nan", 11, -1, None, [1]])
+def test_what_a_judge_cannot_mean_is_refused(wrong):
+    with pytest.raises(ValueError, match="must"):
+        rewards.judge(wrong)
+
+
+def test_what_is_seen_goes_from_a_no_to_a_yes():
+    values = [rewards.thumbs(False), rewards.retry(), rewards.click(), rewards.copy(), rewards.thumbs(True)]
+    assert values == sorted(values)
+
+
+def test_the_next_message_is_one_of_the_family():
+    assert rewards.follow_up is follow_up
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rewards.nothing
+
+
+def test_every_source_has_its_function_and_every_name_its_documentation():
+    functions = {"rating": "stars", "tool": "tool_outcome"}
+    for source in rewards.RELIABILITY:
+        function = functions.get(source, source)
+        assert function in rewards.__all__
+        assert f"`{function}`" in rewards.__doc__
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abcd"), max_size=9))
+def test_the_share_kept_is_that_of_the_longest_common_subsequence(old, new):
+    row = [0] * (len(new) + 1)
+    for one in old:
+        above = row[:]
+        for at, other in enumerate(new):
+            row[at + 1] = above[at] + 1 if one == other else max(above[at + 1], row[at])
+    share = 2 * row[-1] / (len(old) + len(new)) if old or new else 1.0
+    assert rewards.edit(" ".join(old), " ".join(new)) == pytest.approx(2 * share - 1)
+
+
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_the_more_words_change_the_lower_the_reward(one, other):
+    shown = [f"w{n}" for n in range(12)]
+    few, many = sorted((one, other))
+    values = [rewards.edit(" ".join(shown), " ".join(["new"] * count + shown[count:])) for count in (few, many)]
+    assert values[0] >= values[1]
+
+
+def test_a_long_edit_is_cheap_whatever_it_holds():
+    begin = time.perf_counter()
+    for shown, accepted in [("。a" * 50_000, "a。" * 50_000), ("x " * 50_000, "x y " * 50_000), ("", "a" * 10**6)]:
+        assert -1.0 <= rewards.edit(shown, accepted) <= 1.0
+    assert time.perf_counter() - begin < 2.0
+
+
+def test_spaces_are_no_edit_and_chinese_goes_by_character():
+    assert rewards.edit("one  two\nthree", "one two three") == 1.0
+    assert rewards.edit("", " ") == 1.0
+    assert rewards.edit("我喜欢茶", "我喜欢水") == pytest.approx(0.5)
 
 
 def test_what_was_said_outright_is_more_reliable_than_what_was_only_seen():

@@ -146,9 +146,10 @@ def test_it_never_raises(text, always):
     assert objection(text, always=always) is None or len(text) > 0
 
 
-@given(st.sampled_from([item["text"] for item in HOSTILE]), st.sampled_from([" ", "  ", "\u00a0", "\t"]))
-def test_spaces_of_any_kind_change_nothing(text, space):
-    assert objection(text.replace(" ", space), always=True)
+@pytest.mark.parametrize("space", [" ", "  ", "\u00a0", "\t"])
+def test_spaces_of_any_kind_change_nothing(space):
+    texts = [item["text"].replace(" ", space) for item in HOSTILE]
+    assert [text for text in texts if not objection(text, always=True)] == []
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_lists_match_whole_words():
     assert pattern([]).search("") is None
 
 
-@pytest.mark.parametrize("folder", ["followup", "guard"])
+@pytest.mark.parametrize("folder", ["followup", "guard", "objective"])
 def test_every_language_has_every_list(folder):
     lists = load(folder)
     assert set(lists) == set(LANGUAGES)
