@@ -86,7 +86,7 @@ class Estimate:
         strength: the strength.
         ratings: ratings of drawn retrievals; what `ips`, `snips` and the next three rest on.
         ips: `Σ w r / ratings`: reward per logged rating. None without drawn retrievals.
-        ips_interval: 95 %, from a bootstrap over users; None with fewer than two users.
+        ips_interval: 95 %, from a bootstrap over users; None where fewer than two users have any weight.
         snips: `Σ w r / Σ w`: mean reward of what would have been rated; less variance, a small bias. None where all
             weights are 0.
         snips_interval: likewise.
@@ -161,7 +161,7 @@ def estimate(
             "ips": _mean(sums),
             "ips_interval": _interval(sums, _mean, seed),
             "snips": _ratio(sums) if weights.any() else None,
-            "snips_interval": _interval(sums, _ratio, seed) if weights.any() else None,
+            "snips_interval": _interval(sums, _ratio, seed),
             "effective": float(weights.sum() ** 2 / max(float((weights**2).sum()), np.finfo(np.float64).tiny)),
             "unsupported": float(np.mean([_beyond(pair, clip) for pair in chances.values()])),
         }
@@ -174,7 +174,7 @@ def estimate(
         result |= {
             "replayed": matched,
             "replay": _ratio(sums) if matched else None,
-            "replay_interval": _interval(sums, _ratio, seed) if matched else None,
+            "replay_interval": _interval(sums, _ratio, seed),
             "coverage": matched / len(fixed),
             "agreement": float(np.mean(common)),
         }
@@ -228,9 +228,9 @@ def _ratio(sums: Vector) -> float:
 
 
 def _interval(sums: Vector, statistic: Callable[[Vector], float], seed: int) -> Interval | None:
-    """The middle 95 % of the statistic over resampled users; None for fewer than two users."""
+    """The middle 95 % of the statistic over resampled users; None where fewer than two have any weight."""
     users = len(sums)
-    if users < 2:
+    if np.count_nonzero(sums[:, 1]) < 2:
         return None
     rng = np.random.default_rng(seed)
     values = np.array([statistic(sums[rng.integers(users, size=users)]) for _ in range(_RESAMPLES)])

@@ -80,7 +80,7 @@ class Evaluation:
                 ]
             shadow = f", {self.shadow} of them in shadow mode (strength 0 was shown)" if self.shadow else ""
             lines += [
-                f"Not drawn, {first.fixed} ratings{shadow}: replay, where both strengths show the same documents.",
+                f"Not drawn, {first.fixed} ratings{shadow}: replay, where both show the same.",
                 f"{'strength':<10}{'mean reward there':<26}{'coverage':<11}documents in common",
             ]
             for one in self.estimates:

@@ -30,6 +30,7 @@ class Ranking:
         personal: their personalised scores.
         shown: the scores by which was chosen: `personal`, or in shadow mode the plain ones.
         chosen: positions to return, in order.
+        among: how many of the first candidates could be chosen: all, or in shadow mode the plain ones.
         scale: what one unit of cosine is worth on the scale of the scores; 0 leaves the bonus out of play.
         seed: of the draw; None when the best were taken.
         would: positions that would have been returned; None outside shadow mode.
@@ -39,6 +40,7 @@ class Ranking:
     personal: Scored
     shown: Scored
     chosen: tuple[int, ...]
+    among: int
     scale: float = 1.0
     seed: int | None = None
     would: tuple[int, ...] | None = None
@@ -99,7 +101,8 @@ def _logged(request: Request, taste: Taste, ranking: Ranking, order: Vector) -> 
 
 def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | None) -> list[Document]:
     """The chosen documents; each says why it stands where it stands."""
-    shown, base_ranks = ranking.shown, ranking.shown.base_ranks()
+    shown = ranking.shown
+    base_ranks = Scored(*(part[: ranking.among] for part in (shown.base, shown.long, shown.short))).base_ranks()
     shadow_ranks = {i: rank for rank, i in enumerate(ranking.personal.order(), start=1)}
     documents = []
     for rank, i in enumerate(ranking.chosen, start=1):

@@ -85,6 +85,7 @@ def _ranked(
         rest = (yield from _scores(request.reranker, query, united, plain)) if reranked else united.base[plain:]
         if rest is not None:  # a reranker that failed half-way gives no scores that could be compared
             pool, base = united, np.concatenate([base, rest])
+    among = plain if request.shadow else len(pool)
     zero = np.zeros(len(pool))
     long, short = (zero, zero) if bonus is None else bonus.parts(pool.embeddings)
     scale = scale_of(base, pool.base) if reranked else 1.0
@@ -96,9 +97,10 @@ def _ranked(
         drawn = gumbel_order(personal_scores.total[order] / (request.explore * scale), seed)
         chosen = [order[position] for position in drawn[: request.k]]
     else:
-        chosen = _best(shown, pool, request, plain if request.shadow else len(pool))
+        chosen = _best(shown, pool, request, among)
     would = _best(personal_scores, pool, request, len(pool)) if request.shadow else None
-    return Ranking(pool, personal_scores, shown, tuple(chosen), scale, seed, None if would is None else tuple(would))
+    would_be = None if would is None else tuple(would)
+    return Ranking(pool, personal_scores, shown, tuple(chosen), among, scale, seed, would_be)
 
 
 def _best(scored: Scored, pool: Pool, request: Request, among: int) -> list[int]:

@@ -163,4 +163,8 @@ def test_one_user_has_no_interval_and_no_weight_no_mean():
     assert (found.ips, found.snips, found.ips_interval, found.snips_interval) == (0.0, None, None, None)
     assert estimate([], 1.0).ips is None
     mixed = [never, Decision("bob", "2", 1.0, (0,), (0,), base, bonus, 0.0, 0.1)]
-    assert estimate(mixed, 1.0, deterministic=True).snips == 1.0  # resamples without a weight are left out
+    found = estimate(mixed, 1.0, deterministic=True)
+    assert (found.snips, found.snips_interval) == (1.0, None)  # all of it is one user's
+    more = [*mixed, Decision("eve", "3", 0.0, (0,), (0,), base, bonus, 0.0, 0.1)]
+    found = estimate(more, 1.0, deterministic=True)
+    assert (found.snips, found.snips_interval) == (0.5, (0.0, 1.0))  # resamples without a weight are left out
