@@ -133,18 +133,19 @@ def estimate(
         strength: the other strength.
         clip: bound on every weight, at least 1; lower has less variance and more bias, infinity is unbiased.
         k: how many the other strength shows; by default as many as were shown.
-        deterministic: the other strength takes the best instead of drawing at the logged temperature.
+        deterministic: the other strength takes the best instead of drawing at the logged temperature, as strength 0
+            always does.
         seed: of the bootstrap.
 
     Example:
-        Two candidates alike in relevance, one drawn and rated; at strength 1 the first has the better chance:
+        Two candidates alike in relevance, one drawn and rated; at strength 4 the first has a better chance than at 1:
 
         >>> log = [
-        ...     Decision("ana", "1", 1.0, (0,), (0,), np.zeros(2), np.array([0.1, 0.0]), 0.0, 0.1),
-        ...     Decision("bob", "2", 0.0, (1,), (1,), np.zeros(2), np.array([0.1, 0.0]), 0.0, 0.1),
+        ...     Decision("ana", "1", 1.0, (0,), (0,), np.zeros(2), np.array([0.1, 0.0]), 1.0, 0.1),
+        ...     Decision("bob", "2", 0.0, (1,), (1,), np.zeros(2), np.array([0.1, 0.0]), 1.0, 0.1),
         ... ]
-        >>> round(estimate(log, 0.0).ips, 2), round(estimate(log, 1.0).ips, 2)
-        (0.5, 0.73)
+        >>> round(estimate(log, 1.0).ips, 2), round(estimate(log, 4.0).snips, 2)
+        (0.5, 0.95)
     """
     drawn = [decision for decision in decisions if decision.explore > 0.0]
     fixed = [decision for decision in decisions if decision.explore <= 0.0]
@@ -185,7 +186,7 @@ def _chances(decision: Decision, strength: float, k: int | None, deterministic: 
     """Of every candidate: the chance to be shown under the other strength, and as logged."""
     logged = inclusion(decision.logits(decision.strength), len(decision.shown))
     count = len(decision.shown) if k is None else k
-    if deterministic:
+    if deterministic or strength == 0.0:  # at strength 0 a retriever draws nothing, so neither does its estimate
         other = np.zeros(decision.base.size)
         other[list(decision.best(strength, count))] = 1.0
     elif strength == decision.strength and count == len(decision.shown):

@@ -37,7 +37,8 @@ class EvaluationMethods:
             users: whose ratings; all users' when left out.
             clip: bound on the weight of a rating, at least 1; infinity is unbiased and wild.
             k: how many documents the other strength shows; as many as were shown when left out.
-            deterministic: the other strength takes the best, where otherwise it draws at the logged temperature.
+            deterministic: the other strength takes the best, where otherwise it draws at the logged temperature (but
+                for strength 0, which is the plain ranking).
             seed: of the bootstrap over users.
 
         Returns:

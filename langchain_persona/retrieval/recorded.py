@@ -103,7 +103,7 @@ def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | No
     """The chosen documents; each says why it stands where it stands."""
     shown = ranking.shown
     base_ranks = Scored(*(part[: ranking.among] for part in (shown.base, shown.long, shown.short))).base_ranks()
-    shadow_ranks = {i: rank for rank, i in enumerate(ranking.personal.order(), start=1)}
+    shadow_order = [] if ranking.would is None else ranking.personal.order()
     documents = []
     for rank, i in enumerate(ranking.chosen, start=1):
         base, long, short = float(shown.base[i]), float(shown.long[i]), float(shown.short[i])
@@ -118,6 +118,6 @@ def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | No
             "abstained": abstained,
         }
         if ranking.would is not None:
-            why["shadow_rank"] = shadow_ranks[i]
+            why["shadow_rank"] = shadow_order.index(i) + 1
         documents.append(ranking.pool.document(i, persona=why))
     return documents
