@@ -15,7 +15,7 @@ Self-Normalized Estimator*, NIPS 2015; Li, Chu, Langford and Wang, *Unbiased Off
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +125,7 @@ def estimate(
     k: int | None = None,
     deterministic: bool = False,
     seed: int = 0,
+    logged: MutableMapping[str, Vector] | None = None,
 ) -> Estimate:
     """What one strength would have earned on the logged decisions.
 
@@ -136,6 +137,8 @@ def estimate(
         deterministic: the other strength takes the best instead of drawing at the logged temperature, as strength 0
             always does.
         seed: of the bootstrap.
+        logged: chances as logged by retrieval, filled here; hand the same to the estimates of one log to save half of
+            the work.
 
     Example:
         Two candidates alike in relevance, one drawn and rated; at strength 4 the first has a better chance than at 1:
@@ -152,9 +155,13 @@ def estimate(
     result: dict[str, object] = {"strength": strength, "ratings": len(drawn), "fixed": len(fixed)}
     if drawn:
         chances: dict[str, tuple[Vector, Vector]] = {}
+        logged = {} if logged is None else logged
         for decision in drawn:
-            if decision.retrieval not in chances:
-                chances[decision.retrieval] = _chances(decision, strength, k, deterministic)
+            name = decision.retrieval
+            if name not in logged:
+                logged[name] = inclusion(decision.logits(decision.strength), len(decision.shown))
+            if name not in chances:
+                chances[name] = _other(decision, logged[name], strength, k, deterministic), logged[name]
         weights = np.array([_weight(decision, chances[decision.retrieval], clip) for decision in drawn])
         rewards = np.array([decision.reward for decision in drawn])
         sums = _per_user(drawn, weights * rewards, weights)
@@ -182,18 +189,16 @@ def estimate(
     return Estimate(**result)  # type: ignore[arg-type]
 
 
-def _chances(decision: Decision, strength: float, k: int | None, deterministic: bool) -> tuple[Vector, Vector]:
-    """Of every candidate: the chance to be shown under the other strength, and as logged."""
-    logged = inclusion(decision.logits(decision.strength), len(decision.shown))
+def _other(decision: Decision, logged: Vector, strength: float, k: int | None, deterministic: bool) -> Vector:
+    """The chance of every candidate to be shown under the other strength; `logged` is that under the logged one."""
     count = len(decision.shown) if k is None else k
     if deterministic or strength == 0.0:  # at strength 0 a retriever draws nothing, so neither does its estimate
         other = np.zeros(decision.base.size)
         other[list(decision.best(strength, count))] = 1.0
-    elif strength == decision.strength and count == len(decision.shown):
-        other = logged
-    else:
-        other = inclusion(decision.logits(strength), count)
-    return other, logged
+        return other
+    if strength == decision.strength and count == len(decision.shown):
+        return logged
+    return inclusion(decision.logits(strength), count)
 
 
 def _weight(decision: Decision, chances: tuple[Vector, Vector], clip: float) -> float:

@@ -76,6 +76,7 @@ def evaluated(ledger: Ledger, asked: Question) -> Steps[Evaluation]:
         left_out += missed
 
     def all_estimates() -> tuple[Estimate, ...]:
+        logged: dict[str, Vector] = {}
         return tuple(
             estimate(
                 decisions,
@@ -84,6 +85,7 @@ def evaluated(ledger: Ledger, asked: Question) -> Steps[Evaluation]:
                 k=asked.k,
                 deterministic=asked.deterministic,
                 seed=asked.seed,
+                logged=logged,
             )
             for strength in dict.fromkeys(asked.strengths)
         )

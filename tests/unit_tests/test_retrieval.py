@@ -13,13 +13,17 @@ import chromadb
 import numpy as np
 import pytest
 from langchain_core.documents import Document
+from langgraph.graph import START, StateGraph
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.arrays import HALF, decode_vectors
 from langchain_persona.errors import ConfigError
+from langchain_persona.identity import PersonaContext
 from langchain_persona.learning import VARSConfig, gumbel_order, inclusion, list_log_probability
+from langchain_persona.loop.state import PersonaState
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.nodes import retrieve_node
 from langchain_persona.records import Logged, Retrieval
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
@@ -158,6 +162,42 @@ def test_switches_that_cannot_work(collection):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             VARSConfig(**wrong)
     assert VARSConfig(min_feedback=3, abstain=False).fingerprint == VARSConfig().fingerprint
+
+
+@MODES
+async def test_the_runtime_context_sets_the_strength_of_cards_and_documents(collection, mode):
+    cards = chromadb.EphemeralClient().create_collection(f"t{uuid.uuid4().hex}", embedding_function=None)
+    memory = Known(InMemoryStore(), cards=cards, embeddings=MODEL)
+    for text in list(TEXTS.values())[:8]:
+        await memory.aremember("ana", f"likes {text}")
+    builder = StateGraph(PersonaState, PersonaContext)
+    builder.add_node("retrieve", retrieve_node(memory, retriever=over(collection, memory), min_relevance=-1.0))
+    builder.add_edge(START, "retrieve")
+    graph = builder.compile()
+
+    async def bonus(**strength: float) -> tuple[float, float]:
+        given = {"input": {"messages": [("user", QUERY)]}, "context": {"user_id": "ana", **strength}}
+        update = await graph.ainvoke(**given) if mode == "async" else graph.invoke(**given)
+        documents = [abs(doc.metadata["persona"]["long"]) for doc in update["documents"]]
+        return max(documents), max(abs(card["long"]) for card in update["cards"])
+
+    assert await bonus(strength=0) == (0.0, 0.0)
+    usual, double = await bonus(), await bonus(strength=2)
+    assert all(one > 0.0 for one in usual)
+    assert double[0] > 1.5 * usual[0]
+
+
+async def test_cards_can_be_drawn_and_shadowed_too():
+    cards = chromadb.EphemeralClient().create_collection(f"t{uuid.uuid4().hex}", embedding_function=None)
+    memory = Known(InMemoryStore(), cards=cards, embeddings=MODEL)
+    for text in list(TEXTS.values())[:12]:
+        memory.remember("ana", f"likes {text}")
+    plain = ids(memory.as_retriever(strength=0.0, user_id="ana").invoke(QUERY))
+    shadow = await memory.as_retriever(shadow=True, user_id="ana").ainvoke(QUERY)
+    assert ids(shadow) == plain
+    assert [fact["shadow_rank"] for fact in facts(shadow)] != [1, 2, 3, 4]
+    drawing = memory.as_retriever(explore=0.5, seed=1, user_id="ana")
+    assert len({tuple(ids(drawing.invoke(QUERY))) for _ in range(5)}) > 1
 
 
 # abstention -------------------------------------------------------------------------------------------------
