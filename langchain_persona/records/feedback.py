@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer
+from pydantic import Field, TypeAdapter, ValidationError
 
 from langchain_persona.errors import CorruptRecordError
 from langchain_persona.records.base import Record, brief
@@ -51,11 +51,9 @@ class Logged(Record):
     would: tuple[int, ...] = ()
     rated: tuple[int, ...] = ()
 
-    @model_serializer(mode="wrap")
-    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        plain = {name: field.default for name, field in type(self).model_fields.items()}
-        return {name: value for name, value in written.items() if getattr(self, name) != plain[name]}
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only, without what is at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Retrieval(Record):

@@ -84,12 +84,17 @@ def _logged(request: Request, taste: Taste, ranking: Ranking, order: Vector) -> 
     )
     if taste.bonus is None or ranking.scale == 0.0:
         return logged  # every strength shows the same
-    base = ranking.personal.base[order]
-    bonus = np.add(*taste.bonus.parts(ranking.pool.embeddings[order]))
+    base, personal = ranking.personal.base[order], ranking.personal
+    shrink = taste.bonus.shrink(request.max_bonus)
+    factor = request.strength * shrink
+    if factor > 0.0:
+        bonus = (personal.long + personal.short)[order] / (factor * ranking.scale)
+    else:  # off: what it would have been
+        bonus = np.add(*taste.bonus.parts(ranking.pool.embeddings[order]))
     more: dict[str, object] = {
         "base": encode_vectors(np.clip((base - base.max()) / ranking.scale, -_MOST, _MOST), HALF),
         "bonus": encode_vectors(np.clip(bonus, -_MOST, _MOST), HALF),
-        "shrink": taste.bonus.shrink(request.max_bonus),
+        "shrink": shrink,
         "scale": ranking.scale,
     }
     if ranking.seed is not None:
