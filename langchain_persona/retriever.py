@@ -153,6 +153,7 @@ class VARSRetriever(RatingMethods, BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,
         identity: Identity | None = None,
+        verbose: bool = False,  # LangChain's, which it reads and hands on
         **options: Any,
     ) -> list[Document]:
         return run(retrieve(query, self._source, self.memory, self._request(identity, **options)))
@@ -163,6 +164,7 @@ class VARSRetriever(RatingMethods, BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
         identity: Identity | None = None,
+        verbose: bool = False,  # LangChain's, which it reads and hands on
         **options: Any,
     ) -> list[Document]:
         return await arun(retrieve(query, self._source, self.memory, self._request(identity, **options)))

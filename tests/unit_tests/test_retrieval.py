@@ -200,6 +200,12 @@ async def test_cards_can_be_drawn_and_shadowed_too():
     assert len({tuple(ids(drawing.invoke(QUERY))) for _ in range(5)}) > 1
 
 
+@MODES
+async def test_the_options_of_langchain_itself_are_taken(collection, mode):
+    docs = await found(over(collection), mode, verbose=True, run_id=uuid.uuid4())
+    assert ids(docs) == ids(over(collection).invoke(QUERY))
+
+
 # abstention -------------------------------------------------------------------------------------------------
 
 
