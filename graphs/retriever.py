@@ -21,7 +21,8 @@ class Context(BaseModel):
 
     user_id: StrictStr | StrictInt | None = Field(default="ana", description="Whose ranking; empty is anonymous.")
     k: int = Field(default=8, ge=1, le=40, description="How many films to show.")
-    max_bonus: float = Field(default=0.75, ge=0.0, le=2.0, description="Cap on the learned bonus; 0 is off.")
+    strength: float = Field(default=1.0, ge=0.0, le=10.0, description="How much learning counts; 0 is off.")
+    max_bonus: float = Field(default=0.75, ge=0.0, le=2.0, description="Cap on the bonus at strength 1.")
 
 
 class Question(TypedDict, total=False):
@@ -66,9 +67,9 @@ async def thumb(state: Bench, config: RunnableConfig) -> dict[str, Any]:
 async def rank(state: Bench, config: RunnableConfig, runtime: Runtime[Context]) -> dict[str, Any]:
     """The query's ranking without and with what is known of the user."""
     context = runtime.context or Context()
-    query, k, cap = state.get("query") or "a film for tonight", context.k, context.max_bonus
+    query, k = state.get("query") or "a film for tonight", context.k
     plain = [str(film.id) for film in await films.ainvoke(query, config, k=k, user_id="")]
-    found = await films.ainvoke(query, config, k=k, max_bonus=cap)
+    found = await films.ainvoke(query, config, k=k, strength=context.strength, max_bonus=context.max_bonus)
     titles = [str(film.id) for film in found]
     scores = [film.metadata["persona"] for film in found]
     moved = [

@@ -49,6 +49,9 @@ class PersonaContext(BaseModel):
     max_cards: int | None = Field(
         default=None, ge=0, le=50, description="How many topical preference cards the model sees at most (default 5)."
     )
+    strength: float | None = Field(
+        default=None, ge=0.0, le=10.0, description="How much learning counts (default 1; 0 is off, 2 is twice as much)."
+    )
     max_bonus: float | None = Field(
         default=None, ge=0.0, le=2.0, description="Cap on what learning may add to a cosine (default 0.75; 0 is off)."
     )

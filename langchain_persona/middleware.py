@@ -165,6 +165,7 @@ class PersonaMiddleware(AgentMiddleware[PersonaAgentState, Any, Any]):
             retriever=self.retriever,
             max_cards=setting(config, "max_cards", self.max_cards),
             max_bonus=setting(config, "max_bonus", None),
+            strength=setting(config, "strength", None),
             min_relevance=self.min_relevance,
         )
         inner |= yield from persona_update(

@@ -114,6 +114,7 @@ def retrieve_node(
             retriever=retriever,
             max_cards=setting(config, "max_cards", max_cards),
             max_bonus=setting(config, "max_bonus", None),
+            strength=setting(config, "strength", None),
             min_relevance=min_relevance,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -21,16 +21,17 @@ from langchain_persona.card_candidates import CardCandidates
 from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, normalise_user, resolve_identity
-from langchain_persona.memory import FeedbackReceipt, PersonaMemory
-from langchain_persona.memory.feedback import not_recorded
-from langchain_persona.retrieval import Request, Reranker, at_least_one, not_negative, retrieve
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.retrieval import Request, Reranker, retrieve
+from langchain_persona.retrieval.rating import RatingMethods
+from langchain_persona.retrieval.request import at_least_one, not_negative, number, strength_of, whole_or_none
 
 __all__ = ["VARSRetriever"]
 
 logger = logging.getLogger(__name__)
 
 
-class VARSRetriever(BaseRetriever):
+class VARSRetriever(RatingMethods, BaseRetriever):
     """Personalised retrieval over Chroma: relevance plus a bounded bonus learned from the user's feedback.
 
     Put it where `vectorstore.as_retriever()` stood. A user without feedback gets exactly the plain ranking.
@@ -42,22 +43,33 @@ class VARSRetriever(BaseRetriever):
         k: documents to return, at least 1.
         fetch_k: candidates to read; by default `memory.config.candidates`, at least k + 2.
         filter: Chroma's `where`, such as `{"genre": "comedy"}`; for cards, fields to be equal.
-        max_bonus: cap on the absolute bonus, in units of the base score; by default `memory.config.max_bonus`.
+        strength: the one knob to turn: 0 is off (exactly the plain ranking), 1 the default, at most 10. It multiplies
+            the bonus and its cap; by default `memory.config.strength`.
+        max_bonus: cap on the absolute bonus at strength 1, in units of a cosine; by default `memory.config.max_bonus`.
         user_id: the user where the call names none.
-        reranker: scores the candidates anew, after folding; the bonus is added to its scores, so give it a scale that
-            fits `max_bonus`, such as probabilities.
+        reranker: scores the candidates anew, after folding. The bonus is brought to the scale of its scores (see
+            `learning.scale_of`) and added, so that logits, probabilities and percentages give the same order. Fewer
+            than three candidates have no scale: then the reranker alone decides.
         search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
         lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
+        explore: temperature in units of a cosine, such as 0.05: what is shown to a known user is drawn by
+            softmax(score / explore) instead of taking the best, so that `memory.evaluate` can tell what another
+            strength would have earned. 0 is off. It reads the plain candidates too: one query more.
+        seed: names the draws, so that the same calls in the same order show the same; None is fresh.
+        shadow: rank for the user, log it, learn from feedback, and return the plain ranking: ids, order and scores. It
+            asks the database twice.
+        objective: tells queries whose answer is no matter of taste; by default by words. See `VARSConfig.abstain`.
         validate_embeddings: check at construction that the model and a non-empty collection have the same dimension.
 
     Raises:
         ConfigError: at construction, an argument that cannot work; `DimensionMismatchError` for embeddings that do not
             fit.
 
-    The call takes `k`, `fetch_k`, `filter`, `max_bonus`, `user_id` and `session_id` too:
+    The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each returned document carries
     `metadata["persona"]` with `retrieval_id`, `rank`, `base_rank` (among the candidates, both from 1), `score`, `base`,
-    `long` and `short`, where score = base + long + short.
+    `long` and `short`, where score = base + long + short; `abstained`, "objective" or "thin evidence" where the ranking
+    is plain for that reason; and in shadow mode `shadow_rank`, its rank for the user.
 
     If the store fails, the plain ranking is returned; if Chroma is gone, nothing; each with one WARNING.
     """
@@ -70,14 +82,20 @@ class VARSRetriever(BaseRetriever):
     k: SkipValidation[int] = 4
     fetch_k: SkipValidation[int | None] = None
     filter: dict[str, Any] | None = None
+    strength: SkipValidation[float | None] = None
     max_bonus: SkipValidation[float | None] = None
     user_id: SkipValidation[str | int | uuid.UUID | None] = None
     reranker: SkipValidation[Reranker | None] = None
     search_type: Literal["similarity", "mmr"] = "similarity"
     lambda_mult: float = Field(default=0.5, ge=0.0, le=1.0)
+    explore: SkipValidation[float] = 0.0
+    seed: SkipValidation[int | None] = None
+    shadow: bool = False
+    objective: SkipValidation[Callable[[str], bool] | None] = None
     validate_embeddings: bool = True
 
     _source: Source = PrivateAttr()
+    _turn: int = PrivateAttr(default=0)
 
     if not TYPE_CHECKING:  # type checkers go on seeing the fields as the arguments
 
@@ -103,7 +121,12 @@ class VARSRetriever(BaseRetriever):
             raise ConfigError(f"memory must be a PersonaMemory, got {type(self.memory).__name__}")
         if self.reranker is not None and not (isinstance(self.reranker, BaseCrossEncoder) or callable(self.reranker)):
             raise ConfigError(f"reranker must be a BaseCrossEncoder or a function, got {type(self.reranker).__name__}")
-        self._request(None, None, None, None, None)
+        if self.objective is not None and not callable(self.objective):
+            raise ConfigError(f"objective must be a function of a query, got {type(self.objective).__name__}")
+        self._request(None)
+        clash = "shadow=True" if self.shadow else 'search_type="mmr"' if self.search_type == "mmr" else None
+        if self.explore and clash:
+            raise ConfigError(f"explore={self.explore!r} and {clash} exclude each other: leave one of them out")
         if self.vectorstore is None:
             self._source = CardCandidates(self.memory.cards)
         else:
@@ -124,68 +147,16 @@ class VARSRetriever(BaseRetriever):
         config = ensure_config(config)
         return await super().ainvoke(input, config, **self._resolved(config, kwargs))
 
-    def feedback(
-        self,
-        docs: Document | Sequence[Document],
-        reward: float,
-        config: RunnableConfig | None = None,
-        *,
-        user_id: str | int | None = None,
-        source: str = "thumbs",
-        key: str | None = None,
-    ) -> FeedbackReceipt:
-        """Rate documents that this retriever returned; the short way to `PersonaMemory.feedback`.
-
-        Args:
-            docs: one document or several of one retrieval.
-            reward: from −1 (bad) to 1 (good).
-            config: names the user as in `invoke`.
-            user_id: names the user directly.
-            source: what kind of signal.
-            key: idempotency key.
-
-        Returns:
-            A receipt; `applied` is False for documents of an anonymous retrieval, and for documents whose retrieval
-            could not be recorded.
-
-        Raises:
-            ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
-            TypeError, ValueError: the reward is not a number from −1 to 1.
-            StoreError: the store could not take the feedback.
-        """
-        user, retrieval_id, ids = self._rated(docs, config, user_id)
-        if retrieval_id is None:
-            return not_recorded(reward)
-        return self.memory.feedback(user, retrieval_id, reward=reward, source=source, key=key, docs=ids)
-
-    async def afeedback(
-        self,
-        docs: Document | Sequence[Document],
-        reward: float,
-        config: RunnableConfig | None = None,
-        *,
-        user_id: str | int | None = None,
-        source: str = "thumbs",
-        key: str | None = None,
-    ) -> FeedbackReceipt:
-        """Async twin of `feedback`."""
-        user, retrieval_id, ids = self._rated(docs, config, user_id)
-        if retrieval_id is None:
-            return not_recorded(reward)
-        return await self.memory.afeedback(user, retrieval_id, reward=reward, source=source, key=key, docs=ids)
-
     def _get_relevant_documents(
         self,
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,
         identity: Identity | None = None,
-        k: int | None = None,
-        fetch_k: int | None = None,
-        filter: dict[str, Any] | None = None,
-        max_bonus: float | None = None,
+        verbose: bool = False,  # LangChain's, which it reads and hands on
+        **options: Any,
     ) -> list[Document]:
-        return run(retrieve(query, self._source, self.memory, self._request(identity, k, fetch_k, filter, max_bonus)))
+        return run(retrieve(query, self._source, self.memory, self._request(identity, **options)))
 
     async def _aget_relevant_documents(
         self,
@@ -193,13 +164,10 @@ class VARSRetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
         identity: Identity | None = None,
-        k: int | None = None,
-        fetch_k: int | None = None,
-        filter: dict[str, Any] | None = None,
-        max_bonus: float | None = None,
+        verbose: bool = False,  # LangChain's, which it reads and hands on
+        **options: Any,
     ) -> list[Document]:
-        request = self._request(identity, k, fetch_k, filter, max_bonus)
-        return await arun(retrieve(query, self._source, self.memory, request))
+        return await arun(retrieve(query, self._source, self.memory, self._request(identity, **options)))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         """What traces say about this retriever."""
@@ -212,11 +180,18 @@ class VARSRetriever(BaseRetriever):
             params["ls_embedding_model"] = name
         return params
 
-    def steps(self, query: str, identity: Identity, embedded: Sequence[float] | None = None) -> Steps[list[Document]]:
-        """One retrieval as effects, for who composes it with others; `embedded` is used in place of embedding it."""
-        return retrieve(
-            query, self._source, self.memory, self._request(identity, None, None, None, None), embedded=embedded
-        )
+    def steps(
+        self, query: str, identity: Identity, embedded: Sequence[float] | None = None, **options: Any
+    ) -> Steps[list[Document]]:
+        """One retrieval as effects, for who composes it with others.
+
+        Args:
+            query: what to look for.
+            identity: for whom.
+            embedded: used in place of embedding the query.
+            options: those of a call, such as `strength`; None is as constructed.
+        """
+        return retrieve(query, self._source, self.memory, self._request(identity, **options), embedded=embedded)
 
     @property
     def embedding_model(self) -> Embeddings:
@@ -245,51 +220,38 @@ class VARSRetriever(BaseRetriever):
     def _request(
         self,
         identity: Identity | None,
-        k: int | None,
-        fetch_k: int | None,
-        where: Mapping[str, Any] | None,
-        max_bonus: float | None,
+        *,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        filter: Mapping[str, Any] | None = None,
+        strength: float | None = None,
+        max_bonus: float | None = None,
     ) -> Request:
         """The options of one call: what it names, else what the constructor was given, else the configuration."""
-        k = self.k if k is None else k
+        config = self.memory.config
         fetch_k = self.fetch_k if fetch_k is None else fetch_k
-        max_bonus = self.max_bonus if max_bonus is None else max_bonus
+        self._turn += 1
         return Request(
             identity=Identity(normalise_user(self.user_id)) if identity is None else identity,
-            k=at_least_one("k", k),
+            k=at_least_one("k", self.k if k is None else k),
             fetch_k=None if fetch_k is None else at_least_one("fetch_k", fetch_k),
-            where=self.filter if where is None else where,
-            max_bonus=self.memory.config.max_bonus if max_bonus is None else not_negative(max_bonus),
+            where=self.filter if filter is None else filter,
+            max_bonus=not_negative(_first(max_bonus, self.max_bonus, config.max_bonus)),
+            strength=strength_of(_first(strength, self.strength, config.strength)),
             reranker=self.reranker,
             lambda_mult=self.lambda_mult if self.search_type == "mmr" else None,
+            explore=number("explore", self.explore, 100.0, meaning="0 is off, 0.05 a moderate draw"),
+            seed=whole_or_none("seed", self.seed),
+            turn=self._turn,
+            shadow=self.shadow,
+            objective=self.objective,
         )
 
-    def _rated(
-        self, docs: Document | Sequence[Document], config: RunnableConfig | None, user_id: str | int | None
-    ) -> tuple[str, str | None, list[str]]:
-        """User, retrieval id (None where there is none) and document ids of a rating."""
-        rated = [docs] if isinstance(docs, Document) else list(docs)
-        if not all(isinstance(doc, Document) for doc in rated):
-            raise ConfigError(
-                f"feedback takes the documents that this retriever returned, got {docs!r}; for ids use "
-                "memory.feedback(user, retrieval_id, reward=..., docs=[...])"
-            )
-        facts = [doc.metadata.get("persona") for doc in rated]
-        found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else _NOT_OURS for fact in facts}
-        if len(found) != 1 or _NOT_OURS in found:
-            raise ConfigError(
-                f"feedback needs documents that one invoke of a VARSRetriever returned, got {len(rated)} documents of "
-                f"{len(found)} retrievals; rate each retrieval in a call of its own"
-            )
-        identity = resolve_identity(ensure_config(config), user_id=user_id, default_user=self.user_id)
-        retrieval_id = found.pop()
-        if identity.anonymous and retrieval_id is not None:
-            raise ConfigError(
-                "these documents were retrieved for a user, and the feedback names none: pass user_id or config"
-            )
-        return identity.user, retrieval_id, [str(doc.id) for doc in rated]
+
+def _first(*values: float | None) -> float | None:
+    """The first that is given."""
+    return next((value for value in values if value is not None), None)
 
 
-_OURS = frozenset({"k", "fetch_k", "filter", "max_bonus"})
+_OURS = frozenset({"k", "fetch_k", "filter", "max_bonus", "strength"})
 _CALL_OPTIONS = _OURS | {"run_id", "verbose"}  # the last two are LangChain's
-_NOT_OURS = ""

@@ -41,6 +41,25 @@ class BonusVectors:
         """`long + short`, shape (d,)."""
         return self.long + self.short
 
+    @property
+    def reach(self) -> float:
+        """The largest absolute bonus that any unit embedding can get: `‖long + short‖ · sup‖e − μ‖`."""
+        return float(np.linalg.norm(self.total)) * (1.0 + float(np.linalg.norm(self.mean)))
+
+    def shrink(self, max_bonus: float) -> float:
+        """The factor that brings the reach down to a cap; 1 where it lies below.
+
+        Example:
+            >>> BonusVectors(np.array([0.0, 2.0]), np.zeros(2), np.zeros(2)).shrink(0.5)
+            0.25
+        """
+        reach = self.reach
+        return 1.0 if reach <= max_bonus else max_bonus / reach
+
+    def times(self, factor: float) -> BonusVectors:
+        """Both parts, multiplied."""
+        return BonusVectors(self.long * factor, self.short * factor, self.mean)
+
     def fold(self, query: npt.ArrayLike, scale: float = 1.0) -> Vector:
         """The query whose plain nearest neighbours are the personalised ranking: `q + scale · (long + short)`.
 
@@ -117,13 +136,14 @@ class UserVectors:
     def bonus(self, space: PreferenceSpace, *, max_bonus: float, strength: float = 1.0) -> BonusVectors:
         """The capped bonus in embedding space.
 
-        Both parts are shrunk by one factor, so that no unit embedding whatever gets a bonus above `max_bonus`
-        in absolute value: `‖long + short‖ · sup‖e − μ‖ ≤ max_bonus`.
+        Both parts are shrunk by one factor, so that no unit embedding whatever gets a bonus above
+        `strength · max_bonus` in absolute value: `‖long + short‖ · sup‖e − μ‖ ≤ strength · max_bonus`. It is linear in
+        the strength: twice as strong is twice the bonus, also where the cap holds.
 
         Args:
             space: the preference space in which the vectors were learned.
-            max_bonus: cap, in units of the base score; 0 switches personalisation off.
-            strength: factor on the bonus before the cap.
+            max_bonus: cap at strength 1, in units of the base score; 0 switches personalisation off, infinity is none.
+            strength: factor on the capped bonus; 0 is off.
 
         Raises:
             DimensionMismatchError: the vectors do not belong to this space.
@@ -132,14 +152,14 @@ class UserVectors:
             >>> user = UserVectors(np.array([0.0, 2.0]), np.zeros(2))
             >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5).total
             array([0. , 0.5])
+            >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5, strength=0.2).total
+            array([0. , 0.1])
         """
         if self.long.shape != (space.k,):
             raise DimensionMismatchError(
                 f"user vectors of {self.long.shape[0]} numbers do not fit a preference space with k={space.k}; "
                 "rebuild them from the ledger: memory.rebuild(user)"
             )
-        long = space.lift(strength * self.beta_long * self.long)
-        short = space.lift(strength * self.beta_short * self.short)
-        reach = float(np.linalg.norm(long + short)) * space.radius
-        factor = 1.0 if reach <= max_bonus else max_bonus / reach
-        return BonusVectors(long * factor, short * factor, space.mean)
+        long, short = space.lift(self.beta_long * self.long), space.lift(self.beta_short * self.short)
+        bonus = BonusVectors(long, short, space.mean)
+        return bonus.times(strength * bonus.shrink(max_bonus))

@@ -10,10 +10,13 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.learning.ridge import WindowedRidge
 from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, require, require_whole
 
-__all__ = ["FOLD_VERSION", "VARSConfig"]
+__all__ = ["FOLD_VERSION", "MAX_STRENGTH", "VARSConfig"]
 
 FOLD_VERSION = 2
 """Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
+
+MAX_STRENGTH = 10.0
+"""The highest strength: far beyond what any ranking gains from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,13 @@ class VARSConfig:
 
     Attributes:
         rule: the update rule; `WindowedRidge()` by default.
-        max_bonus: cap on the absolute bonus of any unit vector whatever, in units of the base score (cosine). It bounds
+        strength: the one knob to turn, 0 to 10: factor on the bonus and on its cap alike. 0 is off (exactly the plain
+            ranking), 1 the default.
+        max_bonus: cap on the absolute bonus of any unit vector whatever at strength 1, in units of the base score
+            (cosine); what holds is `strength · max_bonus`, beside a reranker times the scale of its scores. It bounds
             the length of the bonus direction; real documents rarely point straight along it and get less.
-        strength: factor on the bonus before the cap: 0 is off, 1 the default.
+        min_feedback: with fewer events than this behind a user the ranking is the plain one.
+        abstain: rank plainly for queries whose answer is no matter of taste, such as "what is 2 + 2".
         temperature: `τ` of the retrieval policy.
         candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the
             contrast to learn from.
@@ -51,6 +58,8 @@ class VARSConfig:
     max_norm: float = 100.0
     keep_sessions: int = 2
     prior: Literal["none", "population"] = "none"
+    min_feedback: int = 1
+    abstain: bool = True
 
     def __post_init__(self) -> None:
         """Validate the knobs."""
@@ -63,16 +72,19 @@ class VARSConfig:
                 f'prior="population" needs a rule that predicts rewards and has a gain, such as WindowedRidge(); got '
                 f'{self.rule!r}; use that rule or prior="none"'
             )
-        require_whole(self, "candidates", "keep_sessions")
+        require_whole(self, "candidates", "keep_sessions", "min_feedback")
+        if not isinstance(self.abstain, bool):
+            raise ConfigError(f"VARSConfig.abstain must be True or False, got {self.abstain!r}")
         require(
             self,
             {
                 "max_bonus": (0.0, 1e6),
-                "strength": (0.0, 1e3),
+                "strength": (0.0, MAX_STRENGTH),
                 "temperature": (1e-6, 1e6),
                 "candidates": (1, 10_000),
                 "max_norm": (1e-6, 1e6),
                 "keep_sessions": (1, 1_000),
+                "min_feedback": (1, 1_000_000),
             },
         )
 
@@ -104,7 +116,7 @@ class VARSConfig:
     def fingerprint(self) -> str:
         """Changes with every knob that changes the fold; a stored snapshot names it.
 
-        `max_bonus`, `strength` and `candidates` act at retrieval and leave the fold alone.
+        `max_bonus`, `strength`, `candidates`, `min_feedback` and `abstain` act at retrieval and leave the fold alone.
         """
-        folding = replace(self, max_bonus=1.0, strength=1.0, candidates=1)
+        folding = replace(self, max_bonus=1.0, strength=1.0, candidates=1, min_feedback=1, abstain=True)
         return hashlib.sha256(f"{FOLD_VERSION} {folding!r}".encode()).hexdigest()[:16]

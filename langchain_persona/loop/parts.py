@@ -133,6 +133,7 @@ def retrieve_update(
     max_cards: int,
     max_bonus: float | None,
     min_relevance: float,
+    strength: float | None = None,
 ) -> Steps[Update]:
     """The retrieve node: cards and documents for the message."""
     _, message = last_user_message(state.get("messages") or [])
@@ -144,6 +145,7 @@ def retrieve_update(
         retriever=retriever,
         max_cards=max_cards,
         max_bonus=max_bonus,
+        strength=strength,
         min_relevance=min_relevance,
         carried=profile.get("cards") or (),
         since=profile.get("since", 0.0),

@@ -53,6 +53,7 @@ def recall(
     max_always: int = 10,
     min_relevance: float = 0.25,
     max_bonus: float | None = None,
+    strength: float | None = None,
     carried: Collection[str] = (),
     since: float = 0.0,
 ) -> Steps[Recalled]:
@@ -66,7 +67,8 @@ def recall(
         max_cards: conditional cards at most.
         max_always: global cards at most, the most certain and newest first.
         min_relevance: cosine below which a conditional card stays out.
-        max_bonus: cap on the bonus; by default the memory's.
+        max_bonus: cap on the bonus of cards; by default the memory's.
+        strength: factor on the bonus of cards and documents; by default the memory's and the retriever's.
         carried: ids of the cards that the persona rests on.
         since: when the persona was written, in seconds since the epoch.
     """
@@ -93,6 +95,7 @@ def recall(
             fetch_k=None,
             where={"always": False},
             max_bonus=memory.config.max_bonus if max_bonus is None else max_bonus,
+            strength=memory.config.strength if strength is None else strength,
             min_relevance=min_relevance,
         )
         steps = retrieve(message, CardCandidates(cards), memory, request, embedded)
@@ -100,7 +103,7 @@ def recall(
     documents: list[Document] = []
     if retriever is not None and message.strip():
         shared = embedded if _same_model(retriever, cards.embeddings, embedded) else None
-        steps = retriever.steps(message, who, embedded=shared)
+        steps = retriever.steps(message, who, embedded=shared, strength=strength)
         documents = yield from survived(logger, "This turn has no documents: they could not be retrieved", steps, [])
     retrievals = {
         kind: found[0].metadata["persona"]["retrieval_id"]

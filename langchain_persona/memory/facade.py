@@ -21,6 +21,7 @@ from langchain_persona.learning import LearnerState, VARSConfig
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.card_methods import CardMethods
 from langchain_persona.memory.episodes import Episodes
+from langchain_persona.memory.evaluation_methods import EvaluationMethods
 from langchain_persona.memory.explanation import Explanation, explanation_of
 from langchain_persona.memory.feedback import Retrievals
 from langchain_persona.memory.feedback_methods import FeedbackMethods
@@ -49,7 +50,7 @@ def _is_label(name: object) -> bool:
     return isinstance(name, str) and bool(name) and "." not in name and not name.startswith("langgraph")
 
 
-class PersonaMemory(FeedbackMethods, CardMethods, PersonaMethods, PendingMethods, SpaceMethods):
+class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMethods, PendingMethods, SpaceMethods):
     """Feedback, user vectors, preference cards and personas of all users.
 
     Args:

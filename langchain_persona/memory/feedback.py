@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 from langgraph.store.base import GetOp, PutOp
@@ -230,5 +230,14 @@ def _settled(entry: Feedback, retrieval: Retrieval, wanted: list[str] | None, ga
             "dimension": retrieval.dimension,
             "chosen": encode_vectors(rows[positions].mean(axis=0)),
             "expected": retrieval.expected,
+            "logged": _logged(retrieval, rated),
         }
     )
+
+
+def _logged(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, Any] | None:
+    """What was logged of the retrieval, with the positions that were rated."""
+    if retrieval.logged is None:
+        return None
+    places = {doc_id: place for place, doc_id in enumerate(retrieval.candidates)}
+    return {**retrieval.logged, "rated": [places[doc_id] for doc_id in rated if doc_id in places]}

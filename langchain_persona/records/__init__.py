@@ -10,6 +10,7 @@ from langchain_persona.records.episodes import Episode, ToolOutcome
 from langchain_persona.records.feedback import (
     Feedback,
     LedgerEntry,
+    Logged,
     Retrieval,
     Snapshot,
     Window,
@@ -26,6 +27,7 @@ __all__ = [
     "Feedback",
     "Language",
     "LedgerEntry",
+    "Logged",
     "Persona",
     "PersonaRevision",
     "PreferenceCard",

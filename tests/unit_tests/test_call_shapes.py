@@ -21,7 +21,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 from pydantic import BaseModel
 
-from langchain_persona.learning import VARSConfig
+from langchain_persona.learning import VARSConfig, WindowedRidge
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
@@ -68,7 +68,7 @@ def ids(docs: list[Document]) -> list[str]:
 
 
 def retriever_over(collection: chromadb.Collection, store: BaseStore, **options: Any) -> VARSRetriever:
-    memory = PersonaMemory(store=store, config=VARSConfig(strength=100.0))  # every bonus reaches its cap
+    memory = PersonaMemory(store=store, config=VARSConfig(rule=WindowedRidge(gain=20.0)))  # every bonus reaches its cap
     return VARSRetriever(
         vectorstore=collection, embeddings=HashEmbeddings(32), memory=memory, **{"k": 3, "max_bonus": 2.0, **options}
     )

@@ -72,7 +72,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     made = Clock()
-    for module in ("memory.ledger", "memory.feedback", "retrieval"):
+    for module in ("memory.ledger", "memory.feedback", "retrieval.recorded"):
         monkeypatch.setattr(f"langchain_persona.{module}.time", SimpleNamespace(time=made.time))
     return made
 

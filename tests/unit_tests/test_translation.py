@@ -154,7 +154,7 @@ async def test_a_withdrawal_also_reaches_a_copy_in_a_snapshot(world, monkeypatch
     kept = await world.rate(1.0)
     await world.ask(world.new)
     later = SimpleNamespace(time=lambda: real_time.time() + 600.0)
-    for module in ("memory.ledger", "memory.feedback", "retrieval"):
+    for module in ("memory.ledger", "memory.feedback", "retrieval.recorded"):
         monkeypatch.setattr(f"langchain_persona.{module}.time", later)
     assert (await world.vectors()).count == 1  # writes the snapshot
     await asyncio.to_thread(world.memory.withdraw, "ana", kept)

@@ -30,7 +30,7 @@ def test_law_2_no_unit_embedding_gets_a_bonus_above_the_cap(long, short, cap, st
         worst = unit(rng.normal(size=(50, 6)))
         extremes = unit(np.vstack([bonus.total, -bonus.total]))
         total = np.add(*bonus.parts(np.vstack([worst, extremes])))
-        assert np.abs(total).max() <= cap * (1 + 1e-9) + 1e-12
+        assert np.abs(total).max() <= strength * cap * (1 + 1e-9) + 1e-12
 
 
 @given(vectors(), vectors())

@@ -1,0 +1,94 @@
+"""What is known of the user for one query, and whether it is better left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from langchain_persona.candidates import Source
+from langchain_persona.effects import Call, Steps
+from langchain_persona.errors import ConfigError
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.retrieval.request import Request
+from langchain_persona.signals import is_objective
+from langchain_persona.translation import translated
+from langchain_persona.trouble import warn
+from langchain_persona.vectors import BonusVectors
+
+__all__ = ["OBJECTIVE", "THIN", "Taste", "taste_of"]
+
+logger = logging.getLogger(__name__)
+
+OBJECTIVE = "objective"
+THIN = "thin evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What the ranking may use of the user.
+
+    Attributes:
+        bonus: at strength 1, before the cap; None where there is none to use.
+        abstained: why the ranking is plain although there is a user: "objective", "thin evidence", or None.
+        readable: False when the user is anonymous or could not be read; then nothing is recorded either.
+    """
+
+    bonus: BonusVectors | None = None
+    abstained: str | None = None
+    readable: bool = True
+
+    def applied(self, request: Request) -> BonusVectors | None:
+        """The bonus as it acts on this ranking; None when it is off, so that the query stays untouched."""
+        if self.bonus is None:
+            return None
+        bonus = self.bonus.times(request.strength * self.bonus.shrink(request.max_bonus))
+        return bonus if bonus.total.any() else None
+
+
+def taste_of(
+    query: str, source: Source, memory: PersonaMemory, request: Request, model: str, dimension: int
+) -> Steps[Taste]:
+    """What is known of the user of a request; trouble costs the personal part and one WARNING.
+
+    Args:
+        query: some are no matter of taste.
+        source: where the documents lie, for feedback that was given under another embedding model.
+        memory: the users'.
+        request: names the user and the session.
+        model: name of the embedding model.
+        dimension: numbers in an embedding.
+    """
+    who, config = request.identity, memory.config
+    if who.anonymous:
+        return Taste(readable=False)
+    if config.abstain and (yield from _objective(query, request.objective)):
+        return Taste(abstained=OBJECTIVE)
+    try:
+        user = yield from memory.user_vectors(who.user, who.session, model, dimension)
+        fresh = user.space is None or user.count or memory.ledger.untouched(who.user, model, user.space.id)
+        # feedback, but none under this embedding model: the model was changed, or there was nothing to learn from
+        if not fresh and (yield from translated(memory, source, who.user, model, dimension)):
+            user = yield from memory.refolded_vectors(who.user, who.session, model, dimension)
+        space = memory.space_for(dimension) if user.space is None else user.space
+        bonus = user.bonus(space, max_bonus=float("inf"))
+    except ConfigError:
+        raise
+    except Exception as error:
+        warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
+        return Taste(readable=False)
+    if user.count < config.min_feedback and config.prior == "none":
+        return Taste(abstained=THIN)
+    return Taste(bonus if bonus.total.any() else None)
+
+
+def _objective(query: str, judge: Callable[[str], bool] | None) -> Steps[bool]:
+    """Whether a query is no matter of taste; a judge that fails has no say."""
+    try:
+        if judge is None:
+            return is_objective(query)
+        # it may be anything, also slow: off the event loop
+        return bool((yield Call(lambda: judge(query))))
+    except Exception as error:
+        warn(logger, "Whether the query is a matter of taste could not be told; taking it for one (%r)", error)
+        return False
