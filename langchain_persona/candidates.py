@@ -7,6 +7,7 @@ A source answers one nearest-neighbour query with documents, their unit embeddin
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -20,10 +21,15 @@ from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.ranking import Pool
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["ChromaCandidates", "Source", "source_of"]
+__all__ = ["SAMPLE_SECONDS", "ChromaCandidates", "Source", "sample_blocks", "source_of"]
 
 
 logger = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 600.0
+"""After so long a sample of a collection is drawn anew: it may have grown."""
+
+_BLOCKS = 4
 
 _PAGE = 1_000
 
@@ -93,6 +99,7 @@ class ChromaCandidates:
         self._vectorstore = vectorstore
         self.embeddings = embeddings
         self._scale: float | None = None
+        self._samples: dict[int, tuple[float, Vector]] = {}
 
     @property
     def collection(self) -> Any:
@@ -169,8 +176,19 @@ class ChromaCandidates:
 
     def sample(self, n: int, *, user: str) -> Steps[Vector]:
         """See `StoredVectors`."""
-        result = yield Call(lambda: self.collection.peek(n))
-        return unit(np.asarray(result["embeddings"], dtype=np.float64))
+        kept, now = self._samples.get(n), time.monotonic()
+        if kept is None or now - kept[0] > SAMPLE_SECONDS:
+            kept = (now, (yield Call(lambda: self._sample(n))))
+            self._samples[n] = kept
+        return kept[1]
+
+    def _sample(self, n: int) -> Vector:
+        count = self.collection.count()
+        found = [
+            np.asarray(self.collection.get(limit=size, offset=start, include=["embeddings"])["embeddings"])
+            for start, size in sample_blocks(count, n)
+        ]
+        return unit(np.concatenate(found).astype(np.float64)) if found else np.zeros((0, 0))
 
     def _query(self, query: Vector, bonus: BonusVectors | None, n: int, where: Mapping[str, Any] | None) -> Pool:
         space = self.space
@@ -217,6 +235,25 @@ class ChromaCandidates:
             norm = float(np.linalg.norm(sample, axis=-1).mean())
             self._scale = 1.0 if abs(norm - 1.0) < 1e-3 or norm == 0.0 else 1.0 / norm
         return self._scale
+
+
+def sample_blocks(count: int, n: int) -> list[tuple[int, int]]:
+    """Where a sample of a collection is read: first place and length of a few stretches, evenly apart.
+
+    One stretch at the beginning would be all of one kind in a collection that was filled kind by kind; single documents
+    would take as many calls.
+
+    Args:
+        count: documents in the collection.
+        n: how many are wanted, at least 4.
+
+    Example:
+        >>> sample_blocks(1000, 128), sample_blocks(100, 128)
+        ([(0, 32), (250, 32), (500, 32), (750, 32)], [(0, 100)])
+    """
+    if count <= n:
+        return [(0, count)] if count else []
+    return [(count * block // _BLOCKS, n // _BLOCKS) for block in range(_BLOCKS)]
 
 
 def source_of(vectorstore: Any, embeddings: Embeddings | None) -> Source:

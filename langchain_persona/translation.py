@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 MOST = 500
 """The latest so many entries are translated: several times what the default rule looks at again."""
 
-_SAMPLE = 100
+_SAMPLE = 128
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@
 scale of the bonus, drawing what is shown, and what another strength would have earned.
 """
 
-from langchain_persona.learning.calibration import scale_of
+from langchain_persona.learning.calibration import MIN_SAMPLE, moderation, scale_of, spread_of
 from langchain_persona.learning.config import VARSConfig
 from langchain_persona.learning.exploration import gumbel_order, inclusion, list_log_probability
 from langchain_persona.learning.fold import fold, in_order
@@ -16,6 +16,7 @@ from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRul
 from langchain_persona.learning.state import Event, LearnerState
 
 __all__ = [
+    "MIN_SAMPLE",
     "Decision",
     "Estimate",
     "Event",
@@ -32,7 +33,9 @@ __all__ = [
     "in_order",
     "inclusion",
     "list_log_probability",
+    "moderation",
     "policy",
     "scale_of",
+    "spread_of",
     "update_direction",
 ]

@@ -30,6 +30,8 @@ class VARSConfig:
         max_bonus: cap on the absolute bonus of any unit vector whatever at strength 1, in units of the base score
             (cosine); what holds is `strength · max_bonus`, beside a reranker times the scale of its scores. It bounds
             the length of the bonus direction; real documents rarely point straight along it and get less.
+        spread: the most that the bonus may vary over the collection, as a share of how much relevance varies over it
+            (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of the collection.
         min_feedback: with fewer events than this behind a user the ranking is the plain one.
         abstain: rank plainly for queries whose answer is no matter of taste, such as "what is 2 + 2".
         temperature: `τ` of the retrieval policy.
@@ -52,6 +54,7 @@ class VARSConfig:
 
     rule: UpdateRule = field(default_factory=WindowedRidge)
     max_bonus: float = 0.75
+    spread: float = 0.35
     strength: float = 1.0
     temperature: float = 1.0
     candidates: int = 12
@@ -79,6 +82,7 @@ class VARSConfig:
             self,
             {
                 "max_bonus": (0.0, 1e6),
+                "spread": (0.0, 1e6),
                 "strength": (0.0, MAX_STRENGTH),
                 "temperature": (1e-6, 1e6),
                 "candidates": (1, 10_000),
@@ -90,16 +94,16 @@ class VARSConfig:
 
     @classmethod
     def paper(cls) -> VARSConfig:
-        """The VARS paper: REINFORCE with its constants, 64 candidates, τ = 1; use it with PCA-256.
+        """The VARS paper: REINFORCE with its constants, 64 candidates, τ = 1, no moderation; use it with PCA-256.
 
         Source: Hao et al., arXiv 2603.20939.
         """
-        return cls(rule=Reinforce(), candidates=64, max_bonus=1.0)
+        return cls(rule=Reinforce(), candidates=64, max_bonus=1.0, spread=1e6)
 
     @classmethod
     def simplified(cls) -> VARSConfig:
         """The simplified moving average with α = 0.7 and rate 0.01."""
-        return cls(rule=MovingAverage(), max_bonus=1.0)
+        return cls(rule=MovingAverage(), max_bonus=1.0, spread=1e6)
 
     @property
     def prior_scale(self) -> float | None:
@@ -116,7 +120,8 @@ class VARSConfig:
     def fingerprint(self) -> str:
         """Changes with every knob that changes the fold; a stored snapshot names it.
 
-        `max_bonus`, `strength`, `candidates`, `min_feedback` and `abstain` act at retrieval and leave the fold alone.
+        `max_bonus`, `spread`, `strength`, `candidates`, `min_feedback` and `abstain` act at retrieval and leave the
+        fold alone.
         """
-        folding = replace(self, max_bonus=1.0, strength=1.0, candidates=1, min_feedback=1, abstain=True)
+        folding = replace(self, max_bonus=1.0, spread=1.0, strength=1.0, candidates=1, min_feedback=1, abstain=True)
         return hashlib.sha256(f"{FOLD_VERSION} {folding!r}".encode()).hexdigest()[:16]

@@ -46,7 +46,7 @@ def retrieve(
         (embedded,) = yield Embed(source.embeddings, [query], query=True)
     vector = np.asarray(embedded, dtype=np.float64)
     model = embedding_name(source.embeddings, vector.size)
-    taste = yield from taste_of(query, source, memory, request, model, vector.size)
+    taste = yield from taste_of(query, vector, source, memory, request, model)
     ranking = yield from _ranked(query, source, memory, request, vector, taste)
     if request.min_relevance is not None:
         relevant = [i for i in ranking.chosen if ranking.shown.base[i] >= request.min_relevance]

@@ -6,22 +6,27 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from langchain_persona.arrays import Vector, unit
 from langchain_persona.candidates import Source
 from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError
+from langchain_persona.learning import MIN_SAMPLE, moderation, spread_of
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval.request import Request
 from langchain_persona.signals import is_objective
-from langchain_persona.translation import translated
+from langchain_persona.translation import StoredVectors, translated
 from langchain_persona.trouble import warn
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["OBJECTIVE", "THIN", "Taste", "taste_of"]
+__all__ = ["OBJECTIVE", "SAMPLE", "THIN", "Taste", "taste_of"]
 
 logger = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
 THIN = "thin evidence"
+
+SAMPLE = 128
+"""Documents on which the spread of relevance and bonus is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Taste:
     """What the ranking may use of the user.
 
     Attributes:
-        bonus: at strength 1, before the cap; None where there is none to use.
+        bonus: at strength 1, moderated, before the cap; None where there is none to use.
         abstained: why the ranking is plain although there is a user: "objective", "thin evidence", or None.
         readable: False when the user is anonymous or could not be read; then nothing is recorded either.
     """
@@ -47,19 +52,20 @@ class Taste:
 
 
 def taste_of(
-    query: str, source: Source, memory: PersonaMemory, request: Request, model: str, dimension: int
+    query: str, vector: Vector, source: Source, memory: PersonaMemory, request: Request, model: str
 ) -> Steps[Taste]:
     """What is known of the user of a request; trouble costs the personal part and one WARNING.
 
     Args:
         query: some are no matter of taste.
-        source: where the documents lie, for feedback that was given under another embedding model.
+        vector: the embedded query, shape (d,).
+        source: where the documents lie: what the bonus is measured on, and the way of feedback that was given under
+            another embedding model.
         memory: the users'.
         request: names the user and the session.
         model: name of the embedding model.
-        dimension: numbers in an embedding.
     """
-    who, config = request.identity, memory.config
+    who, config, dimension = request.identity, memory.config, vector.size
     if who.anonymous:
         return Taste(readable=False)
     if config.abstain and (yield from _objective(query, request.objective)):
@@ -79,7 +85,24 @@ def taste_of(
         return Taste(readable=False)
     if user.count < config.min_feedback and config.prior == "none":
         return Taste(abstained=THIN)
-    return Taste(bonus if bonus.total.any() else None)
+    if not bonus.total.any():
+        return Taste()
+    return Taste(bonus.times((yield from _moderation(source, who.user, unit(vector), bonus.total, config.spread))))
+
+
+def _moderation(source: Source, user: str, query: Vector, bonus: Vector, share: float) -> Steps[float]:
+    """What keeps the bonus below a share of the relevance's spread; 1 where that cannot be measured."""
+    if not isinstance(source, StoredVectors):
+        return 1.0
+    try:
+        rows: Vector = yield from source.sample(SAMPLE, user=user)
+    except Exception:
+        # the search itself is about to meet the same trouble, and says so
+        logger.debug("The spread of relevance could not be measured", exc_info=True)
+        return 1.0
+    if len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
+        return 1.0
+    return moderation(spread_of(rows, query), spread_of(rows, bonus), share)
 
 
 def _objective(query: str, judge: Callable[[str], bool] | None) -> Steps[bool]:

@@ -251,11 +251,9 @@ async def test_law_3_a_judge_that_fails_has_no_say(collection, caplog, mode):
     assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 1
 
 
-def test_the_packages_own_judge_is_asked_where_it_is_there(collection, monkeypatch):
-    monkeypatch.setattr("langchain_persona.signals.is_objective", lambda query: True, raising=False)
-    assert {fact["abstained"] for fact in facts(over(collection).invoke(QUERY))} == {"objective"}
-    monkeypatch.delattr("langchain_persona.signals.is_objective")
-    assert {fact["abstained"] for fact in facts(over(collection).invoke(QUERY))} == {None}
+def test_the_packages_own_judge_is_asked_where_none_is_given(collection):
+    told = [facts(over(collection).invoke(query)) for query in ("What is the capital of France?", "a film for tonight")]
+    assert [{fact["abstained"] for fact in some} for some in told] == [{"objective"}, {None}]
 
 
 # drawing ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
+from langchain_persona.candidates import SAMPLE_SECONDS, source_of
+from langchain_persona.effects import run
 from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreError
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
@@ -41,6 +43,8 @@ TEXTS = {
     for number, word in enumerate(["sea", "sun", "rain", "snow", "wind", "fog", "ice", "fire", "dust", "moon"] * 2)
 }
 QUERY = "a film of the sea"
+FREE = VARSConfig(spread=1e6)
+"""A bonus as strong as its cap, however little relevance varies."""
 
 
 class Given(Embeddings):
@@ -218,7 +222,7 @@ async def test_options_at_construction_and_at_call_time(collection, mode):
     odd = await found(over(collection, filter={"even": True}, k=20), filter={"even": False}, **anyone)
     assert not set(ids(odd)) & set(ids(even))
     assert len(await found(over(collection, filter={"even": True}, k=20), filter={}, **anyone)) == 20
-    memory = liking("d07")
+    memory = liking("d07", config=FREE)
     capped = await found(over(collection, memory, max_bonus=0.1), **anyone)
     assert max(abs(fact["long"]) for fact in why(capped)) <= 0.1
     freed = await found(over(collection, memory, max_bonus=0.1), max_bonus=0.4, **anyone)
@@ -326,12 +330,70 @@ def test_the_folded_ranking_is_the_exact_one(space, seed, n, k, strength):
     exact = rows @ query + factor * (rows @ (long + short))
     collection = create(space, ids=[str(number) for number in range(n)], embeddings=rows)
     retriever = over(
-        collection, Known(store=InMemoryStore()).know(long, short), Given(query), k=k, fetch_k=k, max_bonus=cap
+        collection,
+        Known(store=InMemoryStore(), config=FREE).know(long, short),
+        Given(query),
+        k=k,
+        fetch_k=k,
+        max_bonus=cap,
     )
     docs = retriever.invoke("x", user_id="ana")
     assert [fact["score"] for fact in why(docs)] == pytest.approx(sorted(exact, reverse=True)[:k], abs=1e-5)
     assert [exact[int(doc.id)] for doc in docs] == pytest.approx([fact["score"] for fact in why(docs)], abs=1e-5)
     assert len(set(ids(docs))) == min(k, n)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+def test_the_bonus_varies_over_the_collection_no_more_than_a_share_of_relevance(space, strength):
+    rng = np.random.default_rng(6)
+    rows = rng.normal(size=(100, D))
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
+    query, long = vector(7), 0.7 * vector(8)
+    collection = create(space, ids=[str(number) for number in range(100)], embeddings=rows)
+    relevance, found = np.std(rows @ query), {}
+    for spread in (0.1, 0.35, 1e6):
+        memory = Known(store=InMemoryStore(), config=VARSConfig(spread=spread)).know(long)
+        docs = over(collection, memory, Given(query), k=100).invoke("x", user_id="ana", strength=strength)
+        found[spread] = np.std([fact["long"] for fact in why(docs)]) / strength
+    assert found[0.1] == pytest.approx(0.1 * relevance, rel=1e-4)
+    assert found[0.35] == pytest.approx(0.35 * relevance, rel=1e-4)
+    assert found[1e6] == pytest.approx(np.std(rows @ long), rel=1e-4)
+
+
+def test_a_collection_too_small_to_tell_the_spread_moderates_nothing():
+    rows = np.eye(D)[:15]
+    collection = create(ids=[str(number) for number in range(15)], embeddings=rows)
+    memory = Known(store=InMemoryStore(), config=VARSConfig(spread=0.0)).know(0.5 * vector(8))
+    assert any(fact["long"] for fact in why(over(collection, memory, Given(vector(7))).invoke("x", user_id="ana")))
+
+
+def test_a_sample_that_cannot_be_drawn_moderates_nothing(collection, monkeypatch, caplog):
+    retriever = over(collection, liking("d03"))
+    usual = why(retriever.invoke(QUERY, user_id="ana"))
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    retriever._source._samples.clear()
+    monkeypatch.setattr(retriever._source, "_sample", gone)
+    docs = retriever.invoke(QUERY, user_id="ana")
+    assert len(docs) == 4
+    assert max(abs(fact["long"]) for fact in why(docs)) > max(abs(fact["long"]) for fact in usual)
+    assert caplog.records == []
+
+
+def test_a_sample_is_spread_over_the_collection_and_kept_for_a_while(monkeypatch):
+    rows = np.repeat(np.eye(4), 100, axis=0)  # filled kind by kind
+    collection = create(ids=[str(number) for number in range(400)], embeddings=rows)
+    source = source_of(collection, MODEL)
+    sample = run(source.sample(128, user="ana"))
+    assert sample.sum(axis=0).tolist() == [32.0] * 4
+    collection.delete(ids=[str(number) for number in range(400)])
+    assert run(source.sample(128, user="ana")) is sample
+    later = SimpleNamespace(monotonic=lambda: real_time.monotonic() + SAMPLE_SECONDS + 1.0)
+    monkeypatch.setattr("langchain_persona.candidates.time", later)
+    assert run(source.sample(128, user="ana")).shape == (0, 0)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -344,7 +406,7 @@ def test_a_liked_document_outside_the_plain_pool_is_found(space):
     last = int(np.argmin(np.abs(rows @ query)))
     collection = create(space, ids=[str(number) for number in range(300)], embeddings=rows)
     assert str(last) not in plain(collection, query, 64)
-    memory = Known(store=InMemoryStore()).know(2.0 * rows[last])
+    memory = Known(store=InMemoryStore(), config=FREE).know(2.0 * rows[last])
     docs = over(collection, memory, Given(query), max_bonus=2.0, fetch_k=8).invoke("x", user_id="ana")
     assert docs[0].id == str(last)
 
@@ -470,7 +532,7 @@ async def test_a_reranker_takes_the_place_of_the_base_score(collection, reranker
     assert [fact["base"] for fact in why(docs)] == [0.19, 0.18, 0.17]
     assert ids(await over(collection, reranker=reranker, fetch_k=20, k=3).ainvoke(QUERY, user_id="ana")) == ids(docs)
     # the scores of this reranker spread less than the cosines, and the bonus shrinks with them
-    warm = over(collection, liking("d03"), reranker=reranker, fetch_k=20, k=3, strength=2.0).invoke(
+    warm = over(collection, liking("d03", config=FREE), reranker=reranker, fetch_k=20, k=3, strength=2.0).invoke(
         QUERY, user_id="ana"
     )
     assert warm[0].id == "d03"
