@@ -42,10 +42,12 @@ class Asked:
     Attributes:
         topics: the queries and the films on topic.
         relevance: cosine of query and film, single precision, shape (topics, films).
+        spread: how far that varies over a sample of the films, shape (topics, 1).
     """
 
     topics: Topics
     relevance: Rows
+    spread: Rows
 
 
 def ask(
@@ -85,7 +87,7 @@ def ask(
     if not chosen and not fresh:
         return {rule: {} for rule in learners}
     ids = np.arange(len(films))
-    base = asked.relevance[[*chosen, *fresh]]
+    base, spread = asked.relevance[[*chosen, *fresh]], asked.spread[[*chosen, *fresh]]
     plain = [set(top(row, ties).tolist()) for row in base[len(chosen) :]]
     wanted = np.zeros(len(films), dtype=bool)
     wanted[liked] = True
@@ -93,7 +95,7 @@ def ask(
     unseen[list(seen)] = False
     found: dict[str, dict[str, float]] = {}
     for rule, learner in learners.items():
-        scores = learner.scores(films, ids, base, None)
+        scores = learner.scores(films, ids, base, None, spread)
         values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
         for topic, row in zip(chosen, scores[: len(chosen)], strict=True):
             good = wanted & on[topic]

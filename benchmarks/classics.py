@@ -33,7 +33,7 @@ class ItemAverages:
             before = self._weights.get(thumb.id, 0.0)
             self._weights[thumb.id] = before + self.rate * ((1.0 if thumb.up else -1.0) - before)
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """The relevance; of items rated before, moved."""
         if not self._weights:
             return base
@@ -80,7 +80,7 @@ class Rocchio:
         length = float(np.linalg.norm(vector))
         return vector if length <= self.reach else vector * (self.reach / length)
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """Relevance and bonus."""
         return _linear(rows, base, self.direction(), self.mean)
 
@@ -131,7 +131,7 @@ class BayesianRegression:
             self._taste = taste if length <= self.reach else taste * (self.reach / length)
         return self._taste
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """Relevance and bonus."""
         return _linear(rows, base, self.direction(), self.mean)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks.classics import BayesianRegression, ItemAverages, Rocchio
 from benchmarks.fitted import CrossFitted
-from benchmarks.learners import Array, Learner, Plain, Rows, VarsLearner
+from benchmarks.learners import Array, Learner, Plain, Rows, VarsLearner, sampled
 from benchmarks.popularity import Popular
 from langchain_persona import PreferenceSpace, VARSConfig
 
@@ -43,6 +43,8 @@ class Contender:
         fitted: instead of `space`: one for each half of the users, fitted on the other half.
         make: a fresh learner of a user, for what is not a rule of this package.
         note: what it is, for those.
+        background: unit embeddings of a sample of what can be shown, shape (n, d), on which a rule of this package
+            measures how far relevance and bonus vary.
         order: whether what it gives depends on the order of the thumbs, or on what else could have been shown.
     """
 
@@ -53,6 +55,7 @@ class Contender:
     fitted: CrossFitted | None = None
     make: Callable[[str], Learner] | None = None
     note: str = ""
+    background: Rows | None = None
     order: bool = True
 
     def space_of(self, user: str) -> PreferenceSpace | None:
@@ -64,7 +67,7 @@ class Contender:
         if self.make is not None:
             return self.make(user)
         assert self.config is not None
-        return VarsLearner(self.config, self.space_of(user) or PreferenceSpace.identity(dimension))
+        return VarsLearner(self.config, self.space_of(user) or PreferenceSpace.identity(dimension), self.background)
 
     @property
     def temperature(self) -> float:
@@ -75,7 +78,7 @@ class Contender:
 class Nothing(Plain):
     """Not even relevance: every item gets the same score, so that the order of ties decides."""
 
-    def scores(self, rows: Rows, ids: object, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: object, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """Zeros."""
         return np.zeros_like(base)
 
@@ -121,7 +124,8 @@ def contenders(
         prior = _population()
         if prior is not None and all(getattr(space, "prior", None) is not None for space in fitted.spaces):
             found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
-    return tuple(found)
+    background = sampled(rows)
+    return tuple(rule if rule.config is None else replace(rule, background=background) for rule in found)
 
 
 def _population() -> VARSConfig | None:

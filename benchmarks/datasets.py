@@ -14,6 +14,7 @@ from rich.progress import Progress
 from benchmarks import cache, embodied, movielens, pahf
 from benchmarks.asked import Asked
 from benchmarks.films import Watched
+from benchmarks.learners import sampled
 from benchmarks.life import PROTOCOLS
 from benchmarks.measure_choices import Setting, choices, rules_for
 from benchmarks.measure_films import movielens as measure_films
@@ -164,7 +165,8 @@ def _films(data: movielens.MovieLens, embeddings: Embeddings, options: Options, 
     if topics.queries:
         queries: Sequence[str] = topics.queries
         asked_rows = _unit(cache.embedded(queries, embeddings, options.cache, progress, "the queries", queries=True))
-        asked = Asked(topics, (asked_rows @ rows.T.astype(np.float64)).astype(np.float32))
+        relevance = (asked_rows @ rows.T.astype(np.float64)).astype(np.float32)
+        asked = Asked(topics, relevance, np.std(asked_rows @ sampled(rows).T, axis=1, keepdims=True))
     return measure_films(
         Watched(data, rows, asked),
         seeds=options.seeds,

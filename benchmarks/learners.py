@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
-from langchain_persona.learning import Event, LearnerState, fold
+from langchain_persona.candidates import sample_blocks
+from langchain_persona.learning import MIN_SAMPLE, Event, LearnerState, fold, moderation, spread_of
+from langchain_persona.retrieval.taste import SAMPLE
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner"]
+__all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner", "sampled"]
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
@@ -46,7 +48,7 @@ class Learner(Protocol):
     def learn(self, thumbs: Sequence[Rated]) -> None:
         """Take in thumbs, oldest first."""
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """Personalised scores.
 
         Args:
@@ -54,10 +56,17 @@ class Learner(Protocol):
             ids: their numbers, shape (n,).
             base: relevance, shape (n,), or (queries, n).
             session: where they are scored; None is a new session.
+            spread: how far the relevance of the query varies over a sample of what can be shown; a shape that goes with
+                `base`. None where nothing was asked, and where too few can be shown to tell.
 
         Returns:
             In the shape of `base`; what a rule that knows nothing returns is `base`.
         """
+
+
+def sampled(corpus: Rows) -> Rows:
+    """The documents on which the retriever measures spreads, were the corpus a collection filled in this order."""
+    return np.concatenate([corpus[start : start + size] for start, size in sample_blocks(len(corpus), SAMPLE)])
 
 
 class Plain:
@@ -66,7 +75,7 @@ class Plain:
     def learn(self, thumbs: Sequence[Rated]) -> None:
         """Nothing."""
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """The relevance."""
         return base
 
@@ -78,10 +87,12 @@ class VarsLearner:
     Attributes:
         config: the learner.
         space: where it learns.
+        background: unit embeddings of a sample of what can be shown, on which the spread of the bonus is measured.
     """
 
     config: VARSConfig
     space: PreferenceSpace
+    background: Rows | None = None
     _state: LearnerState = field(init=False)
     _kept: list[Event] = field(init=False, default_factory=list)
 
@@ -105,11 +116,19 @@ class VarsLearner:
         user = UserVectors(long, self._state.short(session), beta_long, beta_short)
         return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """`relevance + bonus`, in the precision of the rows."""
         bonus = self.bonus(session)
         gained: Rows = rows @ bonus.total.astype(rows.dtype) - float(bonus.mean @ bonus.total)
-        return base + gained
+        return base + gained * self._moderation(bonus, spread)
+
+    def _moderation(self, bonus: BonusVectors, spread: Rows | None) -> Any:
+        """What the retriever multiplies the bonus with, so that it varies no more than a share of relevance."""
+        if spread is None or self.background is None or len(self.background) < MIN_SAMPLE:
+            return 1.0
+        own = spread_of(self.background, bonus.total)
+        factors = [moderation(float(one), own, self.config.spread) for one in np.ravel(spread)]
+        return np.reshape(factors, np.shape(spread)).astype(self.background.dtype)
 
     def learn(self, thumbs: Sequence[Rated]) -> None:
         """Fold in thumbs."""

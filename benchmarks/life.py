@@ -130,6 +130,7 @@ def _scores(user: Chooser, phase: int, learner: Learner, session: str | None, ro
     base, options = user.base[phase][rows], user.options[phase][rows]
     if not base.size:
         return base
+    # a few options are too few to measure a spread on: the retriever moderates nothing there
     flat = learner.scores(options.reshape(-1, options.shape[-1]), user.ids[phase][rows].ravel(), base.ravel(), session)
     scores = np.asarray(flat, dtype=np.float64).reshape(base.shape)
     # an option that is not there wins nothing, whatever its bonus

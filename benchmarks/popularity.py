@@ -62,7 +62,7 @@ class Popular:
     def learn(self, thumbs: Sequence[Rated]) -> None:
         """Nothing."""
 
-    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """Relevance and bonus."""
         gained: Rows = (self.gain * (2.0 * self.shares[ids] - 1.0)).astype(base.dtype)
         return base + gained

@@ -6,6 +6,7 @@ A source answers one nearest-neighbour query with documents, their unit embeddin
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_persona.arrays import Vector, unit
 from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.memo import Memo
 from langchain_persona.ranking import Pool
 from langchain_persona.vectors import BonusVectors
 
@@ -99,7 +101,7 @@ class ChromaCandidates:
         self._vectorstore = vectorstore
         self.embeddings = embeddings
         self._scale: float | None = None
-        self._samples: dict[int, tuple[float, Vector]] = {}
+        self._samples = Memo[Vector](lifetime=SAMPLE_SECONDS, size=64)
 
     @property
     def collection(self) -> Any:
@@ -174,21 +176,24 @@ class ChromaCandidates:
                 found |= dict(zip(result["ids"], rows, strict=True))
         return found
 
-    def sample(self, n: int, *, user: str) -> Steps[Vector]:
-        """See `StoredVectors`."""
-        kept, now = self._samples.get(n), time.monotonic()
-        if kept is None or now - kept[0] > SAMPLE_SECONDS:
-            kept = (now, (yield Call(lambda: self._sample(n))))
-            self._samples[n] = kept
-        return kept[1]
+    def sample(self, n: int, *, user: str, where: Mapping[str, Any] | None = None) -> Steps[Vector]:
+        """See `StoredVectors`; kept for a while, for each of the latest filters."""
+        key, now = (n, json.dumps(where or None, sort_keys=True, default=repr)), time.monotonic()
+        kept = self._samples.get(key, None, now)
+        if kept is None:
+            kept = yield Call(lambda: self._sample(n, where or None))
+            self._samples.put(key, None, kept, now)
+        return kept
 
-    def _sample(self, n: int) -> Vector:
-        count = self.collection.count()
+    def _sample(self, n: int, where: Mapping[str, Any] | None) -> Vector:
+        # how many pass a filter is not known without reading them all: then the first that do
+        blocks = [(0, n)] if where else sample_blocks(self.collection.count(), n)
         found = [
-            np.asarray(self.collection.get(limit=size, offset=start, include=["embeddings"])["embeddings"])
-            for start, size in sample_blocks(count, n)
+            self.collection.get(where=where, limit=size, offset=start, include=["embeddings"])["embeddings"]
+            for start, size in blocks
         ]
-        return unit(np.concatenate(found).astype(np.float64)) if found else np.zeros((0, 0))
+        rows = [np.asarray(some, dtype=np.float64) for some in found if len(some)]
+        return unit(np.concatenate(rows)) if rows else np.zeros((0, 0))
 
     def _query(self, query: Vector, bonus: BonusVectors | None, n: int, where: Mapping[str, Any] | None) -> Pool:
         space = self.space

@@ -50,10 +50,10 @@ class CardCandidates:
         wanted = set(ids)
         return {card.id: row for card, row in zip(matrix.cards, matrix.vectors, strict=True) if card.id in wanted}
 
-    def sample(self, n: int, *, user: str) -> Steps[Vector]:
+    def sample(self, n: int, *, user: str, where: Mapping[str, Any] | None = None) -> Steps[Vector]:
         """See `StoredVectors`."""
         matrix = yield from self.cards.matrix(user)
-        rows: Vector = matrix.vectors[:n]
+        rows: Vector = matrix.vectors[_fitting(matrix.cards, where)[:n]]
         return rows
 
     def search(
@@ -77,9 +77,7 @@ class CardCandidates:
                 f"cards have no field {unknown[0]!r}; filter by one of {sorted(PreferenceCard.model_fields)}"
             )
         matrix = yield from self.cards.matrix(user)
-        fits = list(range(len(matrix.cards)))
-        for key, value in (where or {}).items():
-            fits = [index for index in fits if getattr(matrix.cards[index], key) == value]
+        fits = _fitting(matrix.cards, where)
         if not fits:
             return Pool.empty(query.size)
         rows = matrix.vectors if len(fits) == len(matrix.cards) else matrix.vectors[fits]
@@ -99,3 +97,9 @@ class CardCandidates:
             embeddings=rows[order],
             base=np.einsum("nd,d->n", rows[order], direction),
         )
+
+
+def _fitting(cards: Sequence[PreferenceCard], where: Mapping[str, Any] | None) -> list[int]:
+    """Positions of the cards whose fields are equal to those of a filter."""
+    wanted = (where or {}).items()
+    return [place for place, card in enumerate(cards) if all(getattr(card, key) == value for key, value in wanted)]

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from langgraph.store.base import GetOp, Item
@@ -42,8 +42,8 @@ class StoredVectors(Protocol):
         """Unit vectors of those documents that there are, each of shape (d,)."""
         ...
 
-    def sample(self, n: int, *, user: str) -> Steps[Vector]:
-        """Unit vectors of some documents, shape (at most n, d)."""
+    def sample(self, n: int, *, user: str, where: Mapping[str, Any] | None = None) -> Steps[Vector]:
+        """Unit vectors of some documents that pass a filter, shape (at most n, d)."""
         ...
 
 

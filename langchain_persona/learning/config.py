@@ -31,7 +31,8 @@ class VARSConfig:
             (cosine); what holds is `strength · max_bonus`, beside a reranker times the scale of its scores. It bounds
             the length of the bonus direction; real documents rarely point straight along it and get less.
         spread: the most that the bonus may vary over the collection, as a share of how much relevance varies over it
-            (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of the collection.
+            (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of what can be
+            shown, that is of what passes the filter of the call; fewer than 16 documents are taken to be all on topic.
         min_feedback: with fewer events than this behind a user the ranking is the plain one.
         abstain: rank plainly for queries whose answer is no matter of taste, such as "what is 2 + 2".
         temperature: `τ` of the retrieval policy.

@@ -87,15 +87,15 @@ def taste_of(
         return Taste(abstained=THIN)
     if not bonus.total.any():
         return Taste()
-    return Taste(bonus.times((yield from _moderation(source, who.user, unit(vector), bonus.total, config.spread))))
+    return Taste(bonus.times((yield from _moderation(source, request, unit(vector), bonus.total, config.spread))))
 
 
-def _moderation(source: Source, user: str, query: Vector, bonus: Vector, share: float) -> Steps[float]:
+def _moderation(source: Source, request: Request, query: Vector, bonus: Vector, share: float) -> Steps[float]:
     """What keeps the bonus below a share of the relevance's spread; 1 where that cannot be measured."""
     if not isinstance(source, StoredVectors):
         return 1.0
     try:
-        rows: Vector = yield from source.sample(SAMPLE, user=user)
+        rows: Vector = yield from source.sample(SAMPLE, user=request.identity.user, where=request.where)
     except Exception:
         # the search itself is about to meet the same trouble, and says so
         logger.debug("The spread of relevance could not be measured", exc_info=True)

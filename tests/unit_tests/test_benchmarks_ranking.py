@@ -81,7 +81,7 @@ class Lifts(Plain):
     def learn(self, thumbs: object) -> None:
         raise AssertionError("a query teaches nothing")
 
-    def scores(self, rows: Rows, ids: object, base: Rows, session: str | None) -> Rows:
+    def scores(self, rows: Rows, ids: object, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         assert session is None
         return base + self.bonus
 
@@ -91,7 +91,7 @@ def test_a_query_by_hand() -> None:
     on = np.zeros((2, 12), dtype=bool)
     on[0, :4] = on[1, 11] = True
     relevance = np.array([np.linspace(0.9, -0.2, 12), np.linspace(-0.2, 0.9, 12)], dtype=np.float32)
-    asked = Asked(Topics(("x", "y"), ("x film", "y film"), on), relevance)
+    asked = Asked(Topics(("x", "y"), ("x film", "y film"), on), relevance, np.ones((2, 1)))
     films, ties = np.zeros((12, 2), dtype=np.float32), np.arange(12)
     # seen: film 0. Later: 1 (disliked), 2 (liked, on topic), 5 (liked, off topic)
     learners = {"plain": Plain(), "lift": Lifts([0.0] * 2 + [0.15] + [0.0] * 2 + [2.0] + [0.0] * 6)}
@@ -128,7 +128,9 @@ def test_a_query_by_hand() -> None:
 
 
 def test_nothing_to_ask() -> None:
-    asked = Asked(Topics(("x",), ("x film",), np.ones((1, 3), dtype=bool)), np.zeros((1, 3), dtype=np.float32))
+    asked = Asked(
+        Topics(("x",), ("x film",), np.ones((1, 3), dtype=bool)), np.zeros((1, 3), dtype=np.float32), np.ones((1, 1))
+    )
     nobody = np.array([], dtype=np.intp)
     rng = np.random.default_rng(0)
     films = np.zeros((3, 2), dtype=np.float32)

@@ -74,15 +74,14 @@ def test_what_was_rated_moves(retriever):
 
 
 def test_a_topic_never_rated_stays_close_and_the_strength_says_how_close(retriever):
-    """Measured: 0.93 of the plain top 10 stays at strength 0.25, 0.88 at 0.5, 0.50 at 1, 0.25 at 2.
+    """Measured: 1.00 of the plain top 10 stays at strength 0.25, 0.98 at 0.5, 0.93 at 1, 0.88 at 2.
 
     The collection is small and hard: 52 texts, queries of five words whose best document has a cosine of 0.25 to 0.5,
-    and a user who gave 48 thumbs to twelve films. The bonus does not ask what a query is about, so that at full
-    strength liked films enter where they do not belong. It is told here, so that it can only get better.
+    and a user who gave 48 thumbs to twelve films. Without the bound on the bonus's spread 0.50 stayed at strength 1.
     """
     shares = [overlap(retriever, strength) for strength in (0.0, 0.25, 0.5, 1.0, 2.0)]
     assert shares[0] == 1.0
     assert shares == sorted(shares, reverse=True)
-    assert shares[1] >= 0.85
-    assert shares[2] >= 0.8
-    assert shares[3] >= 0.4
+    assert shares[1] >= 0.95
+    assert shares[2] >= 0.9
+    assert shares[3] >= 0.85

@@ -30,6 +30,7 @@ from langchain_persona.candidates import SAMPLE_SECONDS, source_of
 from langchain_persona.effects import run
 from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreError
 from langchain_persona.learning import VARSConfig
+from langchain_persona.memo import Memo
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
@@ -368,6 +369,26 @@ def test_a_collection_too_small_to_tell_the_spread_moderates_nothing():
     assert any(fact["long"] for fact in why(over(collection, memory, Given(vector(7))).invoke("x", user_id="ana")))
 
 
+def test_what_passes_a_filter_is_what_the_spread_is_measured_on():
+    """Relevance that tells apart what the filter has decided already leaves no more room to the bonus."""
+    near = np.eye(D)[0] + 0.05 * np.array([vector(number) for number in range(40)])
+    far = -np.eye(D)[0] + 0.05 * np.array([vector(number) for number in range(40, 80)])
+    collection = create(
+        ids=[str(number) for number in range(80)],
+        embeddings=np.concatenate([near, far]),
+        metadatas=[{"near": number < 40} for number in range(80)],
+    )
+    memory = Known(store=InMemoryStore(), config=VARSConfig(spread=0.3)).know(0.7 * vector(8))
+    retriever = over(collection, memory, Given(np.eye(D)[0]), k=40, fetch_k=40)
+    whole, filtered, few = (
+        np.array([(fact["base"], fact["long"]) for fact in why(retriever.invoke("x", user_id="ana", filter=where))])
+        for where in (None, {"near": True}, {"near": False})
+    )
+    assert np.std(filtered[:, 1]) == pytest.approx(0.3 * np.std(filtered[:, 0]), rel=1e-3)
+    assert np.std(whole[:, 1]) > 3.0 * np.std(filtered[:, 1])
+    assert len(few) == 40
+
+
 def test_a_sample_that_cannot_be_drawn_moderates_nothing(collection, monkeypatch, caplog):
     retriever = over(collection, liking("d03"))
     usual = why(retriever.invoke(QUERY, user_id="ana"))
@@ -375,7 +396,7 @@ def test_a_sample_that_cannot_be_drawn_moderates_nothing(collection, monkeypatch
     def gone(*_: Any, **__: Any) -> None:
         raise ConnectionError("gone")
 
-    retriever._source._samples.clear()
+    retriever._source._samples = Memo()
     monkeypatch.setattr(retriever._source, "_sample", gone)
     docs = retriever.invoke(QUERY, user_id="ana")
     assert len(docs) == 4
