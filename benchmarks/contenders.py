@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Contender:
         name: for people.
         config: the settings of a rule of this package; None for others.
         space: where such a rule learns; None is the identity.
-        fitted: instead of `space`: one for each half of the users, fitted on the other half.
+        fitted: instead of `space`: one for each group of users, fitted on all others.
         make: a fresh learner of a user, for what is not a rule of this package.
         note: what it is, for those.
         background: unit embeddings of a sample of what can be shown, shape (n, d), on which a rule of this package
@@ -121,17 +120,10 @@ def contenders(
     found.append(Contender(OURS, "ours, no fit", VARSConfig()))
     if fitted is not None and fitted.spaces is not None:
         found.append(Contender(OURS_FITTED, "ours, fitted space", VARSConfig(), fitted=fitted))
-        prior = _population()
-        if prior is not None and all(getattr(space, "prior", None) is not None for space in fitted.spaces):
-            found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
+        prior = VARSConfig(prior="population")
+        found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
     background = sampled(rows)
     return tuple(rule if rule.config is None else replace(rule, background=background) for rule in found)
-
-
-def _population() -> VARSConfig | None:
-    """The default settings with the population's taste as a start, in a version of the package that has that."""
-    chosen: dict[str, Any] = {"prior": "population"}
-    return VARSConfig(**chosen) if "prior" in VARSConfig.__dataclass_fields__ else None
 
 
 def _settings(kind: type) -> str:

@@ -103,16 +103,14 @@ class VarsLearner:
     @property
     def prior(self) -> Array | None:
         """The mean user's vector where the settings ask for it: what a user of whom nothing is known starts with."""
-        asked = getattr(self.config, "prior", "none") == "population"
-        found: Array | None = getattr(self.space, "prior", None) if asked else None
-        return found
+        return self.space.prior if self.config.prior == "population" else None
 
     def bonus(self, session: str | None) -> BonusVectors:
         """The capped bonus in a session; None is a new one."""
         beta_long, beta_short = self.config.rule.betas
         long = self._state.long
         if self.prior is not None:
-            long = long + (getattr(self.config, "prior_scale", None) or 0.0) * self.prior
+            long = long + (self.config.prior_scale or 0.0) * self.prior
         user = UserVectors(long, self._state.short(session), beta_long, beta_short)
         return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
 
@@ -147,7 +145,7 @@ class VarsLearner:
                 chosen=item,
                 expected=expected,
                 retrieval=thumb.retrieval,
-                **self._expected_of(item),
+                predicted=self._predicted(item),
             )
             for number, (thumb, item, expected) in enumerate(
                 zip(thumbs, items, behind, strict=True), start=self._state.count
@@ -157,6 +155,6 @@ class VarsLearner:
         window = self.config.rule.window
         self._kept = [*self._kept, *events][-window:] if window else []
 
-    def _expected_of(self, item: Array) -> dict[str, Any]:
+    def _predicted(self, item: Array) -> float:
         """The reward that the population gives an item; the rule learns what sets the user apart from that."""
-        return {} if self.prior is None else {"predicted": float(self.prior @ item)}
+        return 0.0 if self.prior is None else float(self.prior @ item)

@@ -49,14 +49,14 @@ class Setting:
     rules: Sequence[Contender]
 
 
-def fitted_on(users: Sequence[Chooser], corpus: Rows) -> CrossFitted:
+def fitted_on(users: Sequence[Chooser]) -> CrossFitted:
     """Spaces from what other users said in their first learning phase, to every option."""
-    return cross_fitted({user.name: user.rated(1) for user in users}, corpus)
+    return cross_fitted({user.name: user.rated(1) for user in users})
 
 
 def rules_for(users: Sequence[Chooser], corpus: Rows) -> tuple[tuple[Contender, ...], CrossFitted]:
     """The contenders, without popularity, and the spaces of those that have one."""
-    fitted = fitted_on(users, corpus)
+    fitted = fitted_on(users)
     return contenders(corpus, fitted), fitted
 
 

@@ -90,13 +90,13 @@ def movielens(
 
 
 def _rules(data: MovieLens, films: Rows, progress: Progress) -> tuple[tuple[Contender, ...], CrossFitted]:
-    """The contenders: with popularity, and with spaces fitted on everybody's thumbs of the other half."""
-    task = progress.add_task("fitting on the other half of the users", total=None)
+    """The contenders: with popularity, and with spaces fitted on everybody else's thumbs."""
+    task = progress.add_task("fitting spaces on the other users", total=None)
     ledgers = {
         user: (films[[thumb.film for thumb in given]], np.array([1.0 if thumb.up else -1.0 for thumb in given]))
         for user, given in data.thumbs.items()
     }
-    fitted = cross_fitted(ledgers, films)
+    fitted = cross_fitted(ledgers)
     progress.remove_task(task)
     pairs = {user: [(thumb.film, thumb.up) for thumb in given] for user, given in data.thumbs.items()}
     popular = Popularity((pair for some in pairs.values() for pair in some), len(films))

@@ -22,13 +22,15 @@ class WindowedRidge:
     Items are centred on `m`, a running mean of what was offered (`expected`), so that a rating counts for what sets the
     item apart: `x_i = c_i − m`. Over the latest `window` events, with `w_i = γ_i · forgetting^(retrievals since)`:
 
-    `long = argmin_z Σ w_i (r_i − b − ⟨z, x_i⟩)² + ridge · (1 + caution / n) · ‖z‖²  +  slow · a / mean ‖x‖²`
+    `long = argmin_z Σ w_i (r_i − b − ⟨z, x_i⟩)² + ridge · (1 + caution / n) · ‖z‖²  +  slow · g_n · a / mean ‖x‖²`
 
     where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
     come first, and at most ±0.5), `n` is the number of events, and `a = Σ slow_forgetting^(n−i) γ_i (r_i − b_i) x_i`
-    over *all* events is what REINFORCE would sum up. The regression answers a change of mind within some ten ratings;
-    the sum, which hardly forgets, averages out what noisy raters contradict. The session's `short` is a faster
-    error-driven vector that decays. `gain` is what a predicted reward of 1 is worth in units of the base score.
+    over *all* events is what REINFORCE would sum up; `g_n = 1 + min(n, 100) / 100` gives it more say as they grow. The
+    regression answers a change of mind; the sum, which hardly forgets, averages out what noisy raters contradict. It is
+    at most half as long as the regression's own vector, so that old ratings cannot outvote the latest for ever. The
+    session's `short` is a faster error-driven vector that decays. `gain` is what a predicted reward of 1 is worth in
+    units of the base score.
 
     Attributes:
         gain: cosine units per unit of predicted reward.
@@ -49,8 +51,8 @@ class WindowedRidge:
 
     Example:
         One thumbs-up with `x = [0.5, −0.5]`: `b = 0.05 / 1.05` and `λ = 0.1 · 21`, so ridge gives
-        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`, and the slow memory adds `0.1 x / 0.5 = 0.2 x`. The predicted reward of
-        the same item is `0.57 · 0.5 = 0.28`, its long-term bonus `0.2 · 0.28 = 0.06`.
+        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`. The slow memory, `0.1 · 1.01 x / 0.5 = 0.2 x`, adds half of that. The
+        predicted reward of the same item is `0.55 · 0.5 = 0.27`, its long-term bonus `0.2 · 0.27 = 0.05`.
     """
 
     gain: float = 0.2
@@ -117,7 +119,11 @@ class WindowedRidge:
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
         # in units of the items' own length, so that its share is the same in every space
         size = float(np.einsum("nk,nk->", items, items)) / len(recent)
-        memory = self.slow * state.array("slow") / size if size > 0.0 else np.zeros_like(taste)
+        share = self.slow * (1.0 + min(state.count, _GROWN) / _GROWN)
+        memory = share * state.array("slow") / size if size > 0.0 else np.zeros_like(taste)
+        length, most = float(np.linalg.norm(memory)), _MOST * float(np.linalg.norm(taste))
+        if length > most:
+            memory *= most / length
         return LearnerState(
             long=taste + memory,
             sessions=state.sessions,
@@ -133,6 +139,8 @@ def _half(usual: float) -> float:
 
 
 _MEAN_OVER = 30
+_GROWN = 100
+_MOST = 0.5
 _FLOOR = 0.1
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks.contenders import contenders
-from benchmarks.fitted import cross_fitted, fitted_space, half
-from langchain_persona import ConfigError, PreferenceSpace, spaces
+from benchmarks.fitted import GROUPS, cross_fitted, fitted_space, group
+from langchain_persona import ConfigError, PreferenceSpace
 from tests.benchmark_data import write_all
 from tests.unit_tests.test_benchmarks import run
 
@@ -35,24 +35,24 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[list[Ratings]]:
             raise ConfigError("a fitted space needs at least 1 user, got 0; collect more feedback")
         seen.append(list(ledgers))
         d = ledgers[0].items.shape[1]
-        return PreferenceSpace("fitted", np.full(d, 0.01 * len(seen)), 0.5 * np.eye(d))
+        return PreferenceSpace("fitted", np.full(d, 0.01 * len(seen)), 0.5 * np.eye(d), np.full(d, 0.1))
 
     monkeypatch.setattr(PreferenceSpace, "fit", fit, raising=False)
-    monkeypatch.setattr(spaces, "UserRatings", Ratings, raising=False)
+    monkeypatch.setattr("benchmarks.fitted.UserRatings", Ratings)
     return seen
 
 
-def test_halves_are_the_same_in_every_run() -> None:
-    assert [half(user) for user in USERS] == [half(user) for user in USERS]
-    assert {half(user) for user in USERS} == {0, 1}
+def test_groups_are_the_same_in_every_run() -> None:
+    assert [group(user) for user in USERS] == [group(user) for user in USERS]
+    assert {group(str(user)) for user in range(50)} == set(range(GROUPS))
 
 
 def test_everybody_is_scored_in_a_space_of_the_others(fits: list[list[Ratings]]) -> None:
     ledgers = {user: (np.full((1, 2), float(place)), np.ones(1)) for place, user in enumerate(USERS)}
-    found = cross_fitted(ledgers, np.eye(2))
+    found = cross_fitted(ledgers)
     assert found.spaces is not None
     assert found.refused is None
-    assert sum(found.users) == len(USERS)
+    assert sum(found.users) == (GROUPS - 1) * len(USERS)
     for place, user in enumerate(USERS):
         fitted_on = fits[found.spaces.index(found.of(user))]
         assert place not in {int(one.items[0, 0]) for one in fitted_on}
@@ -61,21 +61,14 @@ def test_everybody_is_scored_in_a_space_of_the_others(fits: list[list[Ratings]])
 
 
 def test_too_few_users_are_said_in_words(fits: list[list[Ratings]]) -> None:
-    found = cross_fitted({"ana": (np.eye(2), np.ones(2))}, np.eye(2))
+    found = cross_fitted({"ana": (np.eye(2), np.ones(2))})
     assert (found.spaces, found.refused) == (None, "a fitted space needs at least 1 user, got 0")
     assert "ours_fitted" not in {rule.id for rule in contenders(np.eye(2), found)}
 
 
 def test_who_has_rated_nothing_is_no_user(fits: list[list[Ratings]]) -> None:
-    assert fitted_space([(np.zeros((0, 2)), np.zeros(0))], np.eye(2)) is None
+    assert fitted_space([(np.zeros((0, 2)), np.zeros(0))]) is None
     assert not fits
-
-
-def test_a_version_that_cannot_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(PreferenceSpace, "fit", raising=False)
-    reasons: list[str] = []
-    assert fitted_space([(np.eye(2), np.ones(2))], np.eye(2), reasons) is None
-    assert reasons == ["this version of the package cannot fit a space"]
 
 
 def test_the_whole_of_it(fits: list[list[Ratings]], tmp_path: Path) -> None:
@@ -85,7 +78,12 @@ def test_the_whole_of_it(fits: list[list[Ratings]], tmp_path: Path) -> None:
     summary.write_text("<!-- bench-learning-summary -->\n<!-- /bench-learning-summary -->\n")
     data = str(write_all(tmp_path, users=6))
     document = run(tmp_path, "--data", data, "--check", "--readme", str(page), "--summary", str(summary), seeds=1)
-    assert [rule["id"] for rule in document["movielens"]["rules"]][-3:] == ["paper_fitted", "ours", "ours_fitted"]
+    assert [rule["id"] for rule in document["movielens"]["rules"]][-4:] == [
+        "paper_fitted",
+        "ours",
+        "ours_fitted",
+        "ours_prior",
+    ]
     films = document["movielens"]["parts"][0]
     assert films["reference"] == "ours_fitted"
     assert {"left": "ours", "right": "paper"}.items() <= films["pairs"][0].items()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_persona.arrays import unit
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning import (
     Event,
@@ -148,8 +149,10 @@ def test_windowed_ridge_by_hand():
     state = rule.settle(rule.step(LearnerState.cold(2), event, temperature=1.0, keep=1), [event])
     x = np.array([0.5, -0.5])
     usual = 0.05 / 1.05
-    assert np.allclose(state.long, (1.0 - usual) * x / (0.5 + 0.1 * 21.0) + 0.1 * x / 0.5)
-    assert float(state.long @ x) == pytest.approx(0.28, abs=0.005)
+    taste = (1.0 - usual) * x / (0.5 + 0.1 * 21.0)
+    assert np.linalg.norm(0.1 * 1.01 * x / 0.5) > 0.5 * np.linalg.norm(taste)  # the slow memory meets its bound
+    assert np.allclose(state.long, 1.5 * taste)
+    assert float(state.long @ x) == pytest.approx(0.27, abs=0.005)
     assert state.baseline == pytest.approx(0.05)
     assert np.allclose(state.short("s"), 0.5 * x / (0.5 + 0.1))
     assert np.allclose(state.array("mean"), [0.5, 0.5])
@@ -221,6 +224,26 @@ def test_the_latest_ratings_win_after_a_change_of_mind():
     config = VARSConfig()
     assert fold(up, config, k=2).long[0] > 0.1
     assert fold(up + down, config, k=2).long[0] < -0.1
+
+
+@pytest.mark.parametrize("before", [30, 300, 1_000])
+def test_a_thousand_old_ratings_are_outvoted_by_a_hundred_new_ones(before):
+    """Two kinds of items among noise; what was liked is disliked from now on."""
+    rng = np.random.default_rng(before)
+    kinds = np.eye(16)[:2]
+
+    def rated(number: int, liked: int) -> Event:
+        kind = int(rng.integers(2))
+        item = unit(kinds[kind] + 0.3 * rng.normal(size=16))
+        reward = 1.0 if kind == liked else -1.0
+        return Event(float(number), f"f{number:05}", "", reward, 1.0, item, 0.5 * kinds.sum(axis=0), f"r{number}")
+
+    old = [rated(number, 0) for number in range(before)]
+    new = [rated(before + number, 1) for number in range(100)]
+    state = fold(old, VARSConfig(), k=16)
+    assert kinds[0] @ state.long > kinds[1] @ state.long
+    state = fold(new, VARSConfig(), k=16, start=state, before=old)
+    assert kinds[1] @ state.long > kinds[0] @ state.long
 
 
 def test_the_paper_preset_has_the_values_of_the_paper():
