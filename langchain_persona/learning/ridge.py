@@ -26,11 +26,11 @@ class WindowedRidge:
 
     where `b` is the user's usual reward (the weighted mean, shrunk to 0 as if `1 / baseline_rate` neutral ratings had
     come first, and at most ±0.5), `n` is the number of events, and `a = Σ slow_forgetting^(n−i) γ_i (r_i − b_i) x_i`
-    over *all* events is what REINFORCE would sum up; `g_n = 1 + min(n, 100) / 100` gives it more say as they grow. The
-    regression answers a change of mind; the sum, which hardly forgets, averages out what noisy raters contradict. It is
-    at most half as long as the regression's own vector, so that old ratings cannot outvote the latest for ever. The
-    session's `short` is a faster error-driven vector that decays. `gain` is what a predicted reward of 1 is worth in
-    units of the base score.
+    over *all* events is what REINFORCE would sum up. The regression answers a change of mind; the sum, which hardly
+    forgets, averages out what noisy raters contradict. Its share `g_n` rises from 1 at 50 ratings, about as many as the
+    regression remembers, to 2 at 100; but it is at most half as long as the regression's own vector, so that old
+    ratings cannot outvote the latest for ever. The session's `short` is a faster error-driven vector that decays.
+    `gain` is what a predicted reward of 1 is worth in units of the base score.
 
     Attributes:
         gain: cosine units per unit of predicted reward.
@@ -51,7 +51,7 @@ class WindowedRidge:
 
     Example:
         One thumbs-up with `x = [0.5, −0.5]`: `b = 0.05 / 1.05` and `λ = 0.1 · 21`, so ridge gives
-        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`. The slow memory, `0.1 · 1.01 x / 0.5 = 0.2 x`, adds half of that. The
+        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`. The slow memory, `0.1 x / 0.5 = 0.2 x`, adds half of that. The
         predicted reward of the same item is `0.55 · 0.5 = 0.27`, its long-term bonus `0.2 · 0.27 = 0.05`.
     """
 
@@ -119,7 +119,7 @@ class WindowedRidge:
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
         # in units of the items' own length, so that its share is the same in every space
         size = float(np.einsum("nk,nk->", items, items)) / len(recent)
-        share = self.slow * (1.0 + min(state.count, _GROWN) / _GROWN)
+        share = self.slow * (1.0 + min(max(state.count / _FULL - 1.0, 0.0), 1.0))
         memory = share * state.array("slow") / size if size > 0.0 else np.zeros_like(taste)
         length, most = float(np.linalg.norm(memory)), _MOST * float(np.linalg.norm(taste))
         if length > most:
@@ -139,7 +139,7 @@ def _half(usual: float) -> float:
 
 
 _MEAN_OVER = 30
-_GROWN = 100
+_FULL = 50
 _MOST = 0.5
 _FLOOR = 0.1
 
