@@ -54,7 +54,7 @@ def cross_fitted(ledgers: Mapping[str, Ledger]) -> CrossFitted:
             fits.append(found)
     counts = tuple(len(others) for others in users)
     spaces = tuple(fits) if len(fits) == GROUPS else None
-    return CrossFitted(spaces, counts, ", ".join(dict.fromkeys(reasons)) or None)
+    return CrossFitted(spaces, counts, min(reasons, key=len) if reasons else None)
 
 
 def fitted_space(ledgers: Sequence[Ledger], reasons: list[str] | None = None) -> PreferenceSpace | None:

@@ -35,7 +35,8 @@ class WindowedRidge:
     Attributes:
         gain: cosine units per unit of predicted reward.
         ridge: `λ`; 0.1 for consistent users, 0.3 for noisy ratings.
-        caution: few ratings are trusted less: `λ` doubles at so many, and is ten times as large at a ninth of that.
+        caution: few ratings are trusted less: `λ` is twice as large at so many, and ten times at a ninth of that.
+            Ratings count by their gate.
         forgetting: factor for each later retrieval, in (0, 1].
         window: events in the regression.
         slow: weight of the slow memory.
@@ -92,11 +93,12 @@ class WindowedRidge:
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
         item, reward = event.chosen - mean, event.reward - _half(state.baseline)
         short = state.short(event.session)
+        # what is expected of anybody says nothing of this session; 0 without a population prior. The slow memory keeps
+        # the whole reward: a sum, which predicts nothing, would count against the prior whatever agrees with it
+        moved = _lms(short, item, reward - event.predicted, event.gate * self.eta_short)
         return LearnerState(
             long=state.long,
-            sessions=state.with_session(
-                event.session, (1.0 - self.decay) * short + _lms(short, item, reward, event.gate * self.eta_short), keep
-            ),
+            sessions=state.with_session(event.session, (1.0 - self.decay) * short + moved, keep),
             baseline=state.baseline + self.baseline_rate * event.gate * (event.reward - state.baseline),
             count=count,
             extra={"mean": mean, "slow": self.slow_forgetting * state.array("slow") + event.gate * reward * item},
@@ -113,7 +115,9 @@ class WindowedRidge:
         # a user's usual reward says nothing of taste; shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
         rows, rewards = items * roots[:, None], (rewards - _half(usual)) * roots
-        ridge = self.ridge * (1.0 + self.caution / max(state.count, 1))
+        # a click of gate 0.15 is not one more rating to trust
+        ratings = state.count - len(recent) + float(gates.sum())
+        ridge = self.ridge * (1.0 + self.caution / max(ratings, 1.0))
         # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
         gram = np.einsum("nk,mk->nm", rows, rows) + ridge * np.eye(len(recent))
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))

@@ -173,6 +173,29 @@ def test_the_slow_memory_is_the_unrolled_sum_of_advantages(seed, count):
     assert np.allclose(state.array("slow"), unrolled)
 
 
+def test_faint_signals_are_no_more_ratings_to_trust():
+    """Twenty clicks of gate 0.15 leave the caution where it is for three ratings."""
+    rule = WindowedRidge(slow=0.0)
+    events = [replace(event, gate=0.15) for event in random_events(6, 20)]
+    state = LearnerState.cold(8)
+    for event in events:
+        state = rule.step(state, event, temperature=1.0, keep=1)
+    same = WindowedRidge(slow=0.0, caution=0.0, ridge=0.1 * (1.0 + 20.0 / 3.0))
+    assert np.allclose(rule.settle(state, events).long, same.settle(state, events).long)
+
+
+def test_what_the_population_predicts_teaches_neither_regression_nor_session():
+    rule = WindowedRidge(slow=0.0, baseline_rate=0.0)
+    prior = np.arange(8.0) / 20.0
+    events = [
+        replace(event, reward=float(prior @ event.chosen), predicted=float(prior @ event.chosen))
+        for event in random_events(7, 12)
+    ]
+    state = fold(events, VARSConfig(rule=rule), k=8)
+    assert not state.long.any()
+    assert not any(short.any() for short in state.sessions.values())
+
+
 def test_the_share_of_the_slow_memory_does_not_depend_on_the_scale_of_the_space():
     """Coordinates ten times as long, a ridge a hundred times as large: the same predicted rewards."""
     events = random_events(3, 40)
