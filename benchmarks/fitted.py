@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.learners import Rows
 from langchain_persona import ConfigError, PreferenceSpace
 from langchain_persona.spaces import UserRatings
 
-__all__ = ["GROUPS", "CrossFitted", "cross_fitted", "fitted_space", "group"]
+__all__ = ["GROUPS", "CrossFitted", "cross_fitted", "group"]
 
 GROUPS = 5
 
@@ -45,29 +45,17 @@ def group(user: str) -> int:
 
 def cross_fitted(ledgers: Mapping[str, Ledger]) -> CrossFitted:
     """Fit a space for each group, on the ledgers of all others; user to items and rewards."""
+    others = [[ledger for user, ledger in ledgers.items() if group(user) != own] for own in range(GROUPS)]
     fits: list[PreferenceSpace] = []
-    reasons: list[str] = []
-    users = [[ledger for user, ledger in ledgers.items() if group(user) != own] for own in range(GROUPS)]
-    for others in users:
-        found = fitted_space(others, reasons)
-        if found is not None:
-            fits.append(found)
-    counts = tuple(len(others) for others in users)
-    spaces = tuple(fits) if len(fits) == GROUPS else None
-    return CrossFitted(spaces, counts, min(reasons, key=len) if reasons else None)
-
-
-def fitted_space(ledgers: Sequence[Ledger], reasons: list[str] | None = None) -> PreferenceSpace | None:
-    """One fitted space, or None when there are too few users for one.
-
-    Args:
-        ledgers: one pair of items and rewards for each user.
-        reasons: gets the reason in words.
-    """
-    try:
-        return PreferenceSpace.fit([UserRatings(items, rewards) for items, rewards in ledgers if len(rewards)])
-    except ConfigError as error:
-        if reasons is not None:
+    refused: dict[int, str] = {}
+    for some in others:
+        try:
+            fits.append(PreferenceSpace.fit([UserRatings(items, rewards) for items, rewards in some if len(rewards)]))
+        except ConfigError as error:
             # what to do about it, behind the semicolon, is not for who reads a table
-            reasons.append(str(error).partition(";")[0])
-        return None
+            refused[len(some)] = str(error).partition(";")[0]
+    return CrossFitted(
+        None if refused else tuple(fits),
+        tuple(len(some) for some in others),
+        refused[min(refused)] if refused else None,
+    )

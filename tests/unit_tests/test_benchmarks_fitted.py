@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.contenders import contenders
-from benchmarks.fitted import GROUPS, cross_fitted, fitted_space, group
+from benchmarks.fitted import GROUPS, cross_fitted, group
 from langchain_persona import ConfigError, PreferenceSpace
 from tests.benchmark_data import write_all
 from tests.unit_tests.test_benchmarks import run
@@ -67,7 +67,7 @@ def test_too_few_users_are_said_in_words(fits: list[list[Ratings]]) -> None:
 
 
 def test_who_has_rated_nothing_is_no_user(fits: list[list[Ratings]]) -> None:
-    assert fitted_space([(np.zeros((0, 2)), np.zeros(0))]) is None
+    assert cross_fitted({"ana": (np.zeros((0, 2)), np.zeros(0))}).spaces is None
     assert not fits
 
 
