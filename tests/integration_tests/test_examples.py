@@ -139,3 +139,12 @@ def test_a_client_of_the_studio_server(tmp_path: Path) -> None:
     assert "settled: +1.0 thumb up" in text
     assert "reflect" in text.split("steps of monday")[1]
     assert "short" in text.split("stored notes:")[1]
+
+
+def test_a_space_fitted_on_others_helps_a_newcomer_and_can_be_undone() -> None:
+    text = output_of("09_learning_from_everybody.py")
+    cold, three, fitted, back = (int(share) for share in re.findall(r": (\d+)%", text))
+    assert 40 <= cold <= 60, "cold start knows nothing"
+    assert fitted > three > cold
+    assert back == three
+    assert "fitted from 40 users" in text
