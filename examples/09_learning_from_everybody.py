@@ -10,22 +10,8 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever
 
-SUBJECTS = [
-    "whales",
-    "trains",
-    "chess",
-    "wine",
-    "bread",
-    "robots",
-    "stars",
-    "mountains",
-    "opera",
-    "football",
-    "ferries",
-    "gardens",
-    "clocks",
-    "bees",
-]
+SUBJECTS = ["whales", "trains", "chess", "wine", "bread", "robots", "stars", "mountains", "opera", "football"]
+SUBJECTS += ["ferries", "gardens", "clocks", "bees"]
 MOODS = {
     "dark": ["a bleak and violent story about {}", "a grim tale of grief and {}"],
     "bright": ["a cheerful and warm story about {}", "a funny tale of friends and {}"],
