@@ -41,7 +41,7 @@ def main(path: str) -> None:
 
     memory = open_memory(path)
     chroma = Chroma.from_texts(DISHES, LocalEmbeddings(), ids=DISHES)
-    retriever = VARSRetriever(vectorstore=chroma, memory=memory, k=4, user_id=USER)
+    retriever = VARSRetriever(vectorstore=chroma, memory=memory, k=3, user_id=USER)
 
     def ranking(when: str) -> list[str]:
         docs = retriever.invoke("a warm soup for dinner")

@@ -48,8 +48,8 @@ def moderation(relevance: float, bonus: float, share: float) -> float:
         share: the most that the second may be of the first.
 
     Example:
-        >>> moderation(relevance=0.1, bonus=0.07, share=0.35)
-        0.5
+        >>> moderation(relevance=0.2, bonus=0.4, share=0.5)
+        0.25
     """
     most = share * relevance
     return 1.0 if bonus <= most else most / bonus
