@@ -87,6 +87,9 @@ def taste_of(
         return Taste(abstained=THIN)
     if not bonus.total.any():
         return Taste()
+    if request.max_bonus == 0.0:
+        # it can act at no strength; at strength 0 the log says what it would have been, and that is moderated
+        return Taste(bonus)
     return Taste(bonus.times((yield from _moderation(source, request, unit(vector), bonus.total, config.spread))))
 
 
