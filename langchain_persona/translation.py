@@ -132,6 +132,7 @@ def _copies(
                     "id": hashlib.sha256(f"{entry.id}\0{model}".encode()).hexdigest()[:32],
                     "origin": entry.id,
                     "key": None,
+                    "logged": None,  # it belongs to the rating, which is evaluated once
                     "embedding": model,
                     "dimension": dimension,
                     "chosen": encode_vectors(np.mean(rows, axis=0)),

@@ -80,16 +80,35 @@ def not_recorded(reward: object) -> FeedbackReceipt:
     return FeedbackReceipt("", applied=False, reason="the retrieval was anonymous or could not be recorded")
 
 
-def acknowledged(steps: Steps[T]) -> Steps[T]:
-    """Steps that write; the failure of a store comes out as a `StoreError`, for nothing was acknowledged."""
+def acknowledged(
+    steps: Steps[T], so: str = "nothing was recorded: try again, with the same key if there is one"
+) -> Steps[T]:
+    """Steps that write; the failure of a store, and of nothing else, comes out as a `StoreError`.
+
+    Args:
+        steps: what to do.
+        so: what that failure means, and what to do about it.
+    """
+    answer: Any = None
+    trouble: Exception | None = None
     try:
-        return (yield from steps)
-    except (PersonaError, TypeError, ValueError):
-        raise
-    except Exception as error:
-        raise StoreError(
-            f"the store did not take it ({error!r}); nothing was recorded: try again, with the same key if there is one"
-        ) from error
+        while True:
+            try:
+                effect = steps.send(answer) if trouble is None else steps.throw(trouble)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # the generator's return value, typed by Steps[T]
+            answer, trouble = None, None
+            try:
+                answer = yield effect
+            except (PersonaError, TypeError, ValueError) as error:
+                trouble = error
+            except Exception as error:
+                trouble = error
+                if isinstance(effect, StoreOps):
+                    trouble = StoreError(f"the store failed ({error!r}); {so}")
+                    trouble.__cause__ = error
+    finally:
+        steps.close()
 
 
 def record_feedback(

@@ -167,8 +167,8 @@ class Ledger:
         if window is None:  # what the rule looks at again is not to be found
             snapshot, window = None, ()
         if snapshot is None and after > float("-inf"):
-            everything = yield from self._items(user, [()])
-            entries, skipped = yield Call(lambda: parsed(everything, float("-inf"), read_before=items))
+            whole = yield from self._items(user, [()])
+            entries, skipped = yield Call(lambda: parsed(whole, float("-inf"), read_before=items))
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
         without = {*undone, *(snapshot.recent if snapshot else ())}

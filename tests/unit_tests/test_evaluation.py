@@ -250,6 +250,8 @@ async def test_law_8_evaluating_does_not_block_the_event_loop(filled):
         {"seed": -1},
         {"seed": True},
         {"users": 1.5},
+        {"deterministic": "no"},
+        {"deterministic": 1},
     ],
 )
 async def test_questions_that_cannot_work(wrong):
@@ -264,7 +266,7 @@ def test_pages_of_users_and_entries(collection, monkeypatch):
     memory = Known(InMemoryStore())
     rated(collection, memory, 3, 1)
     whole = memory.evaluate()
-    monkeypatch.setattr("langchain_persona.memory.decisions._PAGE", 2)
+    monkeypatch.setattr("langchain_persona.memory.pages._PAGE", 2)
     assert memory.evaluate() == whole
     assert whole.ratings == 9
 

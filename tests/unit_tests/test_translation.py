@@ -336,3 +336,20 @@ def test_cards_are_carried_over_too():
     retriever.feedback(retriever.invoke("coffee", user_id="ana")[0], 1.0, user_id="ana")
     docs = opened(NEW).as_retriever(k=2).invoke("coffee", user_id="ana")
     assert any(doc.metadata["persona"]["long"] for doc in docs)
+
+
+def test_an_evaluation_counts_a_rating_once_and_heeds_its_withdrawal(quick):
+    kept = asyncio.run(quick.rate())
+    asyncio.run(quick.rate(-1.0, "film guns"))
+    before = quick.memory.evaluate()
+    quick.new.invoke("film", user_id="ana")
+    assert all(copy.logged is None for copy in asyncio.run(quick.copies()))
+    after = quick.memory.evaluate()
+    assert (after.ratings, after.left_out) == (before.ratings, before.left_out) == (2, 0)
+    # as copies were written before: with the log of their originals
+    for item in quick.store.search(("persona", label("ana"), "feedback"), limit=100):
+        if item.value.get("origin"):
+            logged = quick.store.search(("persona", label("ana"), "feedback"), filter={"id": item.value["origin"]})
+            quick.store.put(item.namespace, item.key, {**item.value, "logged": logged[0].value["logged"]})
+    quick.memory.withdraw("ana", kept)
+    assert (quick.memory.evaluate().ratings, quick.memory.evaluate().left_out) == (1, 0)
