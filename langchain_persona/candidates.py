@@ -102,6 +102,11 @@ class ChromaCandidates:
         return getattr(self._vectorstore, "_collection", self._vectorstore)
 
     @property
+    def place(self) -> str:
+        """See `StoredVectors`."""
+        return f"chroma {self.collection.name}"
+
+    @property
     def space(self) -> str:
         """`cosine`, `l2` or `ip`."""
         configuration = self.collection.configuration_json  # `configuration` would build its embedding function

@@ -237,11 +237,6 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
         folded = yield from self.ledger.fold(user, embedding, self._spaces.choice(embedding, dimension))
         return self._as_vectors(folded, session)
 
-    def refolded_vectors(self, user: str, session: str, embedding: str, dimension: int) -> Steps[UserVectors]:
-        """Steps like those of `user_vectors`, from the whole ledger: for who has just written into its past."""
-        choice = self._spaces.choice(embedding, dimension)
-        return self._as_vectors((yield from self.ledger.fold(user, embedding, choice, rebuild=True)), session)
-
     def _as_vectors(self, folded: Folded, session: str | None) -> UserVectors:
         state, space = folded.state, folded.space
         beta_long, beta_short = self.config.rule.betas

@@ -813,7 +813,6 @@ NO_IO = {
     "as_retriever",
     "space_for",
     "user_vectors",
-    "refolded_vectors",
     "local",
     "steps",
     "drop_from_persona",

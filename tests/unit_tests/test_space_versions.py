@@ -468,7 +468,8 @@ def test_the_hot_path_reads_one_thing_more_in_the_same_batch_and_the_map_once(me
             run(reader.user_vectors(USERS[0], "", NAME, D))
         return watched.batches
 
-    memory.vectors(USERS[0])  # writes the snapshot
+    for options in ({}, {"space": PreferenceSpace.identity(D)}):
+        PersonaMemory(store=memory.store, **options).vectors(USERS[0])  # writes the snapshot
     given, before = asked(space=PreferenceSpace.identity(D)), asked()
     assert without(before) == without(given)
     assert [sum(map(is_pointer, batch)) for batch in before if any(map(is_pointer, batch))] == [1, 1, 1]
@@ -539,6 +540,41 @@ def test_law_5_any_history_of_thumbs_and_spaces_equals_the_full_fold(memory, mon
         start = config.prior_scale * space.prior if prior == "population" and space.prior is not None else 0.0
         assert found.space.id == space.id
         assert np.array_equal(found.long, learned + start), (number, what)
+
+
+def test_memories_with_spaces_of_their_own_on_one_store_leave_each_others_snapshots_alone(memory):
+    rng = np.random.default_rng(3)
+    spaces = [None, *(PreferenceSpace.pca(rng.normal(size=(30, D)), k=k) for k in (3, 4))]
+    for _ in range(2):
+        watched = Watched(memory.store)
+        found = [PersonaMemory(store=watched, space=space).vectors(USERS[0]) for space in spaces]
+        for space, vectors in zip(spaces, found, strict=True):
+            assert np.array_equal(vectors.long, expected(memory, USERS[0], space or PreferenceSpace.identity(D)))
+    # the second time each stands on its own: nothing is folded anew, so nothing is written
+    assert not [op for batch in watched.batches for op in batch if isinstance(op, PutOp)]
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_law_5_nothing_is_written_below_the_horizon_of_any_snapshot(memory, monkeypatch, ahead):
+    """Clocks that differ: the memory with its own space has folded up to a time that the writer has not reached."""
+    now = [time.time()]
+    clock = SimpleNamespace(time=lambda: now[0])
+    for module in ("memory.ledger", "memory.feedback"):
+        monkeypatch.setattr(f"langchain_persona.{module}.time", clock)
+    given = PreferenceSpace.pca(np.random.default_rng(3).normal(size=(30, D)), k=3)
+    options = [{}, {"space": given}]
+    run(memory.ledger.append("ana", entry("first", np.eye(D)[0], 1.0, now[0] - 100.0)))
+    run(memory.ledger.append("ana", entry("other", np.eye(D)[1], 1.0, now[0] - 99.0)))
+    now[0] += 10_000.0
+    PersonaMemory(store=memory.store, **options[ahead]).vectors("ana")
+    now[0] -= 9_000.0
+    PersonaMemory(store=memory.store, **options[1 - ahead]).withdraw("ana", "other")
+    now[0] += 9_100.0
+    for each in options:
+        fresh = PersonaMemory(store=memory.store, **each)
+        assert fresh.vectors("ana").count == 1
+        space = each.get("space", PreferenceSpace.identity(D))
+        assert np.array_equal(fresh.vectors("ana").long, expected(memory, "ana", space))
 
 
 # the population's prior -------------------------------------------------------------------------------------
