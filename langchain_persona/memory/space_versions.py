@@ -109,6 +109,18 @@ class SpaceVersions:
         wanted = [one for one in marked if embedding is None or one.embedding == embedding]
         return sorted(wanted, key=lambda one: (one.created, one.id))
 
+    def in_force(self) -> Steps[list[PreferenceSpace]]:
+        """The fitted spaces in force that can be read, one for an embedding model."""
+        _, pointers = yield from self._kept()
+        found = []
+        for embedding, name in sorted(pointers.items()):
+            if name is not None:
+                try:
+                    found.append((yield from self._version(embedding, name)))
+                except CorruptRecordError as error:
+                    self._tell(name, error)
+        return found
+
     def _kept(self) -> Steps[tuple[list[SpaceVersion], dict[str, str | None]]]:
         """The readable versions, and what the pointers name by embedding model."""
         items = yield from everything(self._store, self._place)
@@ -156,23 +168,31 @@ class SpaceVersions:
             if pointer.space is None:
                 return _identity(dimension)
             name = pointer.space
-            space = self._read.latest((embedding, name))  # what an id names never changes
-            if space is None:
-                (found,) = yield StoreOps(self._store, [self._version_op(embedding, name)])
-                if found is None:
-                    raise CorruptRecordError("it is not in the store")
-                space = PreferenceSpace.from_json(read_record(SpaceDocument, found.value).space)
-                if space.id != name:
-                    raise CorruptRecordError(f"what is stored under this name is {space.id}")
-                self._read.put((embedding, name), None, space, 0.0)
+            space = yield from self._version(embedding, name)
             if space.d != dimension:
                 raise CorruptRecordError(f"it is for embeddings of {space.d} numbers, these have {dimension}")
             return space
         except CorruptRecordError as error:
-            if name not in self._told:
-                self._told.add(name)
-                warn(logger, "Learning without the fitted preference space %s: %s", name, error)
+            self._tell(name, error)
             return _identity(dimension)
+
+    def _version(self, embedding: str, name: str) -> Steps[PreferenceSpace]:
+        """The map of a version; a `CorruptRecordError` where it cannot be had."""
+        space = self._read.latest((embedding, name))  # what an id names never changes
+        if space is None:
+            (found,) = yield StoreOps(self._store, [self._version_op(embedding, name)])
+            if found is None:
+                raise CorruptRecordError("it is not in the store")
+            space = PreferenceSpace.from_json(read_record(SpaceDocument, found.value).space)
+            if space.id != name:
+                raise CorruptRecordError(f"what is stored under this name is {space.id}")
+            self._read.put((embedding, name), None, space, 0.0)
+        return space
+
+    def _tell(self, name: str, error: CorruptRecordError) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            warn(logger, "Learning without the fitted preference space %s: %s", name, error)
 
     def _pointer_op(self, embedding: str) -> GetOp:
         return GetOp(self._place, label(embedding, prefix="e"), refresh_ttl=False)

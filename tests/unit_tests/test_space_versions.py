@@ -621,6 +621,39 @@ def test_a_prior_with_a_space_that_was_given():
         PersonaMemory(store=InMemoryStore(), space=PreferenceSpace.identity(2), config=VARSConfig(prior="population"))
 
 
+async def test_who_has_no_feedback_is_told_of_the_mean_user_where_one_is_in_force(world):
+    memory = await world.taught(config=VARSConfig(prior="population"))
+    assert "every ranking is the plain one" in str(await world(memory, "explain", "new"))
+    assert (await world(memory, "vectors", "new")).long.shape == (0,)
+    space = await world(memory, "refit", min_users=6)
+    found = await world(memory, "vectors", "new")
+    assert found.space.id == space.id
+    assert np.array_equal(found.long, (await asyncio.to_thread(run, memory.user_vectors("new", "", NAME, D))).long)
+    assert f"that of the mean user of {space.id}" in str(await world(memory, "explain", "new"))
+    plain = await world(world.memory(), "explain", "new")
+    assert "every ranking is the plain one" in str(plain)
+    # two models: which one asks is not known
+    await asyncio.to_thread(teach, memory, d=8, seed=3)
+    await world(memory, "refit", min_users=6, embedding="other/8")
+    told = await world(memory, "explain", "new")
+    assert told.several
+    assert "may start at the mean user" in str(told)
+    assert (await world(memory, "vectors", "new")).long.shape == (0,)
+    assert not (await world(memory, "explain", USERS[0])).several
+    await world(memory, "use_space", None, NAME)
+    assert (await world(memory, "vectors", "new")).long.shape == (8,)
+    assert "anonymous" in str(await world(memory, "explain", None))
+
+
+def test_a_mean_user_who_is_gone_costs_one_warning(memory, caplog):
+    space = memory.refit(min_users=6)
+    memory.store.delete(("persona", "spaces", label(NAME, prefix="e")), label(space.id, prefix="s"))
+    warm = PersonaMemory(store=memory.store, config=VARSConfig(prior="population"))
+    for _ in range(2):
+        assert "every ranking is the plain one" in str(warm.explain("new"))
+    assert len(warnings_in(caplog)) == 1
+
+
 def test_priors_that_cannot_work_are_refused():
     with pytest.raises(ConfigError, match='prior must be "none" or "population"'):
         VARSConfig(prior="mean")
