@@ -16,6 +16,7 @@ from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
+from langchain_persona.arrays import HALF, decode_vectors
 from langchain_persona.errors import ConfigError, CorruptRecordError
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import Evaluation, PersonaMemory
@@ -185,6 +186,19 @@ def test_a_damaged_log_costs_the_evaluation_of_one_rating_and_not_the_rating(col
     found = memory.evaluate()
     assert (found.ratings, found.left_out) == (1, 1)
     assert len(caplog.records) == 1
+
+
+def test_what_strength_0_logs_is_the_bonus_as_it_would_have_acted(collection):
+    memory = Known(InMemoryStore())
+    logged = []
+    for strength in (0.0, 1.0):
+        retriever = over(collection, memory, strength=strength, fetch_k=len(TEXTS))
+        retriever.feedback(retriever.invoke("question", user_id="1")[0], 1.0, user_id="1")
+        logs = [Logged.model_validate(entry.logged) for entry in entries(memory)]
+        (log,) = [log for log in logs if log.strength == strength]
+        logged.append(np.sort(decode_vectors(log.bonus, 1, HALF)[:, 0]))
+    assert np.abs(logged[0]).max() > 0.05
+    assert np.allclose(logged[0], logged[1], atol=2e-3)  # moderated alike
 
 
 def test_what_scores_alone_do_not_choose_is_left_out(collection):

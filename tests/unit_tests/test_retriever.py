@@ -735,9 +735,9 @@ async def test_law_3_a_store_that_fails_at_any_operation_costs_the_personal_part
         failing.at = number
         found = await once()
         # a snapshot can be made again; the last is the record for later feedback: everything was known by then
-        known = number in (failing.snapshot_at, operations)
-        assert found == (personal if known else expected), f"operation {number}"
         quiet = number == failing.snapshot_at and not for_good
+        known = quiet or number == operations
+        assert found == (personal if known else expected), f"operation {number}"
         assert len(warnings_in(caplog)) == (0 if quiet else 1), f"operation {number}"
 
 
