@@ -189,7 +189,7 @@ def test_a_damaged_log_costs_the_evaluation_of_one_rating_and_not_the_rating(col
 
 
 def test_what_strength_0_logs_is_the_bonus_as_it_would_have_acted(collection):
-    memory = Known(InMemoryStore())
+    memory = Known(InMemoryStore(), config=VARSConfig(spread=0.1))
     logged = []
     for strength in (0.0, 1.0):
         retriever = over(collection, memory, strength=strength, fetch_k=len(TEXTS))
@@ -197,7 +197,7 @@ def test_what_strength_0_logs_is_the_bonus_as_it_would_have_acted(collection):
         logs = [Logged.model_validate(entry.logged) for entry in entries(memory)]
         (log,) = [log for log in logs if log.strength == strength]
         logged.append(np.sort(decode_vectors(log.bonus, 1, HALF)[:, 0]))
-    assert np.abs(logged[0]).max() > 0.05
+    assert np.abs(logged[0]).max() > 0.01
     assert np.allclose(logged[0], logged[1], atol=2e-3)  # moderated alike
 
 
