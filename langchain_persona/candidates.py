@@ -6,9 +6,7 @@ A source answers one nearest-neighbour query with documents, their unit embeddin
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -19,19 +17,13 @@ from langchain_core.embeddings import Embeddings
 from langchain_persona.arrays import Vector, unit
 from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.memo import Memo
 from langchain_persona.ranking import Pool
+from langchain_persona.samples import Samples
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["SAMPLE_SECONDS", "ChromaCandidates", "Source", "sample_blocks", "source_of"]
-
+__all__ = ["ChromaCandidates", "Source", "source_of"]
 
 logger = logging.getLogger(__name__)
-
-SAMPLE_SECONDS = 600.0
-"""After so long a sample of a collection is drawn anew: it may have grown."""
-
-_BLOCKS = 4
 
 _PAGE = 1_000
 
@@ -101,13 +93,18 @@ class ChromaCandidates:
         self._vectorstore = vectorstore
         self.embeddings = embeddings
         self._scale: float | None = None
-        self._samples = Memo[Vector](lifetime=SAMPLE_SECONDS, size=64)
+        self._samples = Samples()
 
     @property
     def collection(self) -> Any:
         """The Chroma collection as it is now."""
         # LangChain's Chroma answers queries by vector without the vectors found; only its collection gives them
         return getattr(self._vectorstore, "_collection", self._vectorstore)
+
+    @property
+    def place(self) -> str:
+        """See `StoredVectors`."""
+        return f"chroma {self.collection.name}"
 
     @property
     def space(self) -> str:
@@ -177,23 +174,8 @@ class ChromaCandidates:
         return found
 
     def sample(self, n: int, *, user: str, where: Mapping[str, Any] | None = None) -> Steps[Vector]:
-        """See `StoredVectors`; kept for a while, for each of the latest filters."""
-        key, now = (n, json.dumps(where or None, sort_keys=True, default=repr)), time.monotonic()
-        kept = self._samples.get(key, None, now)
-        if kept is None:
-            kept = yield Call(lambda: self._sample(n, where or None))
-            self._samples.put(key, None, kept, now)
-        return kept
-
-    def _sample(self, n: int, where: Mapping[str, Any] | None) -> Vector:
-        # how many pass a filter is not known without reading them all: then the first that do
-        blocks = [(0, n)] if where else sample_blocks(self.collection.count(), n)
-        found = [
-            self.collection.get(where=where, limit=size, offset=start, include=["embeddings"])["embeddings"]
-            for start, size in blocks
-        ]
-        rows = [np.asarray(some, dtype=np.float64) for some in found if len(some)]
-        return unit(np.concatenate(rows)) if rows else np.zeros((0, 0))
+        """See `StoredVectors`; kept for a while, see `Samples`."""
+        return (yield from self._samples.of(lambda: self.collection, n, where))
 
     def _query(self, query: Vector, bonus: BonusVectors | None, n: int, where: Mapping[str, Any] | None) -> Pool:
         space = self.space
@@ -240,25 +222,6 @@ class ChromaCandidates:
             norm = float(np.linalg.norm(sample, axis=-1).mean())
             self._scale = 1.0 if abs(norm - 1.0) < 1e-3 or norm == 0.0 else 1.0 / norm
         return self._scale
-
-
-def sample_blocks(count: int, n: int) -> list[tuple[int, int]]:
-    """Where a sample of a collection is read: first place and length of a few stretches, evenly apart.
-
-    One stretch at the beginning would be all of one kind in a collection that was filled kind by kind; single documents
-    would take as many calls.
-
-    Args:
-        count: documents in the collection.
-        n: how many are wanted, at least 4.
-
-    Example:
-        >>> sample_blocks(1000, 128), sample_blocks(100, 128)
-        ([(0, 32), (250, 32), (500, 32), (750, 32)], [(0, 100)])
-    """
-    if count <= n:
-        return [(0, count)] if count else []
-    return [(count * block // _BLOCKS, n // _BLOCKS) for block in range(_BLOCKS)]
 
 
 def source_of(vectorstore: Any, embeddings: Embeddings | None) -> Source:

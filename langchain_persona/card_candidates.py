@@ -26,6 +26,7 @@ class CardCandidates:
     """The preference cards of the user who asks, scored exactly with NumPy."""
 
     name = "cards"
+    place = "cards"
 
     def __init__(self, cards: Cards) -> None:
         self.cards = cards

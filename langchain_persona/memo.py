@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -18,11 +18,23 @@ class Memo(Generic[T]):
     Args:
         lifetime: seconds after which a value is computed anew whatever the version says.
         size: entries kept; the least recently used goes first.
+        room: what all of them may weigh together; the same goes first.
+        weigh: what one weighs, such as its bytes.
     """
 
-    def __init__(self, lifetime: float = float("inf"), size: int = 512) -> None:
+    def __init__(
+        self,
+        lifetime: float = float("inf"),
+        size: int = 512,
+        *,
+        room: int = 0,
+        weigh: Callable[[T], int] = lambda value: 0,
+    ) -> None:
         self._lifetime = lifetime
         self._size = size
+        self._room = room
+        self._weigh = weigh
+        self._weight = 0
         self._kept: OrderedDict[Hashable, tuple[str | None, float, T]] = OrderedDict()
         self._lock = Lock()
 
@@ -44,7 +56,9 @@ class Memo(Generic[T]):
     def put(self, key: Hashable, version: str | None, value: T, now: float) -> None:
         """Keep a value."""
         with self._lock:
+            before = self._kept.pop(key, None)
+            self._weight += self._weigh(value) - (0 if before is None else self._weigh(before[2]))
             self._kept[key] = (version, now, value)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            while len(self._kept) > self._size or self._weight > self._room:
+                _, (_, _, gone) = self._kept.popitem(last=False)
+                self._weight -= self._weigh(gone)

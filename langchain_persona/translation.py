@@ -2,8 +2,9 @@
 
 A ledger entry holds vectors of the model of its time. Where the collection now holds the same documents under another
 model, the entry is copied with their new vectors, under a name derived from the old one: translating twice, or in two
-processes at once, gives the same entries. It happens at a user's first retrieval under the new model, once; feedback
-that is given under the old model after that is not carried over.
+processes at once, gives the same entries. It happens at a user's first retrieval from each source under the new model
+that finds some of these documents there, once; feedback that is given under the old model after that is not carried
+over. A process asks the store once for each user, model and source.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ logger = logging.getLogger(__name__)
 MOST = 500
 """The latest so many entries are translated: several times what the default rule looks at again."""
 
+AGAIN_SECONDS = 600.0
+"""Where no document of a user's feedback was found the collection may not be full yet: so long until the next look."""
+
 _SAMPLE = 128
 
 
 @runtime_checkable
 class StoredVectors(Protocol):
-    """A source that also gives what it holds by name; one that does not is never translated for."""
+    """A source that also gives what it holds by name; one that does not is never translated for.
+
+    It may have a `place`: a text that names it, the same in every process. Without one its `name` does.
+    """
 
     def stored(self, ids: Sequence[str], *, user: str) -> Steps[Mapping[str, Vector]]:
         """Unit vectors of those documents that there are, each of shape (d,)."""
@@ -53,45 +60,63 @@ def translated(memory: PersonaMemory, source: object, user: str, model: str, dim
     Args:
         memory: whose ledger.
         source: holds the documents under the new model.
-        user: of whom nothing was folded under the new model.
-        model: its name.
+        user: who has given feedback at some time.
+        model: the new model's name.
         dimension: numbers in one of its vectors.
     """
-    ledger = memory.ledger
-    marker = GetOp(ledger.namespace(user, "translated"), label(model, prefix="e"), refresh_ttl=False)
     if not isinstance(source, StoredVectors):
         return False
-    (done,) = yield StoreOps(ledger.store, [marker])
-    if done is not None:
+    ledger, now = memory.ledger, time.monotonic()
+    place = str(getattr(source, "place", None) or getattr(source, "name", type(source).__name__))
+    until = ledger.translations.latest((user, model, place))
+    if until is not None and now < until:
         return False
-    entries, _ = yield from ledger.entries(user)
-    # there may be some by now: another process did the same meanwhile
-    present = any(isinstance(entry, Feedback) and entry.embedding == model for entry in entries)
-    originals = [] if present else _originals(entries)
-    copies: list[Feedback] = []
-    if originals:
-        records = yield from _retrievals(memory, user, originals)
-        wanted = {name for entry in originals for name in entry.documents}
-        wanted |= {name for record in records.values() for name in record.candidates}
-        try:
-            vectors = yield from source.stored(sorted(wanted), user=user)
-            sample = yield from source.sample(_SAMPLE, user=user)
-        except Exception:
-            # whoever searches next says so; nothing is marked, so the next retrieval tries again
-            logger.debug("The documents of a user's feedback could not be read", exc_info=True)
-            return False
-        copies = yield Call(lambda: _copies(originals, records, vectors, sample, model, dimension))
-    note: dict[str, object] = {"time": time.time(), "copied": len(copies), "of": len(originals)}
-    yield from ledger.append_copies(user, copies, (marker.namespace, marker.key, note))
-    return present or bool(copies)
+    namespace = ledger.namespace(user, "translated", label(model, prefix="e"))
+    marker = GetOp(namespace, label(place, prefix="p"), refresh_ttl=False)
+    (done,) = yield StoreOps(ledger.store, [marker])
+    until, found = float("inf"), False
+    if done is None:
+        entries, _ = yield from ledger.entries(user)
+        # from another source, or by another process meanwhile
+        copied = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == model}
+        originals = [entry for entry in _originals(entries, model) if entry.id not in copied]
+        copies: list[Feedback] = []
+        if originals:
+            try:
+                copies = yield from _carried(memory, source, user, originals, model, dimension)
+            except Exception:
+                # whoever searches next says so; nothing is marked, so the next retrieval tries again
+                logger.debug("The documents of a user's feedback could not be read", exc_info=True)
+                return False
+        if copies or not originals:
+            note: dict[str, object] = {"time": time.time(), "copied": len(copies), "of": len(originals)}
+            yield from ledger.append_copies(user, copies, (marker.namespace, marker.key, note))
+        else:
+            until = now + AGAIN_SECONDS
+        found = bool(copies or copied - {None})
+    ledger.translations.put((user, model, place), None, until, now)
+    return found
 
 
-def _originals(entries: Sequence[Feedback | Withdrawal]) -> list[Feedback]:
-    """The latest valid entries with documents, as they were first given."""
+def _originals(entries: Sequence[Feedback | Withdrawal], model: str) -> list[Feedback]:
+    """The latest valid entries of other models with documents, as they were first given."""
     withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
-    feedback = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
+    feedback = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding not in (None, model)]
     kept = [entry for entry in feedback if entry.origin is None and entry.documents and entry.id not in withdrawn]
     return kept[-MOST:]
+
+
+def _carried(
+    memory: PersonaMemory, source: StoredVectors, user: str, originals: Sequence[Feedback], model: str, dimension: int
+) -> Steps[list[Feedback]]:
+    """The entries in the new model whose documents the source holds."""
+    records = yield from _retrievals(memory, user, originals)
+    wanted = {name for entry in originals for name in entry.documents}
+    wanted |= {name for record in records.values() for name in record.candidates}
+    vectors = yield from source.stored(sorted(wanted), user=user)
+    sample = yield from source.sample(_SAMPLE, user=user)
+    copies: list[Feedback] = yield Call(lambda: _copies(originals, records, vectors, sample, model, dimension))
+    return copies
 
 
 def _retrievals(memory: PersonaMemory, user: str, originals: Sequence[Feedback]) -> Steps[dict[str, Retrieval]]:
@@ -132,6 +157,7 @@ def _copies(
                     "id": hashlib.sha256(f"{entry.id}\0{model}".encode()).hexdigest()[:32],
                     "origin": entry.id,
                     "key": None,
+                    "logged": None,  # it belongs to the rating, which is evaluated once
                     "embedding": model,
                     "dimension": dimension,
                     "chosen": encode_vectors(np.mean(rows, axis=0)),

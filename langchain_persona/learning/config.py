@@ -38,7 +38,7 @@ class VARSConfig:
         temperature: `τ` of the retrieval policy.
         candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the
             contrast to learn from.
-        max_norm: bound on every stored vector; only hostile ledgers reach it.
+        max_norm: bound on every stored vector, at most 6e4: states are kept as float16. Only hostile ledgers reach it.
         prior: where a new user starts. "none": at zero, so that cold start changes nothing (law 1). "population": at
             the mean user of a fitted space (`PersonaMemory.refit`), so that also a user without any feedback gets a
             ranking that differs from the plain one. That is a warm start bought with law 1: opt in knowingly. It needs
@@ -87,7 +87,7 @@ class VARSConfig:
                 "strength": (0.0, MAX_STRENGTH),
                 "temperature": (1e-6, 1e6),
                 "candidates": (1, 10_000),
-                "max_norm": (1e-6, 1e6),
+                "max_norm": (1e-6, 6e4),
                 "keep_sessions": (1, 1_000),
                 "min_feedback": (1, 1_000_000),
             },

@@ -9,24 +9,23 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from langgraph.store.base import Item, ListNamespacesOp, MatchCondition, SearchOp
+from langgraph.store.base import Item
 
 from langchain_persona.arrays import HALF, Vector, decode_vectors
-from langchain_persona.effects import Call, Steps, StoreOps
+from langchain_persona.effects import Call, Steps
 from langchain_persona.errors import ConfigError, CorruptRecordError
-from langchain_persona.identity import ANONYMOUS, normalise_user
+from langchain_persona.identity import ANONYMOUS, label, normalise_user
 from langchain_persona.learning import Decision, Estimate, estimate
 from langchain_persona.learning.config import MAX_STRENGTH
 from langchain_persona.memory.entries import parsed
 from langchain_persona.memory.evaluation import Evaluation
 from langchain_persona.memory.ledger import Ledger
+from langchain_persona.memory.pages import everything, users_in
 from langchain_persona.records import Feedback, Logged, Withdrawal, read_record
 
 __all__ = ["Question", "decision_of", "evaluated"]
 
 logger = logging.getLogger(__name__)
-
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,8 @@ class Question:
             raise ConfigError(f"k must be a whole number of at least 1, or None for as many as shown, got {self.k!r}")
         if not _is_number(self.seed) or not isinstance(self.seed, int) or self.seed < 0:
             raise ConfigError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        if not isinstance(self.deterministic, bool):
+            raise ConfigError(f"deterministic must be True or False, got {self.deterministic!r}")
 
 
 def _is_number(value: object) -> bool:
@@ -66,12 +67,12 @@ def _is_number(value: object) -> bool:
 
 def evaluated(ledger: Ledger, asked: Question) -> Steps[Evaluation]:
     """The body of `PersonaMemory.evaluate`; see there."""
-    places = (yield from _everybody(ledger)) if asked.users is None else _of(ledger, asked.users)
+    users = (yield from users_in(ledger.store, ledger.root)) if asked.users is None else _labels(asked.users)
     decisions: list[Decision] = []
     left_out = 0
-    for place in places:
-        items = yield from _items(ledger, place)
-        found, missed = yield Call(partial(_decisions, place[-2], items))
+    for user in users:
+        items = yield from everything(ledger.store, (*ledger.root, user, "feedback"))
+        found, missed = yield Call(partial(_decisions, user, items))
         decisions += found
         left_out += missed
 
@@ -146,7 +147,8 @@ def _decisions(user: str, items: Sequence[Item]) -> tuple[list[Decision], int]:
     undone = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
     decisions = []
     for entry in sorted(entries, key=lambda entry: (entry.time, entry.id)):
-        if not isinstance(entry, Feedback) or entry.id in undone:
+        # what was translated into another embedding model is one rating, and its log is that of the original
+        if not isinstance(entry, Feedback) or entry.origin is not None or entry.id in undone:
             continue
         try:
             decision = decision_of(entry, user)
@@ -160,37 +162,11 @@ def _decisions(user: str, items: Sequence[Item]) -> tuple[list[Decision], int]:
     return decisions, left_out
 
 
-def _of(ledger: Ledger, users: object) -> list[tuple[str, ...]]:
-    """Where the ledgers of the named users lie."""
+def _labels(users: object) -> list[str]:
+    """The labels of the named users."""
     if isinstance(users, str | int | uuid.UUID):
         users = (users,)
     if not isinstance(users, Iterable):
         raise ConfigError(f"users must be ids of users, or None for all, got {users!r}")
     names = [normalise_user(user) for user in users]
-    return [ledger.namespace(name, "feedback") for name in dict.fromkeys(names) if name != ANONYMOUS]
-
-
-def _everybody(ledger: Ledger) -> Steps[list[tuple[str, ...]]]:
-    """Where the ledgers of all users lie."""
-    depth, found, offset = len(ledger.root) + 2, set[tuple[str, ...]](), 0
-    while True:
-        op = ListNamespacesOp((MatchCondition("prefix", ledger.root),), max_depth=depth, limit=_PAGE, offset=offset)
-        (places,) = yield StoreOps(ledger.store, [op])
-        found |= {tuple(place) for place in places}
-        if len(places) < _PAGE:
-            break
-        offset += _PAGE
-    root = ledger.root
-    return sorted(place for place in found if len(place) == depth and place[:-2] == root and place[-1] == "feedback")
-
-
-def _items(ledger: Ledger, place: tuple[str, ...]) -> Steps[list[Item]]:
-    """Everything in one user's ledger, and nothing of another's."""
-    found: list[Item] = []
-    offset = 0
-    while True:
-        (items,) = yield StoreOps(ledger.store, [SearchOp(place, limit=_PAGE, offset=offset, refresh_ttl=False)])
-        found += [item for item in items if tuple(item.namespace)[: len(place)] == place]
-        if len(items) < _PAGE:
-            return found
-        offset += _PAGE
+    return [label(name) for name in dict.fromkeys(names) if name != ANONYMOUS]

@@ -12,12 +12,12 @@ from langgraph.store.base import Item
 from langchain_persona.arrays import Vector, decode_vectors
 from langchain_persona.errors import CorruptRecordError, DimensionMismatchError
 from langchain_persona.identity import label
-from langchain_persona.learning import Event
+from langchain_persona.learning import Event, LearnerState, VARSConfig
 from langchain_persona.memory.buckets import DAY
-from langchain_persona.records import Feedback, Snapshot, Withdrawal, read_entry
+from langchain_persona.records import Feedback, Snapshot, Withdrawal, read_entry, read_record
 from langchain_persona.spaces import PreferenceSpace
 
-__all__ = ["events_of", "horizon_of", "parsed", "undone_below"]
+__all__ = ["events_of", "horizon_of", "parsed", "undone_below", "usable"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,3 +112,26 @@ def horizon_of(item: Item | None) -> float:
         return float("-inf")
     # no clock can have written infinity or a time years ahead: a damaged value
     return horizon if math.isfinite(horizon) and horizon <= time.time() + _YEAR else float("-inf")
+
+
+def usable(item: Item | None, space: PreferenceSpace, config: VARSConfig, translated: str | None) -> Snapshot | None:
+    """The stored snapshot, if it is readable and was made in this space with this configuration.
+
+    Args:
+        item: what is stored.
+        space: in which it is to be.
+        config: of the learner.
+        translated: stamp of the latest translation; a snapshot that does not bear it lacks what that one copied.
+    """
+    if item is None:
+        return None
+    try:
+        snapshot = read_record(Snapshot, item.value)
+        k = LearnerState.from_json(snapshot.state).long.size
+        if not math.isfinite(horizon_of(item)):
+            raise CorruptRecordError("its horizon is no time that a clock can have shown")
+    except CorruptRecordError as error:
+        logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
+        return None
+    fits = k == space.k and snapshot.space == space.id and snapshot.config == config.fingerprint
+    return snapshot if fits and snapshot.translated == translated else None

@@ -29,6 +29,7 @@ class Explanation:
         liked, disliked: documents by net reward, strongest first: `(id, sum of rewards)`, at most ten.
         space: id of the preference space.
         embedding: name of the embedding model; None before the first feedback.
+        several: True for a user without feedback who starts at a mean user, in whose space the embedding model decides.
     """
 
     user: str
@@ -43,11 +44,17 @@ class Explanation:
     disliked: tuple[tuple[str, float], ...]
     space: str | None
     embedding: str | None
+    several: bool = False
 
     def __str__(self) -> str:
         """Some sentences for people."""
         if not self.user:
             return "An anonymous user: nothing is kept, every ranking is the plain one."
+        if not self.events and self.several:
+            return (
+                f"Nothing was learned about {self.user!r} yet: a ranking may start at the mean user of a fitted space; "
+                "several are in force, one for an embedding model."
+            )
         if not self.events and self.long_norm:
             return (
                 f"Nothing was learned about {self.user!r} yet: every ranking is that of the mean user of {self.space}."
@@ -77,6 +84,8 @@ def explanation_of(
     vectors: UserVectors,
     space: str | None,
     embedding: str | None,
+    *,
+    several: bool = False,
 ) -> Explanation:
     """Sum up a ledger; pure."""
     targets = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
@@ -108,4 +117,5 @@ def explanation_of(
         disliked=tuple((name, value) for name, value in reversed(ranked) if value < 0)[:10],
         space=space,
         embedding=embedding,
+        several=several,
     )

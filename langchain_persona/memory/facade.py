@@ -169,7 +169,8 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
     def vectors(self, user: object, session: str | None = None) -> UserVectors:
         """The user's long-term vector and the short-term one of a session (zeros without one).
 
-        They belong to the embedding model of the latest feedback; a user without any has zeros.
+        They belong to the embedding model of the latest feedback; a user without any has zeros, or with
+        `prior="population"` the mean user of the fitted space in force, where there is one and not several.
         """
         return run(self._vectors(user, session, rebuild=False))
 
@@ -237,11 +238,6 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
         folded = yield from self.ledger.fold(user, embedding, self._spaces.choice(embedding, dimension))
         return self._as_vectors(folded, session)
 
-    def refolded_vectors(self, user: str, session: str, embedding: str, dimension: int) -> Steps[UserVectors]:
-        """Steps like those of `user_vectors`, from the whole ledger: for who has just written into its past."""
-        choice = self._spaces.choice(embedding, dimension)
-        return self._as_vectors((yield from self.ledger.fold(user, embedding, choice, rebuild=True)), session)
-
     def _as_vectors(self, folded: Folded, session: str | None) -> UserVectors:
         state, space = folded.state, folded.space
         beta_long, beta_short = self.config.rule.betas
@@ -259,12 +255,19 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
         name = normalise_user(user)
         current = None if name == ANONYMOUS else (yield from self.ledger.current(name))
         if current is None:
-            if self.space is None or name == ANONYMOUS:  # whose embeddings, of how many numbers, is not known
+            starts = [] if name == ANONYMOUS else (yield from self._starts())
+            if len(starts) != 1:  # whose embeddings, of how many numbers, is not known
                 return UserVectors.cold(0 if self.space is None else self.space.k)
-            return self._as_vectors(Folded(LearnerState.cold(self.space.k), self.space), session)
+            return self._as_vectors(Folded(LearnerState.cold(starts[0].k), starts[0]), session)
         embedding, dimension = current
         choice = self._spaces.choice(embedding, dimension)
         return self._as_vectors((yield from self.ledger.fold(name, embedding, choice, rebuild=rebuild)), session)
+
+    def _starts(self) -> Steps[list[PreferenceSpace]]:
+        """The spaces in which a user without feedback may start: the one given, else those whose mean user acts."""
+        if self.space is not None:
+            return [self.space]
+        return (yield from self._spaces.in_force()) if self.config.prior == "population" else []
 
     def _explain(self, user: object, session: str | None) -> Steps[Explanation]:
         name = normalise_user(user)
@@ -274,4 +277,7 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
         current = yield from self.ledger.current(name)
         vectors = yield from self._vectors(name, session, rebuild=False)
         space = None if vectors.space is None else vectors.space.id
-        return explanation_of(name, entries, vectors, space, None if current is None else current[0])
+        if current is not None:
+            return explanation_of(name, entries, vectors, space, current[0])
+        several = len((yield from self._starts())) > 1
+        return explanation_of(name, entries, vectors, space, None, several=several)

@@ -80,16 +80,35 @@ def not_recorded(reward: object) -> FeedbackReceipt:
     return FeedbackReceipt("", applied=False, reason="the retrieval was anonymous or could not be recorded")
 
 
-def acknowledged(steps: Steps[T]) -> Steps[T]:
-    """Steps that write; the failure of a store comes out as a `StoreError`, for nothing was acknowledged."""
+def acknowledged(
+    steps: Steps[T], so: str = "nothing was recorded: try again, with the same key if there is one"
+) -> Steps[T]:
+    """Steps that write; the failure of a store, and of nothing else, comes out as a `StoreError`.
+
+    Args:
+        steps: what to do.
+        so: what that failure means, and what to do about it.
+    """
+    answer: Any = None
+    trouble: Exception | None = None
     try:
-        return (yield from steps)
-    except (PersonaError, TypeError, ValueError):
-        raise
-    except Exception as error:
-        raise StoreError(
-            f"the store did not take it ({error!r}); nothing was recorded: try again, with the same key if there is one"
-        ) from error
+        while True:
+            try:
+                effect = steps.send(answer) if trouble is None else steps.throw(trouble)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # the generator's return value, typed by Steps[T]
+            answer, trouble = None, None
+            try:
+                answer = yield effect
+            except (PersonaError, TypeError, ValueError) as error:
+                trouble = error
+            except Exception as error:
+                trouble = error
+                if isinstance(effect, StoreOps):
+                    trouble = StoreError(f"the store failed ({error!r}); {so}")
+                    trouble.__cause__ = error
+    finally:
+        steps.close()
 
 
 def record_feedback(
@@ -154,7 +173,7 @@ def record_feedback(
         entry = _settled(entry, retrieval, wanted, 1.0 if gate is None and about_documents else gate)
         if gate is None:
             entry = entry.model_copy(update={"gate": entry.gate * trust(source, reliability)})
-        entry = entry.model_copy(update={"time": (yield from _on_time(ledger, name, retrieval.embedding, now))})
+        entry = entry.model_copy(update={"time": (yield from _on_time(ledger, name, now))})
     yield from ledger.append(name, entry)
     return FeedbackReceipt(entry.id, applied=retrieval is not None, reason=reason)
 
@@ -165,17 +184,16 @@ def record_withdrawal(ledger: Ledger, user: object, feedback_id: str) -> Steps[N
         raise ConfigError(f"feedback_id must be the id of a FeedbackReceipt, got {feedback_id!r}")
     name = normalise_user(user)
     if name != ANONYMOUS:
-        current, now = (yield from ledger.current(name)), time.time()
-        moment = now if current is None else (yield from _on_time(ledger, name, current[0], now))
+        moment = yield from _on_time(ledger, name, time.time())
         yield from ledger.append(name, Withdrawal(id=new_id(), target=feedback_id, time=moment))
 
 
-def _on_time(ledger: Ledger, user: str, embedding: str, now: float) -> Steps[float]:
-    """The time to write under: never below the horizon of a snapshot, where no reader looks.
+def _on_time(ledger: Ledger, user: str, now: float) -> Steps[float]:
+    """The time to write under: never below the horizon of any snapshot of the user, where no reader looks.
 
     With clocks that agree this is `now`, for a snapshot trails by the grace period.
     """
-    horizon = yield from ledger.horizon(user, embedding)
+    horizon = yield from ledger.horizon(user)
     return max(now, horizon + GRACE_SECONDS)
 
 

@@ -9,7 +9,6 @@ and clocks that differ by less than the grace period therefore cost nothing.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 
@@ -22,7 +21,7 @@ from langchain_persona.identity import label
 from langchain_persona.learning import Event, LearnerState, VARSConfig, fold, in_order
 from langchain_persona.memo import Memo
 from langchain_persona.memory.buckets import DAY, bucket, buckets_since
-from langchain_persona.memory.entries import events_of, horizon_of, parsed, undone_below
+from langchain_persona.memory.entries import events_of, horizon_of, parsed, undone_below, usable
 from langchain_persona.memory.folded import Folded, Remembered
 from langchain_persona.memory.pages import everything
 from langchain_persona.memory.space_versions import SpaceChoice
@@ -38,6 +37,7 @@ GRACE_SECONDS = 60.0
 
 _CURRENT = "current"
 _VERSION = "feedback"
+_TRANSLATED = "translated"
 
 Namespace = tuple[str, ...]
 
@@ -49,6 +49,9 @@ class Ledger:
         store: any LangGraph store.
         root: namespace under which everything lies.
         config: the learner; a snapshot made under another configuration is ignored.
+
+    Attributes:
+        translations: for `translation`: until when (monotonic clock) there is nothing to do for a user and a source.
     """
 
     def __init__(self, store: BaseStore, root: Namespace, config: VARSConfig) -> None:
@@ -56,14 +59,11 @@ class Ledger:
         self.root = root
         self.config = config
         self._memo = Memo[Remembered](lifetime=2 * GRACE_SECONDS, size=64)
+        self.translations = Memo[float](size=4_096)
 
     def namespace(self, user: str, *parts: str) -> Namespace:
         """The namespace of one user's things of one kind."""
         return (*self.root, label(user), *parts)
-
-    def get_snapshot_op(self, user: str, embedding: str) -> GetOp:
-        """The read of a user's snapshot for one embedding model, for a batch."""
-        return GetOp(self.namespace(user, "state"), label(embedding, prefix="e"), refresh_ttl=False)
 
     def entry_op(self, user: str, entry: Feedback | Withdrawal) -> PutOp:
         """The write of one entry, in the bucket of its hour."""
@@ -89,11 +89,16 @@ class Ledger:
     def append_copies(
         self, user: str, copies: Sequence[Feedback], marker: tuple[Namespace, str, dict[str, object]]
     ) -> Steps[None]:
-        """Add translated entries and the mark that it was done, in one batch; see `translation`."""
+        """Add translated entries and the mark that it was done, in one batch; see `translation`.
+
+        They come with the times of their originals, below the horizon of any snapshot that there may be: with them
+        goes a stamp that every snapshot made without them lacks.
+        """
         ops: list[Op] = [self.entry_op(user, entry) for entry in copies]
         if copies:
             current: dict[str, object] = {"embedding": copies[-1].embedding, "dimension": copies[-1].dimension}
-            ops.append(self._put(self.namespace(user, "versions"), _VERSION, {"version": new_id()}))
+            for name in (_VERSION, _TRANSLATED):
+                ops.append(self._put(self.namespace(user, "versions"), name, {"version": new_id()}))
             ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
         yield StoreOps(self.store, [*ops, self._put(*marker)])
 
@@ -118,10 +123,13 @@ class Ledger:
         usable = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
         return (str(usable[-1].embedding), usable[-1].dimension) if usable else None
 
-    def horizon(self, user: str, embedding: str) -> Steps[float]:
-        """The time up to which the user's snapshot holds the ledger; minus infinity where there is none."""
-        (item,) = yield StoreOps(self.store, [self.get_snapshot_op(user, embedding)])
-        return horizon_of(item)
+    def horizon(self, user: str) -> Steps[float]:
+        """The time up to which some snapshot of the user holds the ledger; minus infinity where there is none.
+
+        There is one for each embedding model, and one more for each space that a memory on this store was given.
+        """
+        items = yield from everything(self.store, self.namespace(user, "state"))
+        return max(map(horizon_of, items), default=float("-inf"))
 
     def entries(self, user: str) -> Steps[tuple[list[Feedback | Withdrawal], int]]:
         """Every readable entry of a user, oldest first, and the number of unreadable ones."""
@@ -139,19 +147,20 @@ class Ledger:
             choice: the preference space to learn in, or what tells it once it is read in the first batch.
             rebuild: ignore the snapshot and fold the whole ledger.
         """
-        version_op = GetOp(self.namespace(user, "versions"), _VERSION, refresh_ttl=False)
+        stamps = [GetOp(self.namespace(user, "versions"), name, refresh_ttl=False) for name in (_VERSION, _TRANSLATED)]
         chosen = [choice.op] if isinstance(choice, SpaceChoice) else []
-        ops = [version_op, self.get_snapshot_op(user, embedding), *chosen]
-        stamp, item, *pointer = yield StoreOps(self.store, ops)
+        name = _snapshot_name(embedding, choice)
+        ops = [*stamps, GetOp(self.namespace(user, "state"), name, refresh_ttl=False), *chosen]
+        stamp, translated, item, *pointer = yield StoreOps(self.store, ops)
         space = (yield from choice.chosen(*pointer)) if isinstance(choice, SpaceChoice) else choice
         now, key = time.time(), (user, embedding, space.id)
-        version = None if stamp is None else str(stamp.value.get("version"))
+        version, copies = (None if item is None else str(item.value.get("version")) for item in (stamp, translated))
         memo = None if rebuild else self._memo.get(key, version, now)
         if memo is not None:
             return memo.folded
         after = float("-inf") if rebuild else horizon_of(item)
         items = yield from self._items(user, buckets_since(after, now))
-        snapshot = None if rebuild else self._usable(item, space)
+        snapshot = None if rebuild else usable(item, space, self.config, copies)
         entries, skipped = yield Call(lambda: parsed(items, after))
         if snapshot is not None and undone_below(snapshot, entries):
             snapshot = None  # something that it holds was withdrawn: fold again without it
@@ -163,12 +172,12 @@ class Ledger:
         if stale is not None:
             window = stale.window
         elif snapshot is not None and self.config.rule.window:
-            window = yield from self._window(user, embedding, space, snapshot, items)
+            window = yield from self._window(user, name, embedding, space, snapshot, items)
         if window is None:  # what the rule looks at again is not to be found
             snapshot, window = None, ()
         if snapshot is None and after > float("-inf"):
-            everything = yield from self._items(user, [()])
-            entries, skipped = yield Call(lambda: parsed(everything, float("-inf"), read_before=items))
+            whole = yield from self._items(user, [()])
+            entries, skipped = yield Call(lambda: parsed(whole, float("-inf"), read_before=items))
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
         without = {*undone, *(snapshot.recent if snapshot else ())}
@@ -191,6 +200,7 @@ class Ledger:
                 horizon=horizon,
                 config=self.config.fingerprint,
                 space=space.id,
+                translated=copies,
                 state=state.to_json(),
                 recent={name: moment for name, moment in recent.items() if moment > horizon - GRACE_SECONDS},
                 withdrawn=tuple(
@@ -198,7 +208,7 @@ class Ledger:
                 ),
             )
             window = (*window, *old)[-max(self.config.rule.window, 1) :]
-            yield from self._save(user, embedding, record, window)
+            yield from self._save(user, name, record, window)
             after, stale = horizon, None
         # where this process folded the first of these already, it goes on from there
         folded_before = stale.young if stale else ()
@@ -221,10 +231,16 @@ class Ledger:
         return state
 
     def _window(
-        self, user: str, embedding: str, space: PreferenceSpace, snapshot: Snapshot, read_before: Sequence[Item]
+        self,
+        user: str,
+        snapshot_name: str,
+        embedding: str,
+        space: PreferenceSpace,
+        snapshot: Snapshot,
+        read_before: Sequence[Item],
     ) -> Steps[tuple[Event, ...] | None]:
         """The latest events that a snapshot holds, read by their addresses; None where the list is not to be had."""
-        op = GetOp(self.namespace(user, "windows"), label(embedding, prefix="e"), refresh_ttl=False)
+        op = GetOp(self.namespace(user, "windows"), snapshot_name, refresh_ttl=False)
         (item,) = yield StoreOps(self.store, [op])
         try:
             window = None if item is None else read_record(Window, item.value)
@@ -242,9 +258,8 @@ class Ledger:
         prior = self._prior(space)
         return tuple(in_order(events_of(entries, embedding, space, without=(), known={}, prior=prior)))
 
-    def _save(self, user: str, embedding: str, snapshot: Snapshot, window: Sequence[Event]) -> Steps[None]:
+    def _save(self, user: str, name: str, snapshot: Snapshot, window: Sequence[Event]) -> Steps[None]:
         """Write a snapshot; that it cannot be written costs the next reader some time and nobody anything else."""
-        name = label(embedding, prefix="e")
         latest = Window(horizon=snapshot.horizon, entries=tuple((event.time, event.id) for event in window))
         ops = [
             self._put(self.namespace(user, "state"), name, snapshot.to_json()),
@@ -254,21 +269,6 @@ class Ledger:
             yield StoreOps(self.store, ops)
         except Exception:
             logger.debug("A snapshot could not be written", exc_info=True)
-
-    def _usable(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
-        """The stored snapshot, if it is readable and was made in this space with this configuration."""
-        if item is None:
-            return None
-        try:
-            snapshot = read_record(Snapshot, item.value)
-            k = LearnerState.from_json(snapshot.state).long.size
-            if not math.isfinite(horizon_of(item)):
-                raise CorruptRecordError("its horizon is no time that a clock can have shown")
-        except CorruptRecordError as error:
-            logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
-            return None
-        fits = k == space.k and snapshot.space == space.id and snapshot.config == self.config.fingerprint
-        return snapshot if fits else None
 
     def _items(self, user: str, parts: Sequence[tuple[str, ...]]) -> Steps[list[SearchItem]]:
         """Everything stored in some buckets of a user's ledger; `()` is the whole of it."""
@@ -282,3 +282,13 @@ class Ledger:
 
     def _put(self, namespace: Namespace, key: str, value: dict[str, object]) -> PutOp:
         return PutOp(namespace, key, value, index=False)
+
+
+def _snapshot_name(embedding: str, choice: PreferenceSpace | SpaceChoice) -> str:
+    """The key of a snapshot, known before anything is read.
+
+    Memories that learn in the space in force share one; one that was given a space has its own, for otherwise two of
+    them would throw away each other's at every read.
+    """
+    name = label(embedding, prefix="e")
+    return name if isinstance(choice, SpaceChoice) else label(f"{name} {choice.id}", prefix="g")

@@ -6,7 +6,7 @@ from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Se
 
 from langchain_persona.effects import Steps, StoreOps
 
-__all__ = ["children", "everything"]
+__all__ = ["children", "everything", "users_in"]
 
 _PAGE = 1_000
 
@@ -38,3 +38,9 @@ def children(store: BaseStore, place: Namespace) -> Steps[list[str]]:
         if len(names) < _PAGE:
             return sorted(found)
         offset += _PAGE
+
+
+def users_in(store: BaseStore, root: Namespace) -> Steps[list[str]]:
+    """Labels of all users in a store, sorted."""
+    labels = yield from children(store, root)
+    return [name for name in labels if name.startswith(("u=", "u#"))]

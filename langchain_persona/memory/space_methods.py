@@ -12,6 +12,8 @@ from langchain_persona.spaces import PreferenceSpace
 
 __all__ = ["SpaceMethods"]
 
+_UNCHANGED = "what was in force stays so where it was not replaced yet (see memory.spaces()): try again"
+
 
 class SpaceMethods:
     """Fit, list and choose preference spaces; mixed into `PersonaMemory`."""
@@ -46,11 +48,12 @@ class SpaceMethods:
             k: numbers in an item vector.
             min_users: refuse to fit from fewer.
             min_events: users with less feedback are left out.
-            progress: True shows a bar where tqdm is installed; a function is called with (done, total), from a worker
-                thread in the async twin.
+            progress: True shows a bar where tqdm is installed; a function is called with (done, total), from worker
+                threads in the async twin. What it raises ends the fit and comes out as it is.
 
         Raises:
-            ConfigError: too few users with enough feedback; says how many are needed. Nothing is changed.
+            ConfigError: too few users with enough feedback (says how many are needed), ratings that tell no tastes
+                apart, an embedding model of which there is none, or an argument out of range. Nothing is changed.
             StoreError: the store failed; what was in force stays so.
 
         Example:
@@ -58,7 +61,7 @@ class SpaceMethods:
             >>> memory.use_space(None)  # undo: back to the identity  # doctest: +SKIP
         """
         options = RefitOptions(embedding, k, min_users, min_events, self._ridge, progress)
-        return run(acknowledged(refit_steps(self.ledger, self._spaces, options)))
+        return run(acknowledged(refit_steps(self.ledger, self._spaces, options), _UNCHANGED))
 
     async def arefit(
         self,
@@ -71,7 +74,7 @@ class SpaceMethods:
     ) -> PreferenceSpace:
         """Async twin of `refit`."""
         options = RefitOptions(embedding, k, min_users, min_events, self._ridge, progress)
-        return await arun(acknowledged(refit_steps(self.ledger, self._spaces, options)))
+        return await arun(acknowledged(refit_steps(self.ledger, self._spaces, options), _UNCHANGED))
 
     def spaces(self, embedding: str | None = None) -> list[SpaceVersion]:
         """The fitted versions, oldest first; `current` marks the one in force for its embedding model."""
@@ -89,14 +92,14 @@ class SpaceMethods:
             embedding: name of an embedding model; by default that of the version, or all for None.
 
         Raises:
-            ConfigError: there is no such version; names those that there are.
+            ConfigError: there is no such version, or none for this embedding model; names those that there are.
             StoreError: the store failed.
         """
-        run(acknowledged(self._spaces.use(space, embedding)))
+        run(acknowledged(self._spaces.use(space, embedding), _UNCHANGED))
 
     async def ause_space(self, space: str | None, embedding: str | None = None) -> None:
         """Async twin of `use_space`."""
-        await arun(acknowledged(self._spaces.use(space, embedding)))
+        await arun(acknowledged(self._spaces.use(space, embedding), _UNCHANGED))
 
     @property
     def _ridge(self) -> float:

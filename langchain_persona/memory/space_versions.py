@@ -104,6 +104,25 @@ class SpaceVersions:
 
     def versions(self, embedding: str | None = None) -> Steps[list[SpaceVersion]]:
         """All versions, of one embedding model or of all, oldest first; unreadable ones are left out with a warning."""
+        found, current = yield from self._kept()
+        marked = [one.model_copy(update={"current": current.get(one.embedding) == one.id}) for one in found]
+        wanted = [one for one in marked if embedding is None or one.embedding == embedding]
+        return sorted(wanted, key=lambda one: (one.created, one.id))
+
+    def in_force(self) -> Steps[list[PreferenceSpace]]:
+        """The fitted spaces in force that can be read, one for an embedding model."""
+        _, pointers = yield from self._kept()
+        found = []
+        for embedding, name in sorted(pointers.items()):
+            if name is not None:
+                try:
+                    found.append((yield from self._version(embedding, name)))
+                except CorruptRecordError as error:
+                    self._tell(name, error)
+        return found
+
+    def _kept(self) -> Steps[tuple[list[SpaceVersion], dict[str, str | None]]]:
+        """The readable versions, and what the pointers name by embedding model."""
         items = yield from everything(self._store, self._place)
         current: dict[str, str | None] = {}
         found: list[SpaceVersion] = []
@@ -116,19 +135,25 @@ class SpaceVersions:
                     found.append(read_record(SpaceVersion, item.value))
             except CorruptRecordError as error:
                 warn(logger, "Leaving out the unreadable preference space %s: %s", item.key, error)
-        marked = [one.model_copy(update={"current": current.get(one.embedding) == one.id}) for one in found]
-        wanted = [one for one in marked if embedding is None or one.embedding == embedding]
-        return sorted(wanted, key=lambda one: (one.created, one.id))
+        return found, current
 
     def use(self, space: str | None, embedding: str | None) -> Steps[None]:
         """The body of `PersonaMemory.use_space`; see there."""
-        versions = yield from self.versions(embedding)
-        if space is None:
-            models = sorted({one.embedding for one in versions})
-        else:
-            models = sorted({one.embedding for one in versions if one.id == space})
+        found, pointers = yield from self._kept()
+        # a pointer whose version is gone can be taken back all the same
+        models = sorted({one.embedding for one in found} | set(pointers))
+        if embedding is not None:
+            if embedding not in models:
+                known = ", ".join(map(repr, models)) or "none"
+                raise ConfigError(
+                    f"there is no fitted space for the embedding model {embedding!r}; there are some for: {known}"
+                )
+            models = [embedding]
+        if space is not None:
+            versions = sorted((one.created, one.id, one.embedding) for one in found if one.embedding in models)
+            models = sorted({model for _, name, model in versions if name == space})
             if not models:
-                known = ", ".join(one.id for one in versions) or "none"
+                known = ", ".join(name for _, name, _ in versions) or "none"
                 raise ConfigError(f"there is no fitted space {space!r}; known are: {known}. See memory.spaces()")
         for model in models:
             yield from self.point(model, space)
@@ -143,23 +168,31 @@ class SpaceVersions:
             if pointer.space is None:
                 return _identity(dimension)
             name = pointer.space
-            space = self._read.latest((embedding, name))  # what an id names never changes
-            if space is None:
-                (found,) = yield StoreOps(self._store, [self._version_op(embedding, name)])
-                if found is None:
-                    raise CorruptRecordError("it is not in the store")
-                space = PreferenceSpace.from_json(read_record(SpaceDocument, found.value).space)
-                if space.id != name:
-                    raise CorruptRecordError(f"what is stored under this name is {space.id}")
-                self._read.put((embedding, name), None, space, 0.0)
+            space = yield from self._version(embedding, name)
             if space.d != dimension:
                 raise CorruptRecordError(f"it is for embeddings of {space.d} numbers, these have {dimension}")
             return space
         except CorruptRecordError as error:
-            if name not in self._told:
-                self._told.add(name)
-                warn(logger, "Learning without the fitted preference space %s: %s", name, error)
+            self._tell(name, error)
             return _identity(dimension)
+
+    def _version(self, embedding: str, name: str) -> Steps[PreferenceSpace]:
+        """The map of a version; a `CorruptRecordError` where it cannot be had."""
+        space = self._read.latest((embedding, name))  # what an id names never changes
+        if space is None:
+            (found,) = yield StoreOps(self._store, [self._version_op(embedding, name)])
+            if found is None:
+                raise CorruptRecordError("it is not in the store")
+            space = PreferenceSpace.from_json(read_record(SpaceDocument, found.value).space)
+            if space.id != name:
+                raise CorruptRecordError(f"what is stored under this name is {space.id}")
+            self._read.put((embedding, name), None, space, 0.0)
+        return space
+
+    def _tell(self, name: str, error: CorruptRecordError) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            warn(logger, "Learning without the fitted preference space %s: %s", name, error)
 
     def _pointer_op(self, embedding: str) -> GetOp:
         return GetOp(self._place, label(embedding, prefix="e"), refresh_ttl=False)

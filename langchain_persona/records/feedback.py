@@ -146,6 +146,7 @@ class Snapshot(Record):
         horizon: entries with a later time are not in it.
         config: fingerprint of the learner's configuration.
         space: id of the preference space.
+        translated: stamp of the latest translation (see `translation`) that it holds.
         state: a `LearnerState` as JSON.
         recent: ids and times of the latest entries in it, so that a repeated delivery across the horizon counts once.
         withdrawn: what it leaves out although the withdrawal, or the feedback withdrawn, is later than the horizon.
@@ -154,6 +155,7 @@ class Snapshot(Record):
     horizon: float
     config: str
     space: str
+    translated: str | None = None
     state: dict[str, Any]
     recent: dict[str, float] = Field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()

@@ -72,10 +72,10 @@ def taste_of(
         return Taste(abstained=OBJECTIVE)
     try:
         user = yield from memory.user_vectors(who.user, who.session, model, dimension)
-        fresh = user.space is None or user.count or memory.ledger.untouched(who.user, model, user.space.id)
-        # feedback, but none under this embedding model: the model was changed, or there was nothing to learn from
-        if not fresh and (yield from translated(memory, source, who.user, model, dimension)):
-            user = yield from memory.refolded_vectors(who.user, who.session, model, dimension)
+        nothing = user.space is None or memory.ledger.untouched(who.user, model, user.space.id)
+        # whatever there is under this embedding model, there may be more that was given under another
+        if not nothing and (yield from translated(memory, source, who.user, model, dimension)):
+            user = yield from memory.user_vectors(who.user, who.session, model, dimension)
         space = memory.space_for(dimension) if user.space is None else user.space
         bonus = user.bonus(space, max_bonus=float("inf"))
     except ConfigError:
@@ -87,6 +87,9 @@ def taste_of(
         return Taste(abstained=THIN)
     if not bonus.total.any():
         return Taste()
+    if request.max_bonus == 0.0:
+        # it can act at no strength; at strength 0 the log says what it would have been, and that is moderated
+        return Taste(bonus)
     return Taste(bonus.times((yield from _moderation(source, request, unit(vector), bonus.total, config.spread))))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from langchain_persona.arrays import Vector
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.spaces.ratings import UserRatings
-from langchain_persona.spaces.taste import Observed, Taste, estimate
+from langchain_persona.spaces.taste import FLOOR, Observed, Taste, estimate
 
 __all__ = ["FittedMap", "check_counts", "fit_map", "too_few"]
 
@@ -69,8 +69,19 @@ def fit_map(
     shares = np.concatenate([np.full(len(user), 1.0 / (len(user) * len(enough))) for user in enough])
     mean = shares @ rows
     axes = _axes((rows - mean) * np.sqrt(shares)[:, None])
+    rewards = np.concatenate([user.arrays()[1] for user in enough])
+    if rewards.min() == rewards.max():
+        raise ConfigError(
+            f"every one of the {len(rewards)} ratings is {rewards[0]:g}: a preference space tells what people like "
+            "from what they do not, so collect thumbs down as well as up"
+        )
     users = [_observed(user, mean, axes) for user in enough]
     taste = estimate(users, shrink=shrink, iterations=iterations, tolerance=_TOLERANCE, progress=progress)
+    if taste.noise <= FLOOR:
+        raise ConfigError(
+            f"the {len(rows)} ratings are explained to the last digit, as ratings of people never are: too few of "
+            "different items for so many numbers in an embedding, or made by a rule; collect more feedback"
+        )
     matrix, prior = _mapped(taste, axes, k, ridge)
     about = {
         "version": version,

@@ -22,9 +22,9 @@ import numpy as np
 
 from langchain_persona.arrays import Vector
 
-__all__ = ["Observed", "Taste", "estimate"]
+__all__ = ["FLOOR", "Observed", "Taste", "estimate"]
 
-_FLOOR = 1e-6
+FLOOR = 1e-6
 """Least noise and least spread: ratings that a linear taste explains to the last digit leave something to divide by."""
 
 
@@ -89,7 +89,7 @@ def estimate(
     """
     q = users[0].items.shape[1]
     ratings = sum(len(user.rewards) for user in users)
-    noise = max(sum(float(user.rewards @ user.rewards) for user in users) / ratings, _FLOOR)
+    noise = max(sum(float(user.rewards @ user.rewards) for user in users) / ratings, FLOOR)
     spread = 1.0
     taste = Taste(np.zeros(q), spread * np.eye(q), noise)
     evidence: list[float] = []
@@ -101,11 +101,11 @@ def estimate(
         evidence.append(sums.likelihood - _penalty(taste.covariance, spread, shrink if done >= simple else 0.0))
         mean, scatter = sums.moments()
         if done < simple:
-            spread = max(float(np.trace(scatter)) / (q * len(users)), _FLOOR)
+            spread = max(float(np.trace(scatter)) / (q * len(users)), FLOOR)
             covariance = spread * np.eye(q)
         else:
-            covariance = (scatter + (shrink * spread + _FLOOR) * np.eye(q)) / (len(users) + shrink)
-        taste = Taste(mean, covariance, max(sums.error / ratings, _FLOOR))
+            covariance = (scatter + (shrink * spread + FLOOR) * np.eye(q)) / (len(users) + shrink)
+        taste = Taste(mean, covariance, max(sums.error / ratings, FLOOR))
         if progress is not None:
             progress(done + 1, iterations)
         if done > simple and evidence[-1] - evidence[-2] < tolerance * ratings:

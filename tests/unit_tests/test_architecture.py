@@ -18,7 +18,7 @@ ROWS = [
     {"errors"},
     {"arrays", "spaces", "vectors", "learning", "rewards", "signals"},
     {"records", "identity", "effects", "embeddings", "memo", "trouble", "local_llm", "runtime_store"},
-    {"cards", "candidates", "card_candidates", "memory", "ranking", "testing"},
+    {"cards", "candidates", "card_candidates", "memory", "ranking", "samples", "testing"},
     {"translation", "retrieval", "retriever"},
     {"extraction", "style", "reconciliation", "persona", "prompts", "prompts_persona", "prompts_reconciliation"},
     {"tools", "toolcalls"},

@@ -16,6 +16,7 @@ from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
+from langchain_persona.arrays import HALF, decode_vectors
 from langchain_persona.errors import ConfigError, CorruptRecordError
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import Evaluation, PersonaMemory
@@ -187,6 +188,19 @@ def test_a_damaged_log_costs_the_evaluation_of_one_rating_and_not_the_rating(col
     assert len(caplog.records) == 1
 
 
+def test_what_strength_0_logs_is_the_bonus_as_it_would_have_acted(collection):
+    memory = Known(InMemoryStore(), config=VARSConfig(spread=0.1))
+    logged = []
+    for strength in (0.0, 1.0):
+        retriever = over(collection, memory, strength=strength, fetch_k=len(TEXTS))
+        retriever.feedback(retriever.invoke("question", user_id="1")[0], 1.0, user_id="1")
+        logs = [Logged.model_validate(entry.logged) for entry in entries(memory)]
+        (log,) = [log for log in logs if log.strength == strength]
+        logged.append(np.sort(decode_vectors(log.bonus, 1, HALF)[:, 0]))
+    assert np.abs(logged[0]).max() > 0.01
+    assert np.allclose(logged[0], logged[1], atol=2e-3)  # moderated alike
+
+
 def test_what_scores_alone_do_not_choose_is_left_out(collection):
     memory = Known(InMemoryStore())
     rated(collection, memory, 2, search_type="mmr")
@@ -250,6 +264,8 @@ async def test_law_8_evaluating_does_not_block_the_event_loop(filled):
         {"seed": -1},
         {"seed": True},
         {"users": 1.5},
+        {"deterministic": "no"},
+        {"deterministic": 1},
     ],
 )
 async def test_questions_that_cannot_work(wrong):
@@ -264,7 +280,7 @@ def test_pages_of_users_and_entries(collection, monkeypatch):
     memory = Known(InMemoryStore())
     rated(collection, memory, 3, 1)
     whole = memory.evaluate()
-    monkeypatch.setattr("langchain_persona.memory.decisions._PAGE", 2)
+    monkeypatch.setattr("langchain_persona.memory.pages._PAGE", 2)
     assert memory.evaluate() == whole
     assert whole.ratings == 9
 

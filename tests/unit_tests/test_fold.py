@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_persona.errors import CorruptRecordError, DimensionMismatchError
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
 from langchain_persona.learning import Event, LearnerState, Reinforce, VARSConfig, fold
 from langchain_persona.testing import random_events
 
@@ -110,3 +110,9 @@ def test_the_fingerprint_changes_with_what_changes_the_fold_and_with_nothing_els
 def test_the_state_of_a_user_stays_below_8_kilobytes_at_384_dimensions():
     state = fold(random_events(0, 60, k=384, sessions=7), VARSConfig(), k=384)
     assert len(json.dumps(state.to_json())) <= 8 * 1024
+
+
+def test_a_bound_on_vectors_fits_the_precision_of_states():
+    assert np.isfinite(np.float16(VARSConfig(max_norm=6e4).max_norm))
+    with pytest.raises(ConfigError, match="max_norm"):
+        VARSConfig(max_norm=7e4)

@@ -22,11 +22,12 @@ from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from langchain_persona.arrays import decode_vectors, encode_vectors
-from langchain_persona.effects import run
-from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.effects import Call, StoreOps, run
+from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreError
 from langchain_persona.identity import label
 from langchain_persona.learning import Event, LearnerState, VARSConfig, WindowedRidge, fold
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.feedback import acknowledged
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.records import Feedback
 from langchain_persona.retriever import VARSRetriever
@@ -807,13 +808,39 @@ async def test_what_another_user_stores_does_not_show(world):
     assert (await sloppy.memory.explain("user-1")).events == 1
 
 
+def test_only_the_failure_of_a_store_is_called_one():
+    def steps(effect: Any) -> Any:
+        yield effect
+
+    def fails() -> None:
+        raise ZeroDivisionError("by a callback")
+
+    with pytest.raises(ZeroDivisionError):
+        run(acknowledged(steps(Call(fails))))
+
+    class Gone(InMemoryStore):
+        def batch(self, ops):
+            raise ConnectionError("gone")
+
+    with pytest.raises(StoreError, match=r"the store failed \(ConnectionError\('gone'\)\); try it tomorrow") as caught:
+        run(acknowledged(steps(StoreOps(Gone(), [])), "try it tomorrow"))
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+    def heals() -> Any:
+        try:
+            yield StoreOps(Gone(), [])
+        except StoreError:
+            return "well"
+
+    assert run(acknowledged(heals())) == "well"
+
+
 # parity -----------------------------------------------------------------------------------------------------
 
 NO_IO = {
     "as_retriever",
     "space_for",
     "user_vectors",
-    "refolded_vectors",
     "local",
     "steps",
     "drop_from_persona",

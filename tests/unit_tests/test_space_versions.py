@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langchain_persona.arrays import encode_vectors, unit
 from langchain_persona.effects import StoreOps, run
 from langchain_persona.errors import ConfigError, StoreError
-from langchain_persona.identity import embedding_name
+from langchain_persona.identity import embedding_name, label
 from langchain_persona.learning import MovingAverage, VARSConfig, WindowedRidge, fold, in_order
 from langchain_persona.memory import PersonaMemory, refit
 from langchain_persona.memory.entries import events_of
@@ -208,8 +209,11 @@ async def test_too_few_users_change_nothing(world):
     memory = await world.taught()
     with pytest.raises(ConfigError, match="20 users with 5 ratings each, got 6 of 6"):
         await world(memory, "refit")
-    with pytest.raises(ConfigError, match="got 0 of 6"):
+    with pytest.raises(ConfigError, match=f"no feedback under the embedding model 'unknown'; there is of: '{NAME}'"):
         await world(memory, "refit", embedding="unknown")
+    for wrong in (5, "", True):
+        with pytest.raises(ConfigError, match="embedding must be the name of an embedding model"):
+            await world(memory, "refit", embedding=wrong)
     with pytest.raises(ConfigError, match="min_users must be a whole number of at least 2"):
         await world(memory, "refit", min_users=1)
     assert await world(memory, "spaces") == []
@@ -274,6 +278,103 @@ def test_progress_as_a_bar_or_not_at_all(memory, capsys, monkeypatch):
         memory.refit(progress="yes")
 
 
+@pytest.mark.parametrize("when", [3, 10, 26])
+async def test_what_a_function_of_progress_raises_is_no_failure_of_the_store(world, when):
+    def tell(done: int, total: int) -> None:
+        if done == when:
+            raise RuntimeError("the bar is closed")
+
+    memory = await world.taught()
+    with pytest.raises(RuntimeError, match="the bar is closed"):
+        await world(memory, "refit", min_users=6, progress=tell)
+
+
+async def test_law_8_progress_is_told_off_the_event_loop(memory, monkeypatch):
+    here, told = threading.get_ident(), set()
+    await memory.arefit(min_users=6, progress=lambda *_: told.add(threading.get_ident()))
+    assert here not in told
+    places: dict[str, int] = {}
+
+    class Bar:
+        n = 0
+
+        def __init__(self, **_: Any) -> None:
+            places["open"] = threading.get_ident()
+
+        def update(self, more: int) -> None:
+            places["tell"] = threading.get_ident()
+
+        def close(self) -> None:
+            places["close"] = threading.get_ident()
+
+    def module(name: str) -> Any:
+        places["import"] = threading.get_ident()
+        return SimpleNamespace(tqdm=Bar)
+
+    monkeypatch.setattr(refit, "import_module", module)
+    with pytest.raises(ConfigError):
+        await memory.arefit(progress=True)
+    assert set(places) == {"import", "open", "tell", "close"}
+    assert here not in places.values()
+
+
+# what counts ------------------------------------------------------------------------------------------------
+
+
+def test_feedback_that_weighs_nothing_does_not_make_up_the_number(memory):
+    for number in range(5):
+        made = entry(f"g{number}", np.ones(D), 1.0, LONG_AGO + number).model_copy(update={"gate": 0.0})
+        run(memory.ledger.append("new", made))
+    assert memory.refit(min_users=6).about["users"] == 6
+    with pytest.raises(ConfigError, match="got 6 of 7"):
+        memory.refit(min_users=7)
+
+
+def test_only_the_latest_ratings_of_a_user_are_decoded(memory, monkeypatch):
+    decoded = []
+    original = refit.decode_vectors
+    monkeypatch.setattr(refit, "MAX_EVENTS", 6)
+    monkeypatch.setattr(refit, "decode_vectors", lambda *given: decoded.append(given) or original(*given))
+    assert memory.refit(min_users=6).about["events"] == len(decoded) == 36
+    entries, _ = run(memory.ledger.entries(USERS[0]))
+    items = memory.store.search(("persona", label(USERS[0]), "feedback"))
+    found, models = refit._ratings(items, None)
+    latest = [original(one.chosen, D)[0] for one in entries[2:]]
+    assert np.array_equal(found[NAME].arrays()[0], latest)
+    assert models == {NAME}
+
+
+def test_ratings_that_are_all_alike_put_nothing_in_force():
+    memory = PersonaMemory(store=InMemoryStore())
+    rng = np.random.default_rng(0)
+    for user in USERS:
+        for number in range(6):
+            run(memory.ledger.append(user, entry(f"{user}{number}", rng.normal(size=D), 1.0, LONG_AGO + number)))
+    with pytest.raises(ConfigError, match="every one of the 36 ratings is 1"):
+        memory.refit(min_users=6)
+    assert memory.spaces() == []
+
+
+async def test_use_space_names_the_models_that_there_are(world):
+    memory = await world.taught()
+    with pytest.raises(ConfigError, match="embedding model 'typo'; there are some for: none"):
+        await world(memory, "use_space", None, "typo")
+    space = await world(memory, "refit", min_users=6)
+    for wanted in (None, space.id):
+        with pytest.raises(ConfigError, match=f"embedding model 'typo'; there are some for: '{NAME}'"):
+            await world(memory, "use_space", wanted, "typo")
+    assert (await world(memory, "vectors", USERS[0])).space.id == space.id
+
+
+@pytest.mark.parametrize("model", [None, NAME])
+def test_a_pointer_whose_version_is_gone_can_be_taken_back(memory, caplog, model):
+    space = memory.refit(min_users=6)
+    memory.store.delete(("persona", "spaces", label(NAME, prefix="e")), label(space.id, prefix="s"))
+    memory.use_space(None, model)
+    assert PersonaMemory(store=memory.store).vectors(USERS[0]).space.id == "identity-16"
+    assert warnings_in(caplog) == []
+
+
 # trouble ----------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +405,7 @@ def test_a_crash_between_version_and_pointer_leaves_the_former_in_force(memory):
     watched = Watched(memory.store)
     watched.fails = lambda op: isinstance(op, PutOp) and is_pointer(op)
     crashed = PersonaMemory(store=watched)
-    with pytest.raises(StoreError, match="nothing was recorded"):
+    with pytest.raises(StoreError, match=r"the store failed .* what was in force stays so"):
         crashed.refit(min_users=6)
     assert memory.vectors(USERS[0]).space.id == first.id
     one, other = memory.spaces()
@@ -367,7 +468,8 @@ def test_the_hot_path_reads_one_thing_more_in_the_same_batch_and_the_map_once(me
             run(reader.user_vectors(USERS[0], "", NAME, D))
         return watched.batches
 
-    memory.vectors(USERS[0])  # writes the snapshot
+    for options in ({}, {"space": PreferenceSpace.identity(D)}):
+        PersonaMemory(store=memory.store, **options).vectors(USERS[0])  # writes the snapshot
     given, before = asked(space=PreferenceSpace.identity(D)), asked()
     assert without(before) == without(given)
     assert [sum(map(is_pointer, batch)) for batch in before if any(map(is_pointer, batch))] == [1, 1, 1]
@@ -440,6 +542,41 @@ def test_law_5_any_history_of_thumbs_and_spaces_equals_the_full_fold(memory, mon
         assert np.array_equal(found.long, learned + start), (number, what)
 
 
+def test_memories_with_spaces_of_their_own_on_one_store_leave_each_others_snapshots_alone(memory):
+    rng = np.random.default_rng(3)
+    spaces = [None, *(PreferenceSpace.pca(rng.normal(size=(30, D)), k=k) for k in (3, 4))]
+    for _ in range(2):
+        watched = Watched(memory.store)
+        found = [PersonaMemory(store=watched, space=space).vectors(USERS[0]) for space in spaces]
+        for space, vectors in zip(spaces, found, strict=True):
+            assert np.array_equal(vectors.long, expected(memory, USERS[0], space or PreferenceSpace.identity(D)))
+    # the second time each stands on its own: nothing is folded anew, so nothing is written
+    assert not [op for batch in watched.batches for op in batch if isinstance(op, PutOp)]
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_law_5_nothing_is_written_below_the_horizon_of_any_snapshot(memory, monkeypatch, ahead):
+    """Clocks that differ: the memory with its own space has folded up to a time that the writer has not reached."""
+    now = [time.time()]
+    clock = SimpleNamespace(time=lambda: now[0])
+    for module in ("memory.ledger", "memory.feedback"):
+        monkeypatch.setattr(f"langchain_persona.{module}.time", clock)
+    given = PreferenceSpace.pca(np.random.default_rng(3).normal(size=(30, D)), k=3)
+    options = [{}, {"space": given}]
+    run(memory.ledger.append("ana", entry("first", np.eye(D)[0], 1.0, now[0] - 100.0)))
+    run(memory.ledger.append("ana", entry("other", np.eye(D)[1], 1.0, now[0] - 99.0)))
+    now[0] += 10_000.0
+    PersonaMemory(store=memory.store, **options[ahead]).vectors("ana")
+    now[0] -= 9_000.0
+    PersonaMemory(store=memory.store, **options[1 - ahead]).withdraw("ana", "other")
+    now[0] += 9_100.0
+    for each in options:
+        fresh = PersonaMemory(store=memory.store, **each)
+        assert fresh.vectors("ana").count == 1
+        space = each.get("space", PreferenceSpace.identity(D))
+        assert np.array_equal(fresh.vectors("ana").long, expected(memory, "ana", space))
+
+
 # the population's prior -------------------------------------------------------------------------------------
 
 
@@ -482,6 +619,39 @@ def test_a_prior_with_a_space_that_was_given():
     assert memory.vectors(None).is_cold
     with pytest.raises(ConfigError, match="needs a space with a prior, and identity-2 has none"):
         PersonaMemory(store=InMemoryStore(), space=PreferenceSpace.identity(2), config=VARSConfig(prior="population"))
+
+
+async def test_who_has_no_feedback_is_told_of_the_mean_user_where_one_is_in_force(world):
+    memory = await world.taught(config=VARSConfig(prior="population"))
+    assert "every ranking is the plain one" in str(await world(memory, "explain", "new"))
+    assert (await world(memory, "vectors", "new")).long.shape == (0,)
+    space = await world(memory, "refit", min_users=6)
+    found = await world(memory, "vectors", "new")
+    assert found.space.id == space.id
+    assert np.array_equal(found.long, (await asyncio.to_thread(run, memory.user_vectors("new", "", NAME, D))).long)
+    assert f"that of the mean user of {space.id}" in str(await world(memory, "explain", "new"))
+    plain = await world(world.memory(), "explain", "new")
+    assert "every ranking is the plain one" in str(plain)
+    # two models: which one asks is not known
+    await asyncio.to_thread(teach, memory, d=8, seed=3)
+    await world(memory, "refit", min_users=6, embedding="other/8")
+    told = await world(memory, "explain", "new")
+    assert told.several
+    assert "may start at the mean user" in str(told)
+    assert (await world(memory, "vectors", "new")).long.shape == (0,)
+    assert not (await world(memory, "explain", USERS[0])).several
+    await world(memory, "use_space", None, NAME)
+    assert (await world(memory, "vectors", "new")).long.shape == (8,)
+    assert "anonymous" in str(await world(memory, "explain", None))
+
+
+def test_a_mean_user_who_is_gone_costs_one_warning(memory, caplog):
+    space = memory.refit(min_users=6)
+    memory.store.delete(("persona", "spaces", label(NAME, prefix="e")), label(space.id, prefix="s"))
+    warm = PersonaMemory(store=memory.store, config=VARSConfig(prior="population"))
+    for _ in range(2):
+        assert "every ranking is the plain one" in str(warm.explain("new"))
+    assert len(warnings_in(caplog)) == 1
 
 
 def test_priors_that_cannot_work_are_refused():

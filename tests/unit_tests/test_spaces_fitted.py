@@ -185,11 +185,18 @@ def test_progress_is_told_and_a_fit_that_stands_still_ends_early():
     assert len(told) < 500
 
 
-def test_ratings_that_say_nothing_give_a_finite_space():
-    users = [UserRatings(np.eye(3), np.zeros(3))] * 20
-    space = PreferenceSpace.fit(users, min_events=3)
-    assert np.isfinite(space.matrix).all()
-    assert not space.prior.any()
+@pytest.mark.parametrize("reward", [-1.0, 0.0, 1.0])
+def test_ratings_that_are_all_alike_are_refused(reward):
+    users = [UserRatings(np.eye(3), np.full(3, reward))] * 20
+    with pytest.raises(ConfigError, match=f"every one of the 60 ratings is {reward:g}: .* thumbs down as well as up"):
+        PreferenceSpace.fit(users, min_events=3)
+
+
+def test_ratings_that_are_explained_to_the_last_digit_are_refused():
+    rows = np.concatenate([np.eye(3), -np.eye(3)] * 20)
+    users = [UserRatings(rows, sign * 0.5 * rows[:, 0]) for sign in (1.0, -1.0) * 15]
+    with pytest.raises(ConfigError, match="explained to the last digit"):
+        PreferenceSpace.fit(users, min_events=3, shrink=0.0, iterations=500)
 
 
 @pytest.mark.parametrize(

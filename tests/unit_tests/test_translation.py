@@ -13,7 +13,7 @@ from typing import Any
 import chromadb
 import numpy as np
 import pytest
-from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.base import BaseStore, GetOp, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
@@ -142,7 +142,7 @@ async def test_a_withdrawal_of_the_original_withdraws_the_copy(world):
     await asyncio.to_thread(world.memory.withdraw, "ana", one)
     found = await world.vectors()
     assert found.count == 1
-    rebuilt = await asyncio.to_thread(run, world.memory.refolded_vectors("ana", "t1", NEW_NAME, 24))
+    rebuilt = await asyncio.to_thread(world.memory.rebuild, "ana")
     assert np.array_equal(found.long, rebuilt.long)
     await asyncio.to_thread(world.memory.withdraw, "ana", other)
     assert (await world.vectors()).is_cold
@@ -278,13 +278,104 @@ class Counting(BaseStore):
         return self.batch(ops)
 
 
-def test_who_has_entries_and_who_never_gave_any_pays_nothing(quick):
+def test_who_never_gave_any_pays_nothing_and_who_has_nothing_to_carry_over_one_read_in_each_process(quick):
     asyncio.run(quick.rate())
     counting = Counting(quick.store)
-    for retriever, user in ((quick.old, "ana"), (quick.new, "new")):
-        asked = quick.over(retriever.vectorstore, retriever.embeddings, PersonaMemory(store=counting))
-        asked.invoke("film", user_id=user)
-    assert not any("translated" in getattr(op, "namespace", ()) for op in counting.ops)
+    for process in range(3):
+        counting.ops.clear()
+        memory = PersonaMemory(store=counting)
+        for _ in range(3):
+            for retriever, user in ((quick.old, "ana"), (quick.new, "new")):
+                quick.over(retriever.vectorstore, retriever.embeddings, memory).invoke("film", user_id=user)
+        told = [op for op in counting.ops if "translated" in getattr(op, "namespace", ())]
+        assert [type(op) for op in told] == ([GetOp, PutOp] if process == 0 else [GetOp])
+        assert all(label("ana") in op.namespace for op in told)
+
+
+@pytest.mark.parametrize("first", ["another collection", "cards", "an empty one"])
+def test_who_asks_elsewhere_first_loses_nothing(quick, first):
+    asyncio.run(quick.rate())
+    if first == "cards":
+        memory = PersonaMemory(store=quick.store, cards=filled(NEW, c="coffee"), embeddings=NEW)
+        memory.remember("ana", "Drinks her coffee black.")
+        elsewhere = memory.as_retriever(k=2)
+    else:
+        rows = filled(NEW, x="film rain")
+        if first == "an empty one":
+            rows.delete(ids=["x"])
+        elsewhere = quick.over(rows, NEW)
+    elsewhere.invoke("film", user_id="ana")
+    assert asyncio.run(quick.copies()) == []
+    assert any(doc.metadata["persona"]["long"] for doc in quick.new.invoke("film", user_id="ana"))
+    assert len(asyncio.run(quick.copies())) == 1
+
+
+def test_each_source_carries_over_what_it_holds(quick):
+    first = asyncio.run(quick.rate())
+    others = {f"x{number}": f"show {word}" for number, word in enumerate(WORDS)}
+    old = quick.over(filled(OLD, **others), OLD)
+    second = old.feedback(old.invoke("show", user_id="ana")[0], 1.0, user_id="ana").id
+    new = quick.over(filled(NEW, **others), NEW)
+    for retriever, origins in ((quick.new, {first}), (new, {first, second}), (quick.new, {first, second})):
+        assert any(doc.metadata["persona"]["long"] for doc in retriever.invoke("film", user_id="ana"))
+        assert {copy.origin for copy in asyncio.run(quick.copies())} == origins
+
+
+def test_a_collection_that_is_filled_later_is_looked_at_again(quick, monkeypatch):
+    asyncio.run(quick.rate())
+    now = [real_time.monotonic()]
+    clock = SimpleNamespace(time=real_time.time, monotonic=lambda: now[0])
+    monkeypatch.setattr("langchain_persona.translation.time", clock)
+    rows = filled(NEW, x="film rain")
+    retriever = quick.over(rows, NEW)
+    retriever.invoke("film", user_id="ana")
+    texts = list(TEXTS.values())
+    rows.add(ids=list(TEXTS), documents=texts, embeddings=NEW.embed_documents(texts))
+    retriever.invoke("film", user_id="ana")
+    assert asyncio.run(quick.copies()) == []  # the ledger is not read at every retrieval
+    now[0] += translation.AGAIN_SECONDS
+    retriever.invoke("film", user_id="ana")
+    assert len(asyncio.run(quick.copies())) == 1
+
+
+async def test_feedback_under_the_new_model_does_not_keep_the_old_from_being_carried_over(world):
+    """An objective query comes first, and its thumb is the first that there is under the new model."""
+    kept = await world.rate()
+    docs = await world.ask(world.new, query="what is 2 + 2")
+    assert docs[0].metadata["persona"]["abstained"] == "objective"
+    assert await world.copies() == []
+    receipt = await asyncio.to_thread(world.new.feedback, docs[0], 1.0, None, user_id="ana")
+    assert receipt.applied
+    assert (await world.vectors()).count == 1
+    await world.ask(world.new)
+    assert [copy.origin for copy in await world.copies()] == [kept]
+    found = await world.vectors()
+    assert found.count == 2
+    assert np.array_equal(found.long, (await asyncio.to_thread(world.memory.rebuild, "ana")).long)
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_law_5_a_snapshot_that_was_made_meanwhile_without_the_copies_is_not_believed(quick, monkeypatch, stop):
+    asyncio.run(quick.rate())
+    docs = quick.new.invoke("what is 2 + 2", user_id="ana")
+    quick.new.feedback(docs[0], -1.0, user_id="ana")
+    later = SimpleNamespace(time=lambda: real_time.time() + 600.0)
+    for module in ("memory.ledger", "memory.feedback", "retrieval.recorded"):
+        monkeypatch.setattr(f"langchain_persona.{module}.time", later)
+    steps, number = PersonaMemory(store=quick.store).user_vectors("ana", "t1", NEW_NAME, 24), 0
+    effect = next(steps)
+    try:
+        while True:
+            if number == stop:  # another process
+                quick.over(quick.new.vectorstore, NEW, PersonaMemory(store=quick.store)).invoke("film", user_id="ana")
+            effect = steps.send(effect.store.batch(effect.ops) if isinstance(effect, StoreOps) else effect.function())
+            number += 1
+    except StopIteration:
+        pass
+    if number <= stop:
+        quick.new.invoke("film", user_id="ana")
+    for _ in range(2):
+        assert run(PersonaMemory(store=quick.store).user_vectors("ana", "t1", NEW_NAME, 24)).count == 2
 
 
 def test_law_3_a_store_that_fails_meanwhile_costs_the_personal_part_and_the_next_retrieval_tries_again(quick, caplog):
@@ -336,3 +427,20 @@ def test_cards_are_carried_over_too():
     retriever.feedback(retriever.invoke("coffee", user_id="ana")[0], 1.0, user_id="ana")
     docs = opened(NEW).as_retriever(k=2).invoke("coffee", user_id="ana")
     assert any(doc.metadata["persona"]["long"] for doc in docs)
+
+
+def test_an_evaluation_counts_a_rating_once_and_heeds_its_withdrawal(quick):
+    kept = asyncio.run(quick.rate())
+    asyncio.run(quick.rate(-1.0, "film guns"))
+    before = quick.memory.evaluate()
+    quick.new.invoke("film", user_id="ana")
+    assert all(copy.logged is None for copy in asyncio.run(quick.copies()))
+    after = quick.memory.evaluate()
+    assert (after.ratings, after.left_out) == (before.ratings, before.left_out) == (2, 0)
+    # as copies were written before: with the log of their originals
+    for item in quick.store.search(("persona", label("ana"), "feedback"), limit=100):
+        if item.value.get("origin"):
+            logged = quick.store.search(("persona", label("ana"), "feedback"), filter={"id": item.value["origin"]})
+            quick.store.put(item.namespace, item.key, {**item.value, "logged": logged[0].value["logged"]})
+    quick.memory.withdraw("ana", kept)
+    assert (quick.memory.evaluate().ratings, quick.memory.evaluate().left_out) == (1, 0)
