@@ -12,7 +12,7 @@ from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRul
 
 __all__ = ["FOLD_VERSION", "MAX_STRENGTH", "VARSConfig"]
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 """Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
 
 MAX_STRENGTH = 10.0

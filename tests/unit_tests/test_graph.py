@@ -467,6 +467,15 @@ def test_the_judge_rates_where_the_rules_have_no_verdict(model, memory):
     assert memory.vectors("ana").count == 1
 
 
+def test_a_judge_whose_word_counts_for_nothing_is_not_asked(model, memory):
+    judge = ScriptedChatModel([{"reason": "asks for another", "reward": -0.5}], then="repeat")
+    agent = Agent(model, memory, retriever=films(memory), judge=Judge(judge), reliability={"judge": 0.0})
+    agent.say("a film")
+    agent.say("hm, what else is on tonight in town")
+    assert judge.calls == []
+    assert memory.vectors("ana").count == 0
+
+
 # persona --------------------------------------------------------------------------------------------------------------
 
 
