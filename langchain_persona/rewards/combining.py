@@ -76,8 +76,8 @@ def _checked(source: str, weight: object) -> float:
     """A weight that can be used."""
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
         raise ConfigError(
-            f"the reliability of {source!r} must be a number from 0 (left out) to 1 (as much as a thumb), got {weight!r};"
-            " to let it count more than the others, lower theirs"
+            f"the reliability of {source!r} must be a number from 0 (left out) to 1 (as much as a thumb), got "
+            f"{weight!r}; to let it count more than the others, lower theirs"
         )
     return float(weight)
 
