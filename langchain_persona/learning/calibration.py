@@ -48,7 +48,7 @@ def moderation(relevance: float, bonus: float, share: float) -> float:
         share: the most that the second may be of the first.
 
     Example:
-        >>> moderation(relevance=0.1, bonus=0.07, share=0.35)
+        >>> round(moderation(relevance=0.1, bonus=0.07, share=0.35), 6)
         0.5
     """
     most = share * relevance
