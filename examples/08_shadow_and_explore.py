@@ -57,4 +57,7 @@ print(evaluation)
 
 print("\n3. The truth, which only a simulation has:")
 for strength, mean in truth.items():
-    print(f"strength {strength:g}: mean reward {mean:+.3f}, estimated {evaluation.of(strength).snips:+.3f}")
+    estimated = evaluation.of(strength)
+    low, high = estimated.snips_interval
+    where = "inside" if low <= mean <= high else "outside"
+    print(f"strength {strength:g}: mean reward {mean:+.3f}, estimated {estimated.snips:+.3f}: {where} its interval")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langchain_persona.memory import PersonaMemory
     from langchain_persona.records import PreferenceCard
     from langchain_persona.retriever import VARSRetriever
-    from langchain_persona.spaces import PreferenceSpace
+    from langchain_persona.spaces import PreferenceSpace, UserRatings
     from langchain_persona.vectors import UserVectors
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "PreferenceSpace",
     "Reinforce",
     "StoreError",
+    "UserRatings",
     "UserVectors",
     "VARSConfig",
     "VARSRetriever",
@@ -52,6 +53,7 @@ _HOMES = {
     "PreferenceSpace": "spaces",
     "Reinforce": "learning",
     "StoreError": "errors",
+    "UserRatings": "spaces",
     "UserVectors": "vectors",
     "VARSConfig": "learning",
     "VARSRetriever": "retriever",

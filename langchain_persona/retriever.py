@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,8 @@ class VARSRetriever(RatingMethods, BaseRetriever):
         explore: temperature in units of a cosine, such as 0.05: what is shown to a known user is drawn by
             softmax(score / explore) instead of taking the best, so that `memory.evaluate` can tell what another
             strength would have earned. 0 is off. It reads the plain candidates too: one query more.
-        seed: names the draws, so that the same calls in the same order show the same; None is fresh.
+        seed: names the draws, so that the same calls one after the other show the same; None is fresh. In `batch` and
+            `abatch`, which call at the same time, it is left to chance which call is which.
         shadow: rank for the user, log it, learn from feedback, and return the plain ranking: ids, order and scores. It
             asks the database twice.
         objective: tells queries whose answer is no matter of taste; by default by words. See `VARSConfig.abstain`.
@@ -95,7 +97,7 @@ class VARSRetriever(RatingMethods, BaseRetriever):
     validate_embeddings: bool = True
 
     _source: Source = PrivateAttr()
-    _turn: int = PrivateAttr(default=0)
+    _turns: itertools.count[int] = PrivateAttr(default_factory=lambda: itertools.count(1))
 
     if not TYPE_CHECKING:  # type checkers go on seeing the fields as the arguments
 
@@ -123,7 +125,7 @@ class VARSRetriever(RatingMethods, BaseRetriever):
             raise ConfigError(f"reranker must be a BaseCrossEncoder or a function, got {type(self.reranker).__name__}")
         if self.objective is not None and not callable(self.objective):
             raise ConfigError(f"objective must be a function of a query, got {type(self.objective).__name__}")
-        self._request(None)
+        self._request(None)  # checks, and is no call
         clash = "shadow=True" if self.shadow else 'search_type="mmr"' if self.search_type == "mmr" else None
         if self.explore and clash:
             raise ConfigError(f"explore={self.explore!r} and {clash} exclude each other: leave one of them out")
@@ -230,7 +232,6 @@ class VARSRetriever(RatingMethods, BaseRetriever):
         """The options of one call: what it names, else what the constructor was given, else the configuration."""
         config = self.memory.config
         fetch_k = self.fetch_k if fetch_k is None else fetch_k
-        self._turn += 1
         return Request(
             identity=Identity(normalise_user(self.user_id)) if identity is None else identity,
             k=at_least_one("k", self.k if k is None else k),
@@ -242,7 +243,7 @@ class VARSRetriever(RatingMethods, BaseRetriever):
             lambda_mult=self.lambda_mult if self.search_type == "mmr" else None,
             explore=number("explore", self.explore, 100.0, meaning="0 is off, 0.05 a moderate draw"),
             seed=whole_or_none("seed", self.seed),
-            turn=self._turn,
+            turn=0 if identity is None else next(self._turns),  # atomic: batch calls from several threads
             shadow=self.shadow,
             objective=self.objective,
         )

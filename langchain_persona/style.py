@@ -53,7 +53,7 @@ _CASUAL = re.compile(
     re.IGNORECASE,
 )
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
-_LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+\S", re.MULTILINE)
+_LIST = re.compile(r"^\s*+(?:[-*•]|\d+[.)])\s+\S", re.MULTILINE)
 _CODE = re.compile(
     r"```|\b(?:stack trace|regex|API|SQL|async|mutex|kubernetes|refactor|docker|latency|p95|gRPC|idempoten\w+)\b"
 )

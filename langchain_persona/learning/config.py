@@ -12,7 +12,7 @@ from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRul
 
 __all__ = ["FOLD_VERSION", "MAX_STRENGTH", "VARSConfig"]
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 """Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
 
 MAX_STRENGTH = 10.0
@@ -33,7 +33,9 @@ class VARSConfig:
         spread: the most that the bonus may vary over the collection, as a share of how much relevance varies over it
             (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of what can be
             shown, that is of what passes the filter of the call; fewer than 16 documents are taken to be all on topic.
-        min_feedback: with fewer events than this behind a user the ranking is the plain one.
+            In `ip` and `l2` spaces with vectors not of unit length it is measured on these brought to unit length.
+        min_feedback: with fewer events than this behind a user the ranking is the plain one. Only with the
+            default of 1, `prior="population"` and a space in force that has a prior a user without any starts there.
         abstain: rank plainly for queries whose answer is no matter of taste, such as "what is 2 + 2".
         temperature: `τ` of the retrieval policy.
         candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the

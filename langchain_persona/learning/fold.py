@@ -11,8 +11,8 @@ __all__ = ["fold", "in_order"]
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """Events by `(time, id)`, each id once."""
-    unique = {event.id: event for event in events}
+    """Events by `(time, id)`, each id once; one of gate 0 says nothing and is none."""
+    unique = {event.id: event for event in events if event.gate > 0.0}
     return sorted(unique.values(), key=lambda event: (event.time, event.id))
 
 
@@ -30,7 +30,7 @@ def fold(
     snapshot gives the same bits as one from the first event.
 
     Args:
-        events: any order, duplicates allowed.
+        events: any order, duplicates allowed; those of gate 0 change nothing, not even what a window holds.
         config: the rule and its surroundings.
         k: numbers in an item vector.
         start: the state to go on from; its events must all lie before these.

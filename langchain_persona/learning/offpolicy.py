@@ -93,10 +93,13 @@ class Estimate:
         effective: `(Σ w)² / Σ w²`: so many ratings, drawn by this strength itself, would say as much.
         unsupported: share of what this strength shows that was logged with less than 1/clip of the chance; about that
             part next to nothing is known, and clipping pulls it towards 0.
-        fixed: ratings of retrievals without a draw; what the last four rest on.
+        fixed: ratings of retrievals without a draw; what the last six rest on.
+        fixed_reward: mean reward of all of these, as shown; None without any.
         replayed: how many of these are of retrievals in which this strength shows the same documents.
-        replay: mean reward of those; None without any.
+        replay: mean reward of those; None without any. It is earned by what was shown, and by every strength that shows
+            the same: of two strengths it compares two sets of retrievals, not two rankings.
         replay_interval: likewise.
+        disagreed: mean reward, as shown, of the others, of which nothing is known for this strength; None without any.
         coverage: `replayed / fixed`; None without any.
         agreement: mean share of the documents shown that this strength shows too.
     """
@@ -110,9 +113,11 @@ class Estimate:
     effective: float = 0.0
     unsupported: float | None = None
     fixed: int = 0
+    fixed_reward: float | None = None
     replayed: int = 0
     replay: float | None = None
     replay_interval: Interval | None = None
+    disagreed: float | None = None
     coverage: float | None = None
     agreement: float | None = None
 
@@ -177,12 +182,15 @@ def estimate(
         shows = [set(decision.best(strength, k)) for decision in fixed]
         same = np.array([float(best == set(one.shown)) for best, one in zip(shows, fixed, strict=True)])
         common = [len(best & set(one.shown)) / len(one.shown) for best, one in zip(shows, fixed, strict=True)]
-        sums = _per_user(fixed, same * np.array([decision.reward for decision in fixed]), same)
+        earned = np.array([decision.reward for decision in fixed])
+        sums = _per_user(fixed, same * earned, same)
         matched = int(same.sum())
         result |= {
+            "fixed_reward": float(earned.mean()),
             "replayed": matched,
             "replay": _ratio(sums) if matched else None,
             "replay_interval": _interval(sums, _ratio, seed),
+            "disagreed": float(earned[same == 0.0].mean()) if matched < len(fixed) else None,
             "coverage": matched / len(fixed),
             "agreement": float(np.mean(common)),
         }

@@ -63,11 +63,11 @@ def recall(
         memory: the user's.
         who: the user; an anonymous one gets documents in the plain order, and no cards.
         message: what to look for.
-        retriever: the host's documents.
+        retriever: the host's documents; its `objective` tells for the cards too what is no matter of taste.
         max_cards: conditional cards at most.
         max_always: global cards at most, the most certain and newest first.
         min_relevance: cosine below which a conditional card stays out.
-        max_bonus: cap on the bonus of cards; by default the memory's.
+        max_bonus: cap on the bonus of cards and documents; by default the memory's and the retriever's.
         strength: factor on the bonus of cards and documents; by default the memory's and the retriever's.
         carried: ids of the cards that the persona rests on.
         since: when the persona was written, in seconds since the epoch.
@@ -97,13 +97,14 @@ def recall(
             max_bonus=memory.config.max_bonus if max_bonus is None else max_bonus,
             strength=memory.config.strength if strength is None else strength,
             min_relevance=min_relevance,
+            objective=None if retriever is None else retriever.objective,
         )
         steps = retrieve(message, CardCandidates(cards), memory, request, embedded)
         relevant = yield from survived(logger, "This turn has no conditional preference cards", steps, [])
     documents: list[Document] = []
     if retriever is not None and message.strip():
         shared = embedded if _same_model(retriever, cards.embeddings, embedded) else None
-        steps = retriever.steps(message, who, embedded=shared, strength=strength)
+        steps = retriever.steps(message, who, embedded=shared, strength=strength, max_bonus=max_bonus)
         documents = yield from survived(logger, "This turn has no documents: they could not be retrieved", steps, [])
     retrievals = {
         kind: found[0].metadata["persona"]["retrieval_id"]

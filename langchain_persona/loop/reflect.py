@@ -23,7 +23,7 @@ from langchain_persona.memory.episodes import Pending
 from langchain_persona.persona import Draft, PersonaWriter
 from langchain_persona.reconciliation import Change, reconcile
 from langchain_persona.records import Episode, Persona
-from langchain_persona.rewards import reliabilities
+from langchain_persona.rewards import reliabilities, trust
 from langchain_persona.trouble import survived, warn
 
 __all__ = ["Reflected", "Reflector"]
@@ -77,7 +77,8 @@ class Reflector:
         reconciler: a chat model that is asked, once a batch, how new cards stand to old ones; None decides by rules.
         writer: writes the persona; None leaves it alone.
         align_every: episodes between two looks at the persona; 0 is never.
-        judge: rates an answer by the user's next message where the rules have no verdict; one model call.
+        judge: rates an answer by the user's next message where the rules have no verdict; one model call, and none
+            where its reliability is 0.
         approve: True returns a new persona as a proposal and leaves the decision to somebody.
         reliability: weights of sources that differ from `rewards.RELIABILITY`; here that of "judge" counts.
 
@@ -116,8 +117,8 @@ class Reflector:
         self.reconciler = reconciler
         self.writer = writer
         self.align_every = align_every
-        self.judge = judge
         self.reliability = reliabilities(reliability)
+        self.judge = judge if trust("judge", self.reliability) > 0.0 else None  # a call that could move nothing
         self.approve = approve
         self._lock = memory.background.lock
         self._busy = memory.background.busy

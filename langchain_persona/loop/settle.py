@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langgraph.store.base import Op
+from langgraph.store.base import Op, PutOp
 
 from langchain_persona.effects import Steps, StoreOps
 from langchain_persona.extraction import PreferenceExtractor, RuleExtractor, Turn
@@ -20,7 +20,7 @@ from langchain_persona.loop.topics import without_topics
 from langchain_persona.loop.turn import TurnRecord
 from langchain_persona.loop.verdict import Verdict
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.memory.feedback import record_feedback
+from langchain_persona.memory.feedback import record_feedback, record_withdrawal
 from langchain_persona.memory.forgetting import forget_story
 from langchain_persona.memory.revisions import SourcedPersona
 from langchain_persona.reconciliation import Change, forget_matching, reconcile
@@ -38,6 +38,10 @@ _RULES = RuleExtractor()
 
 _MOST_CARDS = 10
 """Cards that one message can make by rule."""
+
+
+_CHANGEABLE = frozenset({"thumbs", "edit"})
+"""Sources that may say something else of the same turn later; the others speak once, with the next message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,24 +210,39 @@ def _rewarded(
     """One feedback for each retrieval of the turn; the gate decides how much of it is retrieval's.
 
     What comes in one run is one entry. What comes later, such as a complaint after a thumb, is one more under the name
-    of its source; the same run delivered twice is not.
+    of its source; the same run delivered twice is not. A source that changes its mind takes back what it said.
     """
     total = verdict.total
     if total is None:
         return True
     for kind, retrieval_id in previous.retrievals.items():
         about = list(verdict.documents) if kind == "documents" and verdict.documents else None
-        yield from record_feedback(
+        key = f"turn:{previous.id}:{retrieval_id}:{total.source}"
+        note = memory.ledger.key_op(who.user, key)
+        changeable = total.source in _CHANGEABLE
+        (item,) = (yield from _read(memory, [note])) if changeable else (None,)
+        said: Mapping[str, Any] = {} if item is None else item.value
+        now = {"reward": total.reward, "documents": about}
+        if said and all(said.get(name, value) == value for name, value in now.items()):
+            continue  # delivered twice
+        number = int(said.get("number", 0)) + 1 if said else 0
+        receipt = yield from record_feedback(
             memory.ledger,
             memory.retrievals,
             who.user,
             retrieval_id,
             total.reward,
             source=total.source,
-            key=f"turn:{previous.id}:{retrieval_id}:{total.source}",
+            key=f"{key}:{number}" if number else key,
             docs=about,
             gate=None,
             explicit=about is not None,
             reliability=reliability,
         )
+        if not changeable or not receipt.id:
+            continue
+        if said:
+            yield from record_withdrawal(memory.ledger, who.user, str(said["id"]))
+        latest = {"id": receipt.id, **now, "number": number}
+        yield from _write(memory, [PutOp(note.namespace, note.key, latest, index=False)])
     return True

@@ -53,7 +53,7 @@ def events_of(
     known: Mapping[str, Event],
     prior: Vector | None = None,
 ) -> list[Event]:
-    """The events that count: feedback with vectors of this embedding model, not withdrawn.
+    """The events that count: feedback of some weight with vectors of this embedding model, not withdrawn.
 
     Args:
         entries: any order.
@@ -72,7 +72,7 @@ def events_of(
         if entry.id in known and known[entry.id].time == entry.time:
             events.append(known[entry.id])
             continue
-        if entry.chosen is None or entry.expected is None:
+        if entry.chosen is None or entry.expected is None or entry.gate == 0.0:
             continue
         try:
             (chosen,) = decode_vectors(entry.chosen, entry.dimension)

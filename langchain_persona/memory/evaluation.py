@@ -76,17 +76,29 @@ class Evaluation:
             if not first.ratings:
                 lines += [
                     "Nothing was drawn (explore=0): what was not shown had no chance to be rated. There is no valid",
-                    "estimate of another strength on all retrievals, only of those in which both show the same.",
+                    "estimate of another strength.",
                 ]
             shadow = f", {self.shadow} of them in shadow mode (strength 0 was shown)" if self.shadow else ""
+            earned = _bare(first.fixed_reward)
             lines += [
-                f"Not drawn, {first.fixed} ratings{shadow}: replay, where both show the same.",
-                f"{'strength':<10}{'mean reward there':<26}{'coverage':<11}documents in common",
+                f"Not drawn, {first.fixed} ratings{shadow}.",
+                f"What was shown earned {earned} on all of them.",
+                f"{'strength':<10}{'where it shows the same':<25}{'where not':<13}{'coverage':<11}documents in common",
             ]
             for one in self.estimates:
-                cell = _cell(one.replay, one.replay_interval)
-                lines.append(f"{one.strength:<10g}{cell}{one.coverage or 0.0:<11.0%}{one.agreement or 0.0:.0%}")
+                means = f"{_bare(one.replay):<25}{_bare(one.disagreed):<13}"
+                lines.append(f"{one.strength:<10g}{means}{one.coverage or 0.0:<11.0%}{one.agreement or 0.0:.0%}")
+            lines += [
+                "Both means are of what was shown. The rows are not comparable: each is over other retrievals, and on",
+                "what both show the ranking that was shown earned just the same. What a strength would have earned",
+                "elsewhere is not known; only exploration (explore > 0) gives an estimate.",
+            ]
         return "\n".join(lines)
+
+
+def _bare(value: float | None) -> str:
+    """A number without an interval, for what must not be compared."""
+    return "–" if value is None else f"{value:+.3f}"
 
 
 def _cell(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -139,13 +139,16 @@ def record_feedback(
         )
     if not source or not isinstance(source, str):
         raise ConfigError(f"source must be a word such as 'thumbs', got {source!r}")
-    if gate is not None and (not isinstance(gate, int | float) or not 0.0 <= gate <= 1.0):
-        raise ConfigError(f"gate must lie between 0 and 1, got {gate}")
+    if gate is not None and (isinstance(gate, bool) or not isinstance(gate, int | float) or not 0.0 <= gate <= 1.0):
+        raise ConfigError(f"gate must be a number from 0 to 1, got {gate!r}")
     if key is not None and (not isinstance(key, str) or not key):
         raise ConfigError(f"key must be a text that names this feedback, got {key!r}")
     wanted = _document_ids(docs)
     if name == ANONYMOUS:
         return FeedbackReceipt("", applied=False, reason="anonymous: nothing is written without a user id")
+    believed = trust(source, reliability)
+    if gate is None and believed == 0.0:
+        return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
 
     ops = [retrievals.load_op(name, retrieval_id)]
     if key is not None:
@@ -172,9 +175,13 @@ def record_feedback(
         about_documents = source in EXPLICIT_SOURCES if explicit is None else explicit
         entry = _settled(entry, retrieval, wanted, 1.0 if gate is None and about_documents else gate)
         if gate is None:
-            entry = entry.model_copy(update={"gate": entry.gate * trust(source, reliability)})
+            entry = entry.model_copy(update={"gate": entry.gate * believed})
         entry = entry.model_copy(update={"time": (yield from _on_time(ledger, name, now))})
     yield from ledger.append(name, entry)
+    if retrieval is not None and entry.gate == 0.0:
+        return FeedbackReceipt(
+            entry.id, applied=False, reason="its gate is 0: it is kept in the ledger and moves nothing"
+        )
     return FeedbackReceipt(entry.id, applied=retrieval is not None, reason=reason)
 
 

@@ -49,8 +49,8 @@ class FeedbackMethods:
                 (`rewards.RELIABILITY`: 1 for thumbs and rating, 0.15 for a click, 0.3 for a source of your own).
 
         Returns:
-            A receipt. `applied` is False for an anonymous user, a used key, and an unknown or expired retrieval; the
-            last two kinds are kept in the ledger, with one warning.
+            A receipt. `applied` is False for an anonymous user, a used key, a gate of 0, and an unknown or expired
+            retrieval; the last three kinds are kept in the ledger, of the last two with one warning.
 
         Raises:
             TypeError, ValueError: the reward is not a number, NaN, or out of range.

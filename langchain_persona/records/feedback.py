@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from langchain_persona.arrays import HALF, decode_vectors
 from langchain_persona.errors import CorruptRecordError
+from langchain_persona.learning import list_log_probability
 from langchain_persona.records.base import Record, brief
 
 __all__ = ["Feedback", "LedgerEntry", "Logged", "Retrieval", "Snapshot", "Window", "Withdrawal", "read_entry"]
+
+
+_HALF_STEP = 2.0**-11
+"""The largest relative error of a number that is rounded to float16."""
 
 
 class Logged(Record):
@@ -23,15 +30,13 @@ class Logged(Record):
     Attributes:
         shown: positions returned, in order.
         strength: of the personalised ranking.
-        cap: `max_bonus`, the cap at strength 1.
         base: base score of each candidate below the highest, as float16; "" where every strength shows the same: the
             ranking abstained, nothing was known of the user, or the bonus was out of play.
         bonus: bonus of each at strength 1 before the cap, as float16; "" likewise.
         shrink: factor by which the cap shrank the bonus; 1 where it did not hold.
-        scale: what one unit of cosine was worth on the scale of the scores.
         explore: temperature of the draw; 0 where the best were shown.
-        seed: of the draw: `gumbel_order(scores / (explore · scale), seed)` begins with `shown`.
-        log_propensity: log of the probability that exactly these were drawn, in this order; 0 without a draw.
+        log_propensity: log of the probability that exactly these were drawn, in this order, by the scores that ranked;
+            0 without a draw. It must agree with what base and bonus give: else the log is damaged.
         shadow: True where the plain ranking was shown.
         would: positions that the personalised ranking would have shown; empty outside shadow mode.
         rated: positions that a feedback is about; empty in the record of a retrieval.
@@ -39,13 +44,10 @@ class Logged(Record):
 
     shown: tuple[int, ...]
     strength: float = 1.0
-    cap: float = 0.75
     base: str = ""
     bonus: str = ""
     shrink: float = 1.0
-    scale: float = 1.0
     explore: float = 0.0
-    seed: int | None = None
     log_propensity: float = 0.0
     shadow: bool = False
     would: tuple[int, ...] = ()
@@ -54,6 +56,23 @@ class Logged(Record):
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only, without what is at its default."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    @model_validator(mode="after")
+    def _propensity_agrees(self) -> Logged:
+        """The chance of a draw, which is what an estimate rests on, is the one that the scores give."""
+        if self.explore <= 0.0:
+            return self
+        base, bonus = (decode_vectors(text, 1, HALF)[:, 0] for text in (self.base, self.bonus))
+        if base.shape != bonus.shape or not all(0 <= place < base.size for place in self.shown):
+            raise ValueError("what was logged of the draw does not fit together")
+        with np.errstate(all="ignore"):
+            acting = self.strength * self.shrink * bonus
+            chance = list_log_probability((base + acting) / self.explore, self.shown)
+            # each score may be off by the rounding to float16, and each pick twice by that
+            rough = 2.0 * len(self.shown) * _HALF_STEP * float((np.abs(base) + np.abs(acting)).max()) / self.explore
+        if not abs(chance - self.log_propensity) <= 0.001 + rough:
+            raise ValueError("its logged propensity is not the one that its scores give")
+        return self
 
 
 class Retrieval(Record):

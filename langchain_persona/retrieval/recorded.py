@@ -32,7 +32,7 @@ class Ranking:
         chosen: positions to return, in order.
         among: how many of the first candidates could be chosen: all, or in shadow mode the plain ones.
         scale: what one unit of cosine is worth on the scale of the scores; 0 leaves the bonus out of play.
-        seed: of the draw; None when the best were taken.
+        drawn: the choice was drawn; False when the best were taken.
         would: positions that would have been returned; None outside shadow mode.
     """
 
@@ -42,7 +42,7 @@ class Ranking:
     chosen: tuple[int, ...]
     among: int
     scale: float = 1.0
-    seed: int | None = None
+    drawn: bool = False
     would: tuple[int, ...] | None = None
 
 
@@ -79,9 +79,7 @@ def _logged(request: Request, taste: Taste, ranking: Ranking, order: Vector) -> 
     places = {int(i): place for place, i in enumerate(order)}
     shown = tuple(places[i] for i in ranking.chosen)
     would = () if ranking.would is None else tuple(places[i] for i in ranking.would)
-    logged = Logged(
-        shown=shown, strength=request.strength, cap=request.max_bonus, shadow=ranking.would is not None, would=would
-    )
+    logged = Logged(shown=shown, strength=request.strength, shadow=ranking.would is not None, would=would)
     if taste.bonus is None or ranking.scale == 0.0:
         return logged  # every strength shows the same
     base, personal = ranking.personal.base[order], ranking.personal
@@ -95,12 +93,11 @@ def _logged(request: Request, taste: Taste, ranking: Ranking, order: Vector) -> 
         "base": encode_vectors(np.clip((base - base.max()) / ranking.scale, -_MOST, _MOST), HALF),
         "bonus": encode_vectors(np.clip(bonus, -_MOST, _MOST), HALF),
         "shrink": shrink,
-        "scale": ranking.scale,
     }
-    if ranking.seed is not None:
+    if ranking.drawn:
         logits = ranking.personal.total[order] / (request.explore * ranking.scale)
         chance = round(list_log_probability(logits, shown), 4)
-        more |= {"explore": request.explore, "seed": ranking.seed, "log_propensity": chance}
+        more |= {"explore": request.explore, "log_propensity": chance}
     return logged.model_copy(update=more)
 
 

@@ -58,7 +58,7 @@ class Request:
     objective: Callable[[str], bool] | None = None
 
     def draw_seed(self, query: str) -> int:
-        """The seed of this retrieval's draw, below 2⁴⁸; it is recorded, so that the draw can be made again."""
+        """The seed of this retrieval's draw, below 2⁴⁸."""
         if self.seed is None:
             return secrets.randbits(48)
         name = f"{self.seed}\0{self.turn}\0{self.identity.user}\0{query}"

@@ -91,16 +91,16 @@ def _ranked(
     scale = scale_of(base, pool.base) if reranked else 1.0
     personal_scores = Scored(base, long * scale, short * scale)
     shown = Scored(base, zero, zero) if request.shadow else personal_scores
-    seed = None
-    if both and not request.shadow and scale > 0.0:
-        seed, order = request.draw_seed(query), personal_scores.order()
-        drawn = gumbel_order(personal_scores.total[order] / (request.explore * scale), seed)
-        chosen = [order[position] for position in drawn[: request.k]]
+    drawn = both and not request.shadow and scale > 0.0
+    if drawn:
+        order = personal_scores.order()
+        places = gumbel_order(personal_scores.total[order] / (request.explore * scale), request.draw_seed(query))
+        chosen = [order[place] for place in places[: request.k]]
     else:
         chosen = _best(shown, pool, request, among)
     would = _best(personal_scores, pool, request, len(pool)) if request.shadow else None
     would_be = None if would is None else tuple(would)
-    return Ranking(pool, personal_scores, shown, tuple(chosen), among, scale, seed, would_be)
+    return Ranking(pool, personal_scores, shown, tuple(chosen), among, scale, drawn, would_be)
 
 
 def _best(scored: Scored, pool: Pool, request: Request, among: int) -> list[int]:

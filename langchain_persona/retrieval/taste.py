@@ -83,7 +83,8 @@ def taste_of(
     except Exception as error:
         warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
         return Taste(readable=False)
-    if user.count < config.min_feedback and config.prior == "none":
+    prior = config.prior == "population" and space.prior is not None and config.min_feedback == 1
+    if user.count < config.min_feedback and not prior:
         return Taste(abstained=THIN)
     if not bonus.total.any():
         return Taste()

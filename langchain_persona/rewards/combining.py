@@ -38,10 +38,10 @@ def reliabilities(own: Mapping[str, float] | None = None) -> Mapping[str, float]
     """`RELIABILITY` with weights of your own in it, checked.
 
     Args:
-        own: weights of at least 0 by source; new sources may be among them, 0 leaves a source out.
+        own: weights from 0 to 1 by source; new sources may be among them, 0 leaves a source out.
 
     Raises:
-        ConfigError: no mapping of names to numbers, or a weight is negative, infinite or NaN.
+        ConfigError: no mapping of names to numbers, or a weight is no number from 0 to 1.
 
     Example:
         >>> own = reliabilities({"follow_up": 0.2, "survey": 0.8})
@@ -60,7 +60,7 @@ def reliabilities(own: Mapping[str, float] | None = None) -> Mapping[str, float]
 
 
 def trust(source: str, reliability: Mapping[str, float] = RELIABILITY) -> float:
-    """How far a source is believed, in [0, 1]: its weight as a share of the largest.
+    """How far a source is believed, in [0, 1].
 
     Signals that come at different times cannot be combined; each goes into the ledger with this factor in its weight,
     so that a least-squares rule learns what `combine` would have given.
@@ -69,14 +69,16 @@ def trust(source: str, reliability: Mapping[str, float] = RELIABILITY) -> float:
         >>> trust("thumbs"), trust("follow_up"), trust("a new one")
         (1.0, 0.5, 0.3)
     """
-    top = max((*reliability.values(), UNKNOWN_RELIABILITY))
-    return _checked(source, reliability.get(source, UNKNOWN_RELIABILITY)) / top
+    return _checked(source, reliability.get(source, UNKNOWN_RELIABILITY))
 
 
 def _checked(source: str, weight: object) -> float:
     """A weight that can be used."""
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight < math.inf:
-        raise ConfigError(f"the reliability of {source!r} must be a number of at least 0, got {weight!r}")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
+        raise ConfigError(
+            f"the reliability of {source!r} must be a number from 0 (left out) to 1 (as much as a thumb), got "
+            f"{weight!r}; to let it count more than the others, lower theirs"
+        )
     return float(weight)
 
 
@@ -113,14 +115,14 @@ def combine(signals: Sequence[Signal], reliability: Mapping[str, float] = RELIAB
 
     Args:
         signals: about the same answer, in any order.
-        reliability: a weight of at least 0 for each source; a source that is not named there counts 0.3.
+        reliability: a weight from 0 to 1 for each source; a source that is not named there counts 0.3.
 
     Returns:
         A signal named after the most reliable source (the first of these where several are), its reason all reasons
         joined; None without signals, or when every weight is 0.
 
     Raises:
-        ConfigError: a weight is negative, infinite or NaN.
+        ConfigError: a weight is no number from 0 to 1.
 
     Example:
         >>> combine([Signal("thumbs", 1.0, "thumbs up"), Signal("follow_up", -0.5, "too long")])
@@ -130,7 +132,7 @@ def combine(signals: Sequence[Signal], reliability: Mapping[str, float] = RELIAB
     top = max(weights, default=0.0)
     if top == 0.0:
         return None
-    shares = [weight / top for weight in weights]  # so that the smallest and the largest floats are safe too
+    shares = [weight / top for weight in weights]  # so that the smallest floats are safe too
     mean = math.fsum(share * signal.reward for share, signal in zip(shares, signals, strict=True)) / math.fsum(shares)
     kept = [signal for share, signal in zip(shares, signals, strict=True) if share > 0.0]
     reasons = dict.fromkeys(signal.reason for signal in kept if signal.reason)

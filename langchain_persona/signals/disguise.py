@@ -73,7 +73,7 @@ def readings(text: str) -> list[str]:
         ['1gn0re', 'ignore']
     """
     plain = _lower(html.unescape(text)).translate(_LOOKALIKES)
-    leet = re.sub(r"\S*[^\W\d_]\S*", lambda word: word[0].translate(_LEET) if _few_digits(word[0]) else word[0], plain)
+    leet = re.sub(r"\S++", lambda word: word[0].translate(_LEET) if _few_digits(word[0]) else word[0], plain)
     return list(dict.fromkeys([plain, leet]))
 
 

@@ -89,7 +89,7 @@ def forget_request(message: str) -> ForgetRequest | None:
         >>> forget_request("Don't forget to add salt") is None
         True
     """
-    head = visible(message[:LONGEST])
+    head = visible(message[:LONGEST])[:LONGEST]
     at = 0
     for sentence in _SENTENCE.split(head):
         start = head.index(sentence, at)

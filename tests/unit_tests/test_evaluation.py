@@ -137,6 +137,12 @@ async def test_a_rating_carries_what_was_logged_and_which_positions_it_is_about(
     assert log.explore == 0.1
     assert json.loads(json.dumps(entry.to_json())) == entry.to_json()
     assert decision_of(entry, "1").rated == log.rated
+    for wrong in ({"log_propensity": log.log_propensity - 0.1}, {"explore": 0.15}, {"shown": [*log.shown[::-1]]}):
+        with pytest.raises(CorruptRecordError, match="propensity"):
+            decision_of(entry.model_copy(update={"logged": {**entry.logged, **wrong}}), "1")
+    left = {name: value for name, value in entry.logged.items() if name != "log_propensity"}
+    with pytest.raises(CorruptRecordError, match="propensity"):
+        decision_of(entry.model_copy(update={"logged": left}), "1")
 
 
 @MODES
@@ -167,6 +173,8 @@ def test_old_entries_without_a_log_stay_readable_and_are_left_out(collection, st
         {"bonus": ""},
         {"base": "", "bonus": "", "explore": 0.1},
         {"explore": -1.0},
+        {"explore": 0.1, "log_propensity": -0.001},
+        {"explore": 0.1, "log_propensity": -50.0},
         {"shrink": 1e9},
         {"shown": "many"},
     ],
@@ -311,6 +319,17 @@ def test_a_shadow_is_a_log_of_strength_zero(collection):
     assert found.of(0.0).coverage == found.of(0.0).agreement == 1.0
     assert 0.0 < found.of(1.0).agreement < 1.0
     assert found.of(1.0).coverage <= found.of(1.0).agreement
+    # what is printed compares no strengths: the same mean for all, and both parts of it for each
+    mean = np.mean([entry.reward for entry in entries(memory)])
+    assert [one.fixed_reward for one in found.estimates] == [pytest.approx(mean)] * 2
+    assert found.of(0.0).disagreed is None
+    one, share = found.of(1.0), found.of(1.0).coverage
+    assert share * (one.replay or 0.0) + (1 - share) * (one.disagreed or 0.0) == pytest.approx(mean)
+    said = str(found)
+    assert f"earned {mean:+.3f} on all of them" in said
+    assert "rows are not comparable" in said
+    assert "only exploration" in said
+    assert "[" not in said
     # the agreement is that of the rankings themselves
     plain, personal = over(collection, memory, strength=0.0), over(collection, memory)
 

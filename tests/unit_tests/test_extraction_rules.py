@@ -263,3 +263,10 @@ def test_every_language_fills_the_slots_that_matter(language):
 def test_an_unknown_language_is_refused():
     with pytest.raises(ConfigError, match="'xx'"):
         rulebook("xx")
+
+
+@pytest.mark.parametrize("piece", ["\n", "- \n", "\n\nx", " ", "$", "( "])
+def test_no_run_of_blank_lines_or_marks_costs_time(piece):
+    begin = time.perf_counter()
+    matches(("i prefer " + piece * 600)[:600])
+    assert time.perf_counter() - begin < 0.3

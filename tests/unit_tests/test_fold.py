@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,20 @@ def test_law_5_a_snapshot_anywhere_gives_the_same_bits(seed, cut, config):
     stored = json.loads(json.dumps(fold(events[:cut], config, k=8).to_json()))
     resumed = fold(events[cut:], config, k=8, start=LearnerState.from_json(stored), before=events[:cut])
     assert resumed.to_json() == fold(events, config, k=8).to_json()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("cut", [0, 5, 20])
+def test_events_of_gate_zero_change_nothing(config, cut):
+    """A window's worth of them: none may push a rating out of what the regression remembers, nor start a session."""
+    events = random_events(4, 20)
+    silent = [replace(events[-1], id=f"n{i}", time=events[cut - 1].time + 1e-3 * i, gate=0.0) for i in range(128)]
+    silent += [replace(events[-1], id=f"o{i}", time=1e9 + i, session=f"new-{i}", gate=0.0) for i in range(128)]
+    alone = fold(events, config, k=8).to_json()
+    assert fold([*events, *silent], config, k=8).to_json() == alone
+    before = [*events[:cut], *silent[:128]]
+    start = fold(before, config, k=8)
+    assert fold([*events[cut:], *silent[128:]], config, k=8, start=start, before=before).to_json() == alone
 
 
 def test_the_fold_of_nothing_is_cold():

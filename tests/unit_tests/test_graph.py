@@ -216,6 +216,24 @@ def test_signals_of_one_turn_that_come_at_different_times_are_weighed_by_reliabi
     assert float(memory.vectors("ana").long @ liked) < float(liked @ liked)
 
 
+def test_feedback_that_changes_its_mind_on_a_turn_takes_back_what_it_said(model, memory):
+    agent = Agent(model, memory, retriever=films(memory))
+    agent.say("a film")
+    agent.say(None, feedback=1)
+    liked = memory.vectors("ana").long
+    for reward, written in ((1, 1), (-1, 3), (-1, 3), (1, 5)):  # each change is a rating and a withdrawal
+        agent.say(None, feedback=reward)
+        assert len(ledger(memory)) == written
+        assert memory.vectors("ana").count == 1
+        assert (float(memory.vectors("ana").long @ liked) > 0.0) is (reward > 0)
+    agent.say("another film", feedback=-1)  # the last word, with the next message
+    assert memory.vectors("ana").count == 1
+    assert float(memory.vectors("ana").long @ liked) < 0.0
+    undone = {entry["target"] for entry in ledger(memory) if entry["type"] == "withdrawal"}
+    (standing,) = (entry for entry in ledger(memory) if entry["id"] not in undone and entry["type"] == "feedback")
+    assert standing["reward"] == -1.0
+
+
 def test_what_can_be_seen_is_counted_once_with_the_next_message():
     previous = TurnRecord(query="a film", answer="Some film.", answer_id="a1")
     state = {"feedback": 1, "outcomes": [{"tool": "search", "ok": True}]}
@@ -465,6 +483,31 @@ def test_the_judge_rates_where_the_rules_have_no_verdict(model, memory):
     agent.say("hm, what else is on tonight in town")
     assert len(judge.calls) == 1
     assert memory.vectors("ana").count == 1
+
+
+def test_a_judge_whose_word_counts_for_nothing_is_not_asked(model, memory):
+    judge = ScriptedChatModel([{"reason": "asks for another", "reward": -0.5}], then="repeat")
+    agent = Agent(model, memory, retriever=films(memory), judge=Judge(judge), reliability={"judge": 0.0})
+    agent.say("a film")
+    agent.say("hm, what else is on tonight in town")
+    assert judge.calls == []
+    assert memory.vectors("ana").count == 0
+
+
+def test_the_context_caps_documents_too_and_the_hosts_objective_counts_for_cards(model, memory):
+    asked: list[str] = []
+    host = films(memory).model_copy(update={"objective": lambda query: bool(asked.append(query))})
+    memory.remember("ana", PreferenceCard(note="a film: no horror", condition="a film"))
+    agent = Agent(model, memory, retriever=host)
+    agent.say("a film")
+    agent.say(None, feedback=1)
+    assert any(document.metadata["persona"]["long"] for document in agent.say("a film")["documents"])
+    asked.clear()
+    run_of = {"messages": [("user", "a film")]}
+    state = agent.graph.invoke(run_of, thread_config("t1"), context={"user_id": "ana", "max_bonus": 0.0})
+    assert state["documents"]
+    assert not any(document.metadata["persona"]["long"] for document in state["documents"])
+    assert asked == ["a film"] * 2  # for the documents and for the cards
 
 
 # persona --------------------------------------------------------------------------------------------------------------

@@ -27,10 +27,11 @@ from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreE
 from langchain_persona.identity import label
 from langchain_persona.learning import Event, LearnerState, VARSConfig, WindowedRidge, fold
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.memory.feedback import acknowledged
+from langchain_persona.memory.feedback import acknowledged, record_feedback
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.records import Feedback
 from langchain_persona.retriever import VARSRetriever
+from langchain_persona.rewards import reliabilities
 from langchain_persona.spaces import PreferenceSpace
 from langchain_persona.testing import HashEmbeddings
 
@@ -250,6 +251,37 @@ async def test_the_gate(quick, source, gate, expected):
     assert entry["gate"] in (expected if isinstance(expected, tuple) else (expected,))
 
 
+async def test_a_gate_of_zero_is_kept_and_moves_nothing(world):
+    receipt = await world.memory.feedback("ana", await world.retrieval(session="t1"), reward=1.0, gate=0.0)
+    assert (receipt.applied, "gate is 0" in receipt.reason) == (False, True)
+    (entry,) = await world.ledger()
+    assert entry["id"] == receipt.id
+    after = await world.memory.vectors("ana", session="t1")
+    assert (after.count, after.long.any(), after.short.any()) == (0, False, False)
+    await world.memory.withdraw("ana", receipt.id)
+    assert (await world.memory.vectors("ana")).count == 0
+
+
+async def test_a_source_that_is_left_out_is_not_written(quick):
+    found, memory = await quick.retrieval(), quick.raw
+    steps = record_feedback(
+        memory.ledger,
+        memory.retrievals,
+        "ana",
+        found,
+        1.0,
+        source="judge",
+        key="j",
+        docs=None,
+        gate=None,
+        reliability=reliabilities({"judge": 0.0}),
+    )
+    receipt = run(steps)
+    assert (receipt.id, receipt.applied) == ("", False)
+    assert "the reliability of 'judge' is 0" in receipt.reason
+    assert await quick.ledger() == []
+
+
 async def test_a_key_counts_once(world):
     found = await world.retrieval()
     first = await world.memory.feedback("ana", found, reward=1.0, key="click-1")
@@ -391,6 +423,7 @@ async def test_good_rewards_of_all_types(world, good):
         {"source": None},
         {"gate": -0.1},
         {"gate": 1.1},
+        {"gate": True},
         {"gate": float("nan")},
         {"key": ""},
         {"key": 3},

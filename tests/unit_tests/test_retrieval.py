@@ -20,11 +20,12 @@ from langgraph.store.memory import InMemoryStore
 from langchain_persona.arrays import HALF, decode_vectors
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import PersonaContext
-from langchain_persona.learning import VARSConfig, gumbel_order, inclusion, list_log_probability
+from langchain_persona.learning import VARSConfig, inclusion, list_log_probability
 from langchain_persona.loop.state import PersonaState
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.nodes import retrieve_node
 from langchain_persona.records import Logged, Retrieval
+from langchain_persona.retrieval import Request
 from langchain_persona.retriever import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
 from langchain_persona.vectors import UserVectors
@@ -235,6 +236,11 @@ async def test_thin_evidence(collection, mode):
     assert facts(docs) == facts(plain)
     assert {fact["abstained"] for fact in facts(docs)} == {"thin evidence"}
     assert docs[0].metadata["persona"]["retrieval_id"]
+    # no prior makes up for it, nor does waiting for more than one rating go with a prior
+    for more in ({"prior": "population", "min_feedback": 4}, {"prior": "population"}):
+        waiting = Known(InMemoryStore(), config=VARSConfig(**more))
+        waiting.count = 0
+        assert {one["abstained"] for one in facts(await found(over(collection, waiting), mode))} == {"thin evidence"}
     memory.count = 4
     assert {fact["abstained"] for fact in facts(await found(over(collection, memory), mode))} == {None}
     anonymous = await found(over(collection, memory), mode, user_id="")
@@ -272,7 +278,7 @@ async def test_one_seed_gives_one_sequence_of_draws(collection, mode):
     assert await sequence() != await sequence()  # without a seed every draw is fresh
 
 
-def test_the_record_lets_a_draw_be_made_again(collection):
+def test_the_record_says_how_likely_the_draw_was(collection):
     def reranker(query: str, docs: Any) -> list[float]:
         return [40.0 * int(doc.id[1:]) % 17 for doc in docs]
 
@@ -280,15 +286,25 @@ def test_the_record_lets_a_draw_be_made_again(collection):
         retriever = over(collection, explore=0.1, **options)
         docs = retriever.invoke(QUERY)
         kept, log = record(retriever, docs), logged(retriever, docs)
-        logits = np.array(kept.scores) / (log.explore * log.scale)
-        assert tuple(gumbel_order(logits, log.seed)[:4]) == log.shown
+        units = np.ptp(kept.scores) / np.ptp(halves(log.base) + log.strength * log.shrink * halves(log.bonus))
+        logits = np.array(kept.scores) / (log.explore * units)
         assert [kept.candidates[place] for place in log.shown] == ids(docs) == list(kept.chosen)
-        assert log.log_propensity == pytest.approx(list_log_probability(logits, log.shown), abs=1e-4)
+        assert log.log_propensity == pytest.approx(list_log_probability(logits, log.shown), abs=0.02)
         rough = (halves(log.base) + log.strength * log.shrink * halves(log.bonus)) / log.explore
         assert inclusion(rough, 4) == pytest.approx(inclusion(logits, 4), abs=0.01)
         assert [fact["rank"] for fact in facts(docs)] == [1, 2, 3, 4]
         for fact in facts(docs):
             assert fact["score"] == fact["base"] + fact["long"] + fact["short"]
+
+
+def test_a_seed_counts_the_calls_and_no_construction_and_no_two_alike(collection, monkeypatch):
+    turns: list[int] = []
+    monkeypatch.setattr(Request, "draw_seed", lambda request, query: turns.append(request.turn) or 7)
+    retriever = over(collection, explore=0.1, seed=1)
+    retriever.invoke(QUERY)
+    assert turns == [1]
+    retriever.batch([QUERY] * 40)
+    assert sorted(turns) == list(range(1, 42))
 
 
 def test_draws_come_as_often_as_the_log_says(collection):

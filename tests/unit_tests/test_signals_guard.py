@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from langchain_persona.signals import objection
 from langchain_persona.signals.disguise import disguise, readings
+from langchain_persona.signals.guard import _BRAND
 
 DATA = Path(__file__).parents[1] / "data"
 HOSTILE = json.loads((DATA / "hostile.json").read_text(encoding="utf-8"))
@@ -161,3 +162,29 @@ def test_time_is_bounded(piece):
     objection((piece * 2_000)[:2_000])
     objection((piece * 400)[:400], always=True)
     assert time.perf_counter() - begin < 3.0
+
+
+@pytest.mark.parametrize("piece", ["A", "Aa", "AA1", "AAA_", "1-", "(", "…", "ﷺ", "「", "<a ", "a_"])
+def test_no_hostile_text_costs_time(piece):
+    begin = time.perf_counter()
+    objection((piece * 2_000)[:2_000])
+    _BRAND.search((piece * 2_000)[:2_000])
+    assert time.perf_counter() - begin < 0.5
+
+
+@pytest.mark.parametrize(
+    ("word", "is_one"),
+    [
+        ("YouTube", 1),
+        ("IBMer", 1),
+        ("B2B", 1),
+        ("aBBa", 1),
+        ("Acme™", 1),
+        ("Äpfel", 0),
+        ("AA", 0),
+        ("iPhone", 0),
+        ("aB1", 0),
+    ],
+)
+def test_brands_are_told_by_their_letters(word, is_one):
+    assert (_BRAND.search(f"by {word} now") is not None) == is_one

@@ -120,3 +120,30 @@ def test_long_texts_take_no_time(piece):
     is_objective(piece * 1_000_000)
     is_objective((piece * 600)[:600])
     assert time.perf_counter() - begin < 0.2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "1" + "--1" * 200 + "x",
+        "1" + "--1" * 190 + "x",
+        "((1" * 180 + "x",
+        "1" + " x 1" * 140 + "!",
+        "1 + " * 140 + "+",
+        "(1)" * 190 + "-",
+        "1 km in" + " " * 580 + "x",
+        "1,1km in " * 60,
+        "$" + "=" * 7_990,
+        "$= " * 2_600,
+        "ﷺ" * 600,
+    ],
+)
+def test_no_hostile_sum_formula_or_conversion_costs_time(query):
+    begin = time.perf_counter()
+    is_objective(query)
+    assert time.perf_counter() - begin < 0.1
+
+
+@pytest.mark.parametrize("query", ["5 - -3", "2*-3", "(1 + 2) * 3", "((1)) plus 2 =", "1.000,5 × 3", "7 x 8"])
+def test_signs_brackets_and_words_are_still_sums(query):
+    assert is_objective(query)

@@ -590,6 +590,10 @@ def test_law_1_is_given_up_only_by_who_asks_for_it(memory):
     retriever = VARSRetriever(vectorstore=collection(), embeddings=MODEL, memory=warm, k=3)
     assert any(doc.metadata["persona"]["long"] for doc in retriever.invoke("film", user_id="new"))
     assert not any(doc.metadata["persona"]["long"] for doc in retriever.invoke("film"))  # nobody is not the mean user
+    patient = PersonaMemory(store=memory.store, config=VARSConfig(prior="population", min_feedback=2))
+    waiting = VARSRetriever(vectorstore=collection(), embeddings=MODEL, memory=patient, k=3)
+    told = [doc.metadata["persona"] for doc in waiting.invoke("film", user_id="new")]
+    assert {(why["long"], why["abstained"]) for why in told} == {(0.0, "thin evidence")}
 
 
 async def test_a_prior_makes_up_what_it_predicts(world):
