@@ -70,7 +70,7 @@ def left_out(fitted: CrossFitted, *others: str) -> list[str]:
     """Which contenders are missing and why, in words."""
     reasons = list(others)
     if fitted.spaces is None:
-        reasons.append(f"rules in a fitted space ({fitted.refused})")
+        reasons.append(f"rules in a fitted space, five groups of users ({fitted.refused})")
     return reasons
 
 

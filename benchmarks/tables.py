@@ -60,7 +60,7 @@ def tables(document: dict[str, Any], name: str) -> Iterator[Table]:
                     cell.append(f"\n{span(value, signed=False)}", style="dim")
                 else:
                     gap = part["differences"][rule["id"]][place]
-                    cell.append(f"\nref. {number(gap['mean'], signed=True)}\n{span(gap)}", style="dim")
+                    cell.append(f"\nreference {number(gap['mean'], signed=True)}\n{span(gap)}", style="dim")
                     cell.append(f"\n{gap['verdict']}", style=_STYLES.get(gap["verdict"], "yellow"))
                 cells.append(cell)
             view.add_row(rule["name"] + (" (reference)" if rule["id"] == reference else ""), *cells)

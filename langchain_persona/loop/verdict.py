@@ -21,6 +21,9 @@ __all__ = ["Verdict", "given_feedback", "signals_of", "verdict_on"]
 logger = logging.getLogger(__name__)
 
 
+_FACTS = ("reward", "docs", "accepted")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was said of the previous turn.
@@ -46,6 +49,11 @@ def given_feedback(value: object) -> tuple[Signal | None, Mapping[str, Any]]:
     if value is None:
         return None, {}
     facts: Mapping[str, Any] = value if isinstance(value, Mapping) else {"reward": value}
+    unknown = sorted(str(name) for name in facts if name not in _FACTS)
+    if unknown:
+        # "doc" for "docs" would rate documents that nobody meant
+        warn(logger, "Leaving out feedback with an unknown key %r; there are %s", unknown[0], ", ".join(_FACTS))
+        return None, {}
     reward = facts.get("reward")
     if isinstance(reward, bool):
         reward = 1.0 if reward else -1.0

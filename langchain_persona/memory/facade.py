@@ -98,6 +98,13 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
             raise ConfigError(f"embeddings must be a LangChain Embeddings object, got {type(embeddings).__name__}")
         if cards is not None and embeddings is None:
             raise ConfigError("cards need embeddings: PersonaMemory(store, cards=collection, embeddings=model)")
+        if config is not None and not isinstance(config, VARSConfig):
+            raise ConfigError(f"config must be a VARSConfig such as VARSConfig(spread=0.2), got {config!r}")
+        if space is not None and not isinstance(space, PreferenceSpace):
+            raise ConfigError(
+                f"space must be a PreferenceSpace, got {space!r}; a version in the store is put in force by its id: "
+                "memory.use_space(id)"
+            )
         if not 0 < retrieval_ttl_seconds < float("inf"):
             raise ConfigError(f"retrieval_ttl_seconds must be above 0 and finite, got {retrieval_ttl_seconds}")
         if isinstance(namespace, str) or not namespace or not all(map(_is_label, namespace)):
@@ -214,6 +221,16 @@ class PersonaMemory(FeedbackMethods, EvaluationMethods, CardMethods, PersonaMeth
         """Async twin of `close`."""
         await self.background.adrain()
         await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Self:
+        """The memory itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
 
     def __enter__(self) -> Self:
         """The memory itself."""

@@ -12,6 +12,9 @@ from langchain_persona.spaces import PreferenceSpace
 
 __all__ = ["SpaceMethods"]
 
+Named = str | PreferenceSpace | SpaceVersion
+"""A version of a fitted space, or its id."""
+
 _UNCHANGED = "what was in force stays so where it was not replaced yet (see memory.spaces()): try again"
 
 
@@ -84,24 +87,28 @@ class SpaceMethods:
         """Async twin of `spaces`."""
         return await arun(self._spaces.versions(embedding))
 
-    def use_space(self, space: str | None, embedding: str | None = None) -> None:
+    def use_space(self, space: Named | None, embedding: str | None = None) -> None:
         """Put an earlier version in force again, for every memory on this store that was made without `space=`.
 
         Args:
-            space: id of a version; None is the identity, as before the first `refit`.
+            space: a version or its id; None is the identity, as before the first `refit`.
             embedding: name of an embedding model; by default that of the version, or all for None.
 
         Raises:
             ConfigError: there is no such version, or none for this embedding model; names those that there are.
             StoreError: the store failed.
         """
-        run(acknowledged(self._spaces.use(space, embedding), _UNCHANGED))
+        run(acknowledged(self._spaces.use(_id_of(space), embedding), _UNCHANGED))
 
-    async def ause_space(self, space: str | None, embedding: str | None = None) -> None:
+    async def ause_space(self, space: Named | None, embedding: str | None = None) -> None:
         """Async twin of `use_space`."""
-        await arun(acknowledged(self._spaces.use(space, embedding), _UNCHANGED))
+        await arun(acknowledged(self._spaces.use(_id_of(space), embedding), _UNCHANGED))
 
     @property
     def _ridge(self) -> float:
         """The `λ` for which a space is scaled: that of the rule, where it has one."""
         return float(getattr(self.ledger.config.rule, "ridge", 0.1))
+
+
+def _id_of(space: Named | None) -> str | None:
+    return space.id if isinstance(space, PreferenceSpace | SpaceVersion) else space

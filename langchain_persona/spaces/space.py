@@ -27,7 +27,7 @@ from langchain_persona.spaces.ratings import UserRatings
 __all__ = ["PreferenceSpace"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PreferenceSpace:
     """An affine map from embeddings (d numbers) to item vectors (k numbers), with a name.
 
@@ -203,6 +203,10 @@ class PreferenceSpace:
         if self.prior is not None:
             digest.update(self.prior.tobytes())
         return f"{self.kind}-{self.k}-{digest.hexdigest()[:12]}"
+
+    def __repr__(self) -> str:
+        """Its name, not its numbers: `<PreferenceSpace identity-3>`."""
+        return f"<PreferenceSpace {self.id}>"
 
     @cached_property
     def radius(self) -> float:

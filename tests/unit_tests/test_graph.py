@@ -24,7 +24,7 @@ from langchain_persona.graph import create_persona_graph
 from langchain_persona.identity import PersonaContext
 from langchain_persona.loop import Judge
 from langchain_persona.loop.turn import TurnRecord
-from langchain_persona.loop.verdict import verdict_on
+from langchain_persona.loop.verdict import given_feedback, verdict_on
 from langchain_persona.nodes import memory_node, persona_node, retrieve_node
 from langchain_persona.persona import TemplateWriter
 from langchain_persona.records import Episode, Evidence, PreferenceCard
@@ -737,3 +737,11 @@ def test_the_forget_tool_erases_what_forget_that_erases(memory):
     forget = next(tool for tool in memory_tools(memory) if tool.name == "forget")
     assert forget.invoke({"what": "I love olives"}, {"configurable": {"user_id": "ana"}}) == "Erased 1."
     assert "lives" not in everything_stored(memory)
+
+
+@pytest.mark.parametrize("given", [{"reward": -1, "doc": "d1"}, {"rewrd": 1}])
+def test_feedback_with_a_mistyped_key_rates_nothing_and_says_so(given, caplog):
+    """`doc` for `docs` would rate every document of the answer."""
+    assert given_feedback(given) == (None, {})
+    assert "unknown key" in caplog.text
+    assert "reward, docs, accepted" in caplog.text

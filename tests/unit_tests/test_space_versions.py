@@ -665,3 +665,33 @@ def test_priors_that_cannot_work_are_refused():
         VARSConfig(prior="population", rule=MovingAverage())
     assert VARSConfig().fingerprint != VARSConfig(prior="population").fingerprint
     assert VARSConfig(rule=WindowedRidge(gain=0.0), prior="population").prior_scale == 0.0
+
+
+async def test_a_space_is_chosen_by_itself_by_its_version_or_by_its_id(tmp_path):
+    memory = PersonaMemory(InMemoryStore())
+    teach(memory)
+    space = memory.refit(min_users=2, k=4)
+    assert repr(space) == f"<PreferenceSpace {space.id}>"
+    (version,) = memory.spaces()
+    for chosen in (space, version, space.id):
+        memory.use_space(None)
+        assert memory.vectors(USERS[0]).long.shape == (D,)
+        memory.use_space(chosen)
+        assert memory.vectors(USERS[0]).long.shape == (4,)
+    await memory.ause_space(None)
+    await memory.ause_space(version)
+    assert memory.vectors(USERS[0]).long.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"space": "fitted-4"}, "must be a PreferenceSpace"), ({"config": {"spread": 1}}, "must be a VARSConfig")],
+)
+def test_a_space_or_a_configuration_that_is_none_is_refused_at_once(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        PersonaMemory(InMemoryStore(), **arguments)
+
+
+async def test_a_memory_is_an_async_context_too():
+    async with PersonaMemory(InMemoryStore()) as memory:
+        assert memory.vectors("ana").count == 0
