@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
 from langchain_persona.learning import MIN_SAMPLE, Event, LearnerState, fold, moderation, spread_of
-from langchain_persona.retrieval.taste import SAMPLE
-from langchain_persona.samples import sample_blocks
+from langchain_persona.samples import SAMPLE, sample_blocks
 from langchain_persona.vectors import BonusVectors
 
 __all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner", "sampled"]

@@ -6,6 +6,7 @@ import itertools
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -22,6 +23,7 @@ from langchain_persona.card_candidates import CardCandidates
 from langchain_persona.effects import Steps, arun, run
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity, normalise_user, resolve_identity
+from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval import Request, Reranker, retrieve
 from langchain_persona.retrieval.rating import RatingMethods
@@ -110,6 +112,13 @@ class VARSRetriever(RatingMethods, BaseRetriever):
                 cause = first.get("ctx", {}).get("error")
                 if isinstance(cause, ConfigError):
                     raise cause from None
+                if first["type"] == "extra_forbidden" and first["loc"][0] in {
+                    field.name for field in fields(VARSConfig)
+                }:
+                    raise ConfigError(
+                        f"VARSRetriever has no argument {first['loc'][0]!r}: it belongs to the memory, "
+                        f"PersonaMemory(..., config=VARSConfig({first['loc'][0]}=...))"
+                    ) from None
                 if first["type"] == "extra_forbidden":
                     raise ConfigError(
                         f"VARSRetriever has no argument {first['loc'][0]!r}; what as_retriever takes in search_kwargs "

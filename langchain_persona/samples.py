@@ -14,7 +14,10 @@ from langchain_persona.arrays import Vector, unit
 from langchain_persona.effects import Call, Steps
 from langchain_persona.memo import Memo
 
-__all__ = ["SAMPLE_SECONDS", "SHORT_SECONDS", "Samples", "sample_blocks"]
+__all__ = ["SAMPLE", "SAMPLE_SECONDS", "SHORT_SECONDS", "Samples", "sample_blocks"]
+
+SAMPLE = 128
+"""Documents in a sample."""
 
 SAMPLE_SECONDS = 600.0
 """After so long a sample of a collection is drawn anew: it may have grown."""

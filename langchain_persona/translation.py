@@ -24,6 +24,7 @@ from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.records import Feedback, Retrieval, Withdrawal, read_record
+from langchain_persona.samples import SAMPLE
 
 __all__ = ["MOST", "StoredVectors", "translated"]
 
@@ -34,8 +35,6 @@ MOST = 500
 
 AGAIN_SECONDS = 600.0
 """Where no document of a user's feedback was found the collection may not be full yet: so long until the next look."""
-
-_SAMPLE = 128
 
 
 @runtime_checkable
@@ -114,7 +113,7 @@ def _carried(
     wanted = {name for entry in originals for name in entry.documents}
     wanted |= {name for record in records.values() for name in record.candidates}
     vectors = yield from source.stored(sorted(wanted), user=user)
-    sample = yield from source.sample(_SAMPLE, user=user)
+    sample = yield from source.sample(SAMPLE, user=user)
     copies: list[Feedback] = yield Call(lambda: _copies(originals, records, vectors, sample, model, dimension))
     return copies
 

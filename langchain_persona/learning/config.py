@@ -33,6 +33,7 @@ class VARSConfig:
         spread: the most that the bonus may vary over the collection, as a share of how much relevance varies over it
             (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of what can be
             shown, that is of what passes the filter of the call; fewer than 16 documents are taken to be all on topic.
+            0 is no bonus at all.
             In `ip` and `l2` spaces with vectors not of unit length it is measured on these brought to unit length.
         min_feedback: with fewer events than this behind a user the ranking is the plain one. Only with the
             default of 1, `prior="population"` and a space in force that has a prior a user without any starts there.

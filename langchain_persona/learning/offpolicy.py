@@ -98,7 +98,6 @@ class Estimate:
         replayed: how many of these are of retrievals in which this strength shows the same documents.
         replay: mean reward of those; None without any. It is earned by what was shown, and by every strength that shows
             the same: of two strengths it compares two sets of retrievals, not two rankings.
-        replay_interval: likewise.
         disagreed: mean reward, as shown, of the others, of which nothing is known for this strength; None without any.
         coverage: `replayed / fixed`; None without any.
         agreement: mean share of the documents shown that this strength shows too.
@@ -116,7 +115,6 @@ class Estimate:
     fixed_reward: float | None = None
     replayed: int = 0
     replay: float | None = None
-    replay_interval: Interval | None = None
     disagreed: float | None = None
     coverage: float | None = None
     agreement: float | None = None
@@ -189,7 +187,6 @@ def estimate(
             "fixed_reward": float(earned.mean()),
             "replayed": matched,
             "replay": _ratio(sums) if matched else None,
-            "replay_interval": _interval(sums, _ratio, seed),
             "disagreed": float(earned[same == 0.0].mean()) if matched < len(fixed) else None,
             "coverage": matched / len(fixed),
             "agreement": float(np.mean(common)),

@@ -123,7 +123,7 @@ class WindowedRidge:
         taste = np.einsum("nk,n->k", rows, np.linalg.solve(gram, rewards))
         # in units of the items' own length, so that its share is the same in every space
         size = float(np.einsum("nk,nk->", items, items)) / len(recent)
-        share = self.slow * (1.0 + min(max(state.count / _FULL - 1.0, 0.0), 1.0))
+        share = self.slow * (1.0 + min(max(ratings / _FULL - 1.0, 0.0), 1.0))
         memory = share * state.array("slow") / size if size > 0.0 else np.zeros_like(taste)
         length, most = float(np.linalg.norm(memory)), _MOST * float(np.linalg.norm(taste))
         if length > most:

@@ -120,8 +120,8 @@ class Ledger:
         except (KeyError, TypeError, ValueError):
             logger.warning("The note on a user's embedding model cannot be read; looking through the ledger instead")
         entries, _ = yield from self.entries(user)
-        usable = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
-        return (str(usable[-1].embedding), usable[-1].dimension) if usable else None
+        embedded = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
+        return (str(embedded[-1].embedding), embedded[-1].dimension) if embedded else None
 
     def horizon(self, user: str) -> Steps[float]:
         """The time up to which some snapshot of the user holds the ledger; minus infinity where there is none.

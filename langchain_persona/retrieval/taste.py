@@ -13,20 +13,18 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.learning import MIN_SAMPLE, moderation, spread_of
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval.request import Request
+from langchain_persona.samples import SAMPLE
 from langchain_persona.signals import is_objective
 from langchain_persona.translation import StoredVectors, translated
 from langchain_persona.trouble import warn
 from langchain_persona.vectors import BonusVectors
 
-__all__ = ["OBJECTIVE", "SAMPLE", "THIN", "Taste", "taste_of"]
+__all__ = ["OBJECTIVE", "THIN", "Taste", "taste_of"]
 
 logger = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
 THIN = "thin evidence"
-
-SAMPLE = 128
-"""Documents on which the spread of relevance and bonus is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,8 @@ def taste_of(
 
 def _moderation(source: Source, request: Request, query: Vector, bonus: Vector, share: float) -> Steps[float]:
     """What keeps the bonus below a share of the relevance's spread; 1 where that cannot be measured."""
+    if share == 0.0:
+        return 0.0
     if not isinstance(source, StoredVectors):
         return 1.0
     try:

@@ -208,11 +208,6 @@ class PreferenceSpace:
         """Its name, not its numbers: `<PreferenceSpace identity-3>`."""
         return f"<PreferenceSpace {self.id}>"
 
-    @cached_property
-    def radius(self) -> float:
-        """`sup ‖e − μ‖` over unit embeddings: `1 + ‖μ‖`."""
-        return 1.0 + float(np.linalg.norm(self.mean))
-
     def project(self, embeddings: npt.ArrayLike) -> Vector:
         """Item vectors of embeddings: shape (d,) to (k,), or (n, d) to (n, k).
 

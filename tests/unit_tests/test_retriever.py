@@ -230,6 +230,8 @@ async def test_options_at_construction_and_at_call_time(collection, mode):
     assert 0.3 < max(abs(fact["long"]) for fact in why(freed)) <= 0.4
     with pytest.raises(ConfigError, match="no option 'no_such_option'"):
         await found(over(collection), no_such_option=1)
+    with pytest.raises(ConfigError, match=r"config=VARSConfig\(spread="):
+        over(collection, spread=0.2)
     with pytest.raises(ConfigError, match="no argument 'search_kwargs'"):
         over(collection, search_kwargs={"k": 10})
 
@@ -365,8 +367,13 @@ def test_the_bonus_varies_over_the_collection_no_more_than_a_share_of_relevance(
 def test_a_collection_too_small_to_tell_the_spread_moderates_nothing():
     rows = np.eye(D)[:15]
     collection = create(ids=[str(number) for number in range(15)], embeddings=rows)
-    memory = Known(store=InMemoryStore(), config=VARSConfig(spread=0.0)).know(0.5 * vector(8))
-    assert any(fact["long"] for fact in why(over(collection, memory, Given(vector(7))).invoke("x", user_id="ana")))
+    moved = {}
+    for spread in (0.0, 0.01):
+        memory = Known(store=InMemoryStore(), config=VARSConfig(spread=spread)).know(0.5 * vector(8))
+        docs = over(collection, memory, Given(vector(7))).invoke("x", user_id="ana")
+        moved[spread] = max(abs(fact["long"]) for fact in why(docs))
+    assert moved[0.01] > 0.05
+    assert moved[0.0] == 0.0, "a share of nothing is nothing, measured or not"
 
 
 def test_what_passes_a_filter_is_what_the_spread_is_measured_on():

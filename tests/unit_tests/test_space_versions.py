@@ -673,6 +673,7 @@ async def test_a_space_is_chosen_by_itself_by_its_version_or_by_its_id(tmp_path)
     space = memory.refit(min_users=2, k=4)
     assert repr(space) == f"<PreferenceSpace {space.id}>"
     (version,) = memory.spaces()
+    assert await memory.aspaces() == [version]
     for chosen in (space, version, space.id):
         memory.use_space(None)
         assert memory.vectors(USERS[0]).long.shape == (D,)

@@ -24,7 +24,7 @@ def test_identity_changes_nothing_and_needs_no_fit():
     rows = corpus()
     assert np.array_equal(space.project(rows), rows)
     assert np.array_equal(space.lift(rows[0]), rows[0])
-    assert (space.id, space.k, space.d, space.radius) == ("identity-6", 6, 6, 1.0)
+    assert (space.id, space.k, space.d) == ("identity-6", 6, 6)
 
 
 def test_pca_is_centred_ordered_and_agrees_with_the_covariance():
