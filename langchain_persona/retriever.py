@@ -6,7 +6,6 @@ import itertools
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -112,17 +111,16 @@ class VARSRetriever(RatingMethods, BaseRetriever):
                 cause = first.get("ctx", {}).get("error")
                 if isinstance(cause, ConfigError):
                     raise cause from None
-                if first["type"] == "extra_forbidden" and first["loc"][0] in {
-                    field.name for field in fields(VARSConfig)
-                }:
-                    raise ConfigError(
-                        f"VARSRetriever has no argument {first['loc'][0]!r}: it belongs to the memory, "
-                        f"PersonaMemory(..., config=VARSConfig({first['loc'][0]}=...))"
-                    ) from None
                 if first["type"] == "extra_forbidden":
+                    name = first["loc"][0]
                     raise ConfigError(
-                        f"VARSRetriever has no argument {first['loc'][0]!r}; what as_retriever takes in search_kwargs "
-                        "are arguments of their own: k=..., fetch_k=..., filter=..., lambda_mult=..."
+                        f"VARSRetriever has no argument {name!r}; "
+                        + (
+                            f"it belongs to the memory: PersonaMemory(..., config=VARSConfig({name}=...))"
+                            if name in VARSConfig.__dataclass_fields__
+                            else "what as_retriever takes in search_kwargs are arguments of their own: k=..., "
+                            "fetch_k=..., filter=..., lambda_mult=..."
+                        )
                     ) from None
                 raise ConfigError(f"VARSRetriever: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
