@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.learners import Rows
 from langchain_persona import ConfigError, PreferenceSpace
-from langchain_persona.spaces import UserRatings
+from langchain_persona.learning import UserRatings
 
 __all__ = ["GROUPS", "CrossFitted", "cross_fitted", "group"]
 

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
-from langchain_persona.learning import MIN_SAMPLE, Event, LearnerState, fold, moderation, spread_of
-from langchain_persona.samples import SAMPLE, sample_blocks
-from langchain_persona.vectors import BonusVectors
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Event, LearnerState, fold, moderation, spread_of
 
 __all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner", "sampled"]
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.intp]
+
+SAMPLE, STRETCHES = 128, 4
+"""Documents on which the retriever measures spreads, and in how many stretches it reads them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,10 @@ class Learner(Protocol):
 
 def sampled(corpus: Rows) -> Rows:
     """The documents on which the retriever measures spreads, were the corpus a collection filled in this order."""
-    return np.concatenate([corpus[start : start + size] for start, size in sample_blocks(len(corpus), SAMPLE)])
+    count, size = len(corpus), SAMPLE // STRETCHES
+    if count <= SAMPLE:
+        return corpus
+    return np.concatenate([corpus[count * i // STRETCHES :][:size] for i in range(STRETCHES)])
 
 
 class Plain:

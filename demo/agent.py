@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import chromadb
 from chromadb.config import Settings
 from langgraph.checkpoint.memory import InMemorySaver
+from rich.text import Text
 
-from demo import checks, turns
+from demo import checks
 from demo.model import chat_model, own_model
 from demo.script import ANOTHER, PROMPT, SESSIONS, USER, Line
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever, create_persona_graph
-from langchain_persona.persona import TemplateWriter
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -30,22 +30,31 @@ FILMS = Path(__file__).parents[1] / "graphs" / "films.json"
 SHOWN = 3
 
 
-def play(console: Console, *, max_tokens: int) -> bool:
+def play(console: Console, *, verbose: bool) -> bool:
     """All three conversations; returns whether every check holds."""
-    with tempfile.TemporaryDirectory() as place, chat_model(max_tokens) as model:
-        folder, embeddings = Path(place) / "persona", LocalEmbeddings()
+    console.rule("[bold]2. An agent learns who it talks to[/]")
+    with tempfile.TemporaryDirectory() as place:
+        folder, embeddings, model = Path(place) / "persona", LocalEmbeddings(), chat_model()
         collection, size = _films(embeddings)
-        _intro(console, str(getattr(model, "model_name", "a chat model")), size)
+        console.print(
+            f"A film adviser ([bold]create_persona_graph[/]) keeps what Mia says of herself. {_about_the_model()}"
+        )
         for day in ("Monday", "Tuesday"):
             with _opened(folder, model, collection) as (memory, _, agent):
-                _converse(console, day, agent, memory)
+                _converse(console, day, agent, memory, verbose=verbose)
         with _opened(folder, model, collection) as (memory, films, agent):
-            states = _converse(console, "Wednesday", agent, memory)
-            stranger = _say(agent, ANOTHER, "Thursday", SESSIONS["Wednesday"][0])
-            found = checks.on_states(states, stranger) + checks.on_memory(memory)
-            found += checks.on_ranking(films, states[0]["documents"], size)
-        console.rule("[bold]Is it in force?[/]")
-        return checks.show(console, found + checks.on_files(folder))
+            turns = _converse(console, "Wednesday", agent, memory, verbose=verbose)
+            stranger = _say(agent, memory, ANOTHER, "Thursday", SESSIONS["Wednesday"][0])
+            found = checks.on_prompts(turns, stranger) + checks.on_memory(memory)
+            found += checks.on_ranking(films, turns[0]["documents"], size)
+            revisions = "\n".join(f"{old.text} {old.diff}" for old in memory.history(USER))
+        return checks.show(console, [*found, checks.on_erased(turns, revisions, folder)])
+
+
+def _about_the_model() -> str:
+    if own_model():
+        return f"Answers come from {own_model()}; --verbose shows them."
+    return "No chat model is connected: a template says what one would have been told (--verbose)."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -69,54 +78,56 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
             memory=memory,
             retriever=films,
             system_prompt=PROMPT,
-            # learned by rules and templates, whatever model answers
-            extractor="rules",
-            reconciler=None,
-            writer=TemplateWriter(),
             align_every=1,
-            memory_tools=False,
+            memory_tools=False,  # what is kept does not hang on the model
         )
         yield memory, films, graph.compile(checkpointer=InMemorySaver())
 
 
-def _intro(console: Console, model: str, size: int) -> None:
-    console.rule("[bold]langchain-persona: an agent that learns who it talks to[/]")
-    console.print(
-        f"\nMia talks to a film adviser in three conversations. It retrieves from {size} films and is made by "
-        "[bold]create_persona_graph[/]: memory → retrieve → persona → act → reflect.\n"
-    )
-    if own_model():
-        console.print(f"Answers come from {model}, which your environment names.")
-    else:
-        console.print(
-            f"Answers come from {model}, running in this process: a real model, and a weak one, that follows "
-            "hardly any instruction. Do not judge by the answers. OPENAI_API_KEY or OPENAI_BASE_URL puts a better one "
-            "in its place."
-        )
-    console.print(
-        "What is learned is learned by rules and templates, without a model; what the answering model is then told is "
-        "checked at the end. No check reads an answer.\n"
-    )
-
-
-def _converse(console: Console, day: str, agent: Any, memory: PersonaMemory) -> list[Mapping[str, Any]]:
-    """One conversation; returns the state after each turn."""
-    first = day == next(iter(SESSIONS))
-    console.rule(f"[bold]{day}[/]" if first else f"[bold]{day}: a new conversation, the memory opened anew[/]")
-    states: list[Mapping[str, Any]] = []
+def _converse(
+    console: Console, day: str, agent: Any, memory: PersonaMemory, *, verbose: bool
+) -> list[Mapping[str, Any]]:
+    """One conversation; returns what the nodes told in each turn."""
+    again = "" if day == next(iter(SESSIONS)) else ": a new conversation; the memory was closed and opened again"
+    console.print(f"[bold cyan]{day}[/][cyan]{again}[/]")
+    turns: list[Mapping[str, Any]] = []
     for line in SESSIONS[day]:
-        before = memory.persona(USER).revision.text
-        states.append(_say(agent, USER, day, line))
-        turns.show(console, line, states[-1], before, memory.persona(USER).revision.text)
-    return states
+        for card in memory.preferences(USER) if line.erase else ():
+            if line.erase in card.text:
+                memory.forget(USER, card.id)
+                console.print(Text(f"  On her page Mia erases the note “{card.text}”", "red"))
+        turns.append(_say(agent, memory, USER, day, line))
+        _show(console, line, turns[-1], verbose=verbose)
+    kept = [f"“{change['text']}”" for turn in turns for change in turn["learned"] if change["change"] != "left out"]
+    if kept:
+        console.print(Text(f"  Kept: {', '.join(kept)}", "green"))
+    return turns
 
 
-def _say(agent: Any, user: str, thread: str, line: Line) -> Mapping[str, Any]:
-    """One turn; the state when it is over."""
+def _say(agent: Any, memory: PersonaMemory, user: str, thread: str, line: Line) -> Mapping[str, Any]:
+    """One turn; what the nodes told of it, and the answer."""
     config = {"configurable": {"thread_id": f"{user}/{thread}"}}
-    update: dict[str, Any] = {"messages": [("user", line.text)]}
+    given: dict[str, Any] = {"messages": [("user", line.text)]}
     if line.thumb is not None:
         reward, title = line.thumb
-        update["feedback"] = {"reward": reward, "docs": [title]}
-    state: Mapping[str, Any] = agent.invoke(update, config, context={"user_id": user})
-    return state
+        given["persona"] = {"feedback": {"reward": reward, "docs": [title]}}
+    answer = agent.invoke(given, config, context={"user_id": user})["messages"][-1].text
+    told = agent.get_state(config).values["persona"]
+    return {"cards": [], "learned": [], "scored": [], "documents": [], "system": "", **told, "answer": answer}
+
+
+def _show(console: Console, line: Line, turn: Mapping[str, Any], *, verbose: bool) -> None:
+    """What she says, and with `verbose` what came of it."""
+    thumb = Text()
+    if line.thumb is not None:
+        reward, title = line.thumb
+        thumb = Text(f"({'▲' if reward > 0 else '▼'} {title}) ", "green" if reward > 0 else "red")
+    said = Text.assemble(("  Mia  ", "dim"), thumb, (line.text, "bold"))
+    console.print(said, no_wrap=not verbose, overflow="fold" if verbose else "ellipsis")
+    if verbose:
+        for film in turn["documents"]:
+            why = film["metadata"]["persona"]
+            bonus = why["long"] + why["short"]
+            console.print(Text(f"       film {film['id']}: {why['base']:.2f} relevance {bonus:+.2f} learned", "dim"))
+        console.print(Text(f"       answer: {turn['answer'].strip()}", "italic dim"))
+        console.print(Text(f"       system prompt: {turn['system']}", "dim"))

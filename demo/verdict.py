@@ -48,37 +48,32 @@ def show(
     users: Sequence[str],
     *,
     seed: int,
+    verbose: bool,
 ) -> None:
     """The table of all rules, and in words what it says."""
-    console.print(
-        "\nThe share of offers taken in test scenarios, from which nothing is learned, where one or two of the three "
-        f"options are good: {len(users)} users, before and after their taste changed, by number of thumbs.\n"
-    )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rule", no_wrap=True)
-    sizes = {phase: sum(map(len, accepted(outcomes[PLAIN], phase).values())) for phase in TESTS}
-    table.add_column(f"before,\n45 thumbs\nn = {sizes[2]}", justify="right")
-    table.add_column(f"after,\nno new\nn = {sizes[4]}", justify="right")
-    table.add_column(f"after,\n45 new\nn = {sizes[4]}", justify="right")
-    table.add_column("our default against it:\npoints, 95 % interval", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(f"share taken, {len(users)} users", no_wrap=True)
+    for heading in ("45 thumbs", "taste changed", "45 new thumbs"):
+        table.add_column(heading, justify="right")
+    if verbose:
+        table.add_column("our default against it:\npoints, 95 % interval", justify="right")
     guesses = [chance(data, users, phase) for phase in (2, 4, 4)]
-    table.add_row("a random one", *(f"{value:.1%}" for value in guesses), "", style="dim", end_section=True)
+    table.add_row("a random one", *(f"{value:.1%}" for value in guesses), style="dim")
     rows = {name: _columns(found) for name, found in outcomes.items()}
     best = [max(row[column] for row in rows.values()) for column in range(3)]
     for name, row in rows.items():
-        cells = [
+        cells: list[Text | str] = [
             Text(f"{value:.1%}", "bold green" if value == top else "") for value, top in zip(row, best, strict=True)
         ]
-        against = "" if name == OURS else "\n".join(_lead(outcomes, name, phase, seed) for phase in TESTS)
-        table.add_row(name, *cells, against)
+        if verbose:
+            cells.append("" if name == OURS else "\n".join(_lead(outcomes, name, phase, seed) for phase in TESTS))
+        table.add_row(name, *cells)
     console.print(table)
-    for phase, words in TESTS.items():
-        console.print(_judge(outcomes, phase, words, seed))
-    ours, plain = (_columns(outcomes[name])[1] for name in (OURS, PLAIN))
-    console.print(
-        "Right after the change, with only the old taste to go by, our default stands "
-        f"{100 * (ours - plain):+.1f} points from plain Chroma."
-    )
+    judged = {words: _judge(outcomes, phase, seed) for phase, words in TESTS.items()}
+    if len(set(judged.values())) == 1:
+        judged = {"before and after the change": next(iter(judged.values()))}
+    for words, verdict in judged.items():
+        console.print(f"{words.capitalize()}, our default is {verdict}.")
     if len(users) < len(data.users):
         console.print(f"[yellow]Only {len(users)} of {len(data.users)} users: a look, not a result.[/]")
 
@@ -96,24 +91,18 @@ def _lead(outcomes: Mapping[str, Sequence[Outcome]], name: str, phase: int, seed
     return f"{word} {100 * (rate(ours) - rate(other)):+5.1f} [{100 * low:+5.1f}, {100 * high:+5.1f}]"
 
 
-def _judge(outcomes: Mapping[str, Sequence[Outcome]], phase: int, words: str, seed: int) -> str:
-    """Who wins a test phase, and whether the interval lets us say so."""
-    rates = {name: rate(accepted(found, phase)) for name, found in outcomes.items()}
-    top = max(rates.values())
-    winners = [name for name, value in rates.items() if value == top]
-    says = f"{words.capitalize()}: {' and '.join(winners)} {'wins' if len(winners) == 1 else 'tie'} with {top:.1%}."
+def _judge(outcomes: Mapping[str, Sequence[Outcome]], phase: int, seed: int) -> str:
+    """Whom our default beats in a test phase, as far as the interval lets us say so."""
     ours = accepted(outcomes[OURS], phase)
-    sure: list[str] = []
-    worse: list[str] = []
-    unsure: list[str] = []
-    for name in rates:
+    found: dict[str, list[str]] = {"better than": [], "worse than": [], "not to be told from": []}
+    for name in outcomes:
         if name != OURS:
             low, high = interval(ours, accepted(outcomes[name], phase), seed=seed)
-            (sure if low > 0 else worse if high < 0 else unsure).append(name)
-    if sure:
-        says += f" Our default is better than {', '.join(sure)}."
-    if worse:
-        says += f" Our default is worse than {', '.join(worse)}."
-    if unsure:
-        says += f" Not settled by these data: our default against {', '.join(unsure)}."
-    return says
+            verdict = "better than" if low > 0 else "worse than" if high < 0 else "not to be told from"
+            found[verdict].append(name)
+    told = [
+        f"{verdict} {'all three others' if len(names) == len(outcomes) - 1 else ', '.join(names)}"
+        for verdict, names in found.items()
+        if names
+    ]
+    return " and ".join(told)

@@ -1,7 +1,7 @@
 """The prebuilt agent in three sessions: what one message says of the user is in force in every later one.
 
-Runs without a key on a small model of this machine: what is learned is right, the answers are poor. Set OPENAI_API_KEY
-or OPENAI_BASE_URL for better ones.
+Runs without a key: a template then answers with what a model would have been told. Set OPENAI_API_KEY or
+OPENAI_BASE_URL for a real model.
 """
 
 import tempfile
@@ -10,40 +10,36 @@ from _model import chat_model
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_persona import PersonaMemory, create_persona_graph
-from langchain_persona.persona import TemplateWriter
 
 ANA = "ana@example.com"
 
 
 def main(folder: str) -> None:
-    with PersonaMemory.local(folder) as memory, chat_model() as model:
-        # by rules and templates, so that no other model than the answer's is called; leave these three out for the
-        # model to extract, to reconcile and to write the persona, after each answer
-        by_rules = {"extractor": "rules", "reconciler": None, "writer": TemplateWriter()}
-        graph = create_persona_graph(model, memory=memory, system_prompt="You are a cook.", align_every=2, **by_rules)
-        agent = graph.compile(checkpointer=InMemorySaver())
+    memory = PersonaMemory.local(folder)
+    graph = create_persona_graph(chat_model(), memory=memory, system_prompt="You are a cook.", align_every=2)
+    agent = graph.compile(checkpointer=InMemorySaver())
 
-        def say(session: str, text: str) -> None:
-            state = agent.invoke(
-                {"messages": [("user", text)]}, {"configurable": {"thread_id": session}}, context={"user_id": ANA}
-            )
-            print(f"\n[{session}] {text}")
-            print(f"  answer   {state['messages'][-1].text.strip()[:90]!r}")
-            for signal in state["settled"]:
-                print(f"  settled  {signal['reward']:+.1f} {signal['source']}: {signal['reason']}")
-            for change in state["learned"]:
-                print(f"  learned  {change['change']}: {change['note']}")
-            print(f"  prompt   {state['system']!r}")
+    def say(session: str, text: str, **persona: object) -> None:
+        config = {"configurable": {"thread_id": session}}
+        given = {"messages": [("user", text)], "persona": persona}
+        answer = agent.invoke(given, config, context={"user_id": ANA})["messages"][-1].text
+        turn = agent.get_state(config).values["persona"]
+        print(f"\n[{session}] {text}\n  answer   {answer.strip()[:160]}")
+        for signal in turn.get("scored", []):
+            print(f"  scored   {signal['reward']:+.1f} {signal['source']}: {signal['reason']}")
+        for change in turn.get("learned", []):
+            print(f"  {change['change']:<8} {change['text']}")
 
-        say("monday", "Please always answer in short sentences. What goes with rice?")
-        say("monday", "Thanks! I'm allergic to peanuts.")
-        say("tuesday", "What shall I cook tonight?")
-        say("wednesday", "And what for breakfast?")
+    say("monday", "Please always answer in short sentences. What goes with rice?")
+    say("monday", "I'm allergic to peanuts.", feedback=1)
+    say("tuesday", "What shall I cook tonight?")
+    say("wednesday", "And what for breakfast?")
 
-        print("\nThe persona, revision by revision:")
-        for revision in memory.history(ANA):
-            print(f"  {revision.number}: {revision.reason}")
-            print("\n".join(f"     {line}" for line in revision.text.splitlines()))
+    print("\nThe persona, revision by revision:")
+    for revision in memory.history(ANA):
+        print(f"  {revision.number}: {revision.reason}")
+        print("\n".join(f"     {line}" for line in revision.text.splitlines()))
+    memory.close()
 
 
 if __name__ == "__main__":

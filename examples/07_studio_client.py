@@ -20,31 +20,32 @@ async def main(url: str) -> None:
 
 
 async def tell(client: LangGraphClient) -> None:
-    async def say(thread: str, text: str, **inputs: Any) -> Any:
-        message = {"messages": [{"role": "user", "content": text}], **inputs}
-        state = await client.runs.wait(thread, "persona", input=message, context=ANA)
-        print(f"\n> {text}\n  {state['messages'][-1]['content'].strip()[:100]!r}")
-        for signal in state["settled"]:
-            print(f"  settled: {signal['reward']:+.1f} {signal['reason']}")
-        for change in state["learned"]:
-            print(f"  learned: {change['change']}: {change['note']}")
-        return state
+    async def say(thread: str, text: str, **persona: Any) -> Any:
+        given = {"messages": [{"role": "user", "content": text}], "persona": persona}
+        answer = await client.runs.wait(thread, "persona", input=given, context=ANA)
+        turn = (await client.threads.get_state(thread))["values"]["persona"]
+        print(f"\n> {text}\n  {answer['messages'][-1]['content'].strip()[:100]!r}")
+        for signal in turn.get("scored", []):
+            print(f"  scored: {signal['reward']:+.1f} {signal['reason']}")
+        for change in turn.get("learned", []):
+            print(f"  learned: {change['change']}: {change['text']}")
+        return turn
 
     monday = (await client.threads.create())["thread_id"]
-    state = await say(monday, "Please keep your answers short. Which horror film shall I see?")
-    films = [film["id"] for film in state["documents"]]
+    turn = await say(monday, "I'm afraid of spiders. Which horror film shall I see?")
+    films = [film["id"] for film in turn["documents"]]
     print("  documents:", films)
     await say(monday, "And which comedy?", feedback={"reward": 1, "docs": films[:1]})
 
     tuesday = (await client.threads.create())["thread_id"]
-    state = await say(tuesday, "Which film shall I see?")
-    print("  documents:", [film["id"] for film in state["documents"]])
-    print("  prompt:", state["system"])
+    turn = await say(tuesday, "Which film shall I see?")
+    print("  documents:", [film["id"] for film in turn["documents"]])
+    print("  prompt:", turn["system"])
 
     history = await client.threads.get_history(monday, limit=20)
     print("\nsteps of monday, newest first:", [step for state in history for step in state["next"]])
     items = await client.store.search_items(["persona"], limit=100)
-    print("stored notes:", [item["value"]["note"] for item in items["items"] if "note" in item["value"]])
+    print("stored cards:", [item["value"]["text"] for item in items["items"] if "evidence" in item["value"]])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Learning from everybody: what forty users' thumbs have in common teaches the next one's ranking after three.
+"""Learning from everybody: what thirty users' thumbs have in common teaches the next one's ranking after three.
 
-`memory.refit()` fits a preference space from all ledgers in the store: long axes where tastes differ, short ones where
+`memory.fit()` fits a preference space from all ledgers in the store: long axes where tastes differ, short ones where
 nobody cares. Users here are simulated: they like the dark books or the bright ones, whatever these are about.
 """
 
@@ -17,7 +17,7 @@ MOODS = {
     "bright": ["a cheerful and warm story about {}", "a funny tale of friends and {}"],
 }
 BOOKS = {form.format(subject): mood for mood, forms in MOODS.items() for form in forms for subject in SUBJECTS}
-TEACHERS, NEWCOMERS = 40, 20
+TEACHERS, NEWCOMERS = 30, 16
 
 model = LocalEmbeddings()
 shelf = chromadb.EphemeralClient().get_or_create_collection("shelf", metadata={"hnsw:space": "cosine"})
@@ -54,7 +54,7 @@ for user, likes in newcomers.items():
     rate(user, likes, thumbs=3)
 print(f"after three thumbs: {pleased(newcomers):.0%}")
 
-space = memory.refit(progress=True)
+space = memory.fit(progress=True)
 print(f"fitted from {space.about['users']} users: {space.id}")
 print(f"the same thumbs, in that space: {pleased(newcomers):.0%}")
 

@@ -1,22 +1,25 @@
-"""The chat model of the examples: yours where the environment names one, else a small one on this machine."""
+"""The chat model of the examples: yours where the environment names one, else a stand-in that needs no key."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from langchain_persona.testing import ScriptedChatModel
 
 
-@contextmanager
-def chat_model() -> Iterator[BaseChatModel]:
-    """`ChatOpenAI` with OPENAI_API_KEY or OPENAI_BASE_URL (Ollama, vLLM, …); else SmolLM2-135M: real, and weak."""
+def chat_model() -> BaseChatModel:
+    """`ChatOpenAI` with OPENAI_API_KEY or OPENAI_BASE_URL (Ollama, vLLM, …); else a template says what it was told."""
     if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
         from langchain_openai import ChatOpenAI
 
         os.environ.setdefault("OPENAI_API_KEY", "none")
-        yield ChatOpenAI(model=os.environ.get("PERSONA_MODEL", "gpt-4o-mini"), temperature=0)
-        return
-    from langchain_persona.local_llm import serve
+        return ChatOpenAI(model=os.environ.get("PERSONA_MODEL", "gpt-5-mini"))
+    return ScriptedChatModel(_told)
 
-    with serve() as server:
-        yield server.chat_model(temperature=0, max_tokens=60)
+
+def _told(messages: Sequence[BaseMessage]) -> str:
+    notes = re.findall(r'"(.+)"$', "\n".join(message.text for message in messages), flags=re.MULTILINE)
+    return f"(No model is connected. It would have been told: {'; '.join(notes) or 'nothing about the user'})"

@@ -1,17 +1,15 @@
 """The agent in Studio: a film adviser that learns who it talks to.
 
-With a chat model of yours, preferences are extracted, reconciled and written into the persona by the model; on the
-small model of this machine all of that is done by rules and templates, so what is learned is right even where the
-answer is poor.
+What the user says of themselves is kept word for word, and shown to the model in every later conversation.
+`with_approval` asks a person before a new text about the user is adopted.
 """
 
 from typing import Any
 
 from pydantic import Field, StrictInt, StrictStr
 
-from graphs.shared import chat_model, films, memory, tool_calls
+from graphs.shared import chat_model, films, memory
 from langchain_persona import PersonaContext, create_persona_graph
-from langchain_persona.persona import TemplateWriter
 
 PROMPT = "You are a friendly film adviser. Answer in a few sentences. Suggest films from the documents where they fit."
 
@@ -25,15 +23,15 @@ class Context(PersonaContext):
 
 
 def _agent(**options: Any) -> Any:
-    model, capable = chat_model()
-    if not capable:
-        options |= {"extractor": "rules", "reconciler": None, "writer": TemplateWriter(), "memory_tools": False}
-    elif tool_calls == "off":
-        options["memory_tools"] = False
-    else:
-        options["tool_calls"] = tool_calls
+    model, calls_tools = chat_model()
     graph = create_persona_graph(
-        model, memory=memory, retriever=films, system_prompt=PROMPT, context_schema=Context, **options
+        model,
+        memory=memory,
+        retriever=films,
+        system_prompt=PROMPT,
+        context_schema=Context,
+        memory_tools=calls_tools,
+        **options,
     )
     return graph.compile()
 

@@ -1,7 +1,6 @@
 """langchain-persona: LangChain and LangGraph components that learn each user's preferences.
 
-The names below are the public surface. Those that pull in more than NumPy and the standard library load at first use,
-so that `import langchain_persona` stays light.
+The names below are the public surface. Each loads its module at first use, so `import langchain_persona` is cheap.
 """
 
 from __future__ import annotations
@@ -10,29 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_persona.agent.graph import create_persona_graph
+    from langchain_persona.agent.middleware import PersonaMiddleware
     from langchain_persona.embeddings import LocalEmbeddings
     from langchain_persona.errors import ConfigError, PersonaError, StoreError
-    from langchain_persona.graph import create_persona_graph
     from langchain_persona.identity import PersonaContext
-    from langchain_persona.learning import MovingAverage, Reinforce, VARSConfig, WindowedRidge
-    from langchain_persona.memory import PersonaMemory
+    from langchain_persona.learning import PreferenceSpace, UserVectors, VARSConfig, WindowedRidge
+    from langchain_persona.memory import PersonaMemory, RuntimeStore
     from langchain_persona.records import PreferenceCard
-    from langchain_persona.retriever import VARSRetriever
-    from langchain_persona.spaces import PreferenceSpace, UserRatings
-    from langchain_persona.vectors import UserVectors
+    from langchain_persona.retrieval import PersonalizedCompressor, VARSRetriever
 
 __all__ = [
     "ConfigError",
     "LocalEmbeddings",
-    "MovingAverage",
     "PersonaContext",
     "PersonaError",
     "PersonaMemory",
+    "PersonaMiddleware",
+    "PersonalizedCompressor",
     "PreferenceCard",
     "PreferenceSpace",
-    "Reinforce",
+    "RuntimeStore",
     "StoreError",
-    "UserRatings",
     "UserVectors",
     "VARSConfig",
     "VARSRetriever",
@@ -42,32 +40,32 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "ConfigError": "errors",
     "LocalEmbeddings": "embeddings",
-    "MovingAverage": "learning",
     "PersonaContext": "identity",
     "PersonaError": "errors",
     "PersonaMemory": "memory",
+    "PersonaMiddleware": "agent.middleware",
+    "PersonalizedCompressor": "retrieval",
     "PreferenceCard": "records",
-    "PreferenceSpace": "spaces",
-    "Reinforce": "learning",
+    "PreferenceSpace": "learning",
+    "RuntimeStore": "memory",
     "StoreError": "errors",
-    "UserRatings": "spaces",
-    "UserVectors": "vectors",
+    "UserVectors": "learning",
     "VARSConfig": "learning",
-    "VARSRetriever": "retriever",
+    "VARSRetriever": "retrieval",
     "WindowedRidge": "learning",
-    "create_persona_graph": "graph",
+    "create_persona_graph": "agent",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module at first use."""
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 

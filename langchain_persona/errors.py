@@ -4,8 +4,7 @@
 PersonaError (Exception)
 ├── ConfigError (ValueError)               the developer passed something that cannot work
 │   └── DimensionMismatchError             vectors of different lengths were brought together
-├── StoreError (RuntimeError)              a store or database failed while it was being used
-│   └── LockedError                        another process holds the same folder
+├── StoreError (RuntimeError)              a store failed, or gave no answer in time
 ├── MissingExtraError (ImportError)        an optional dependency is not installed
 └── CorruptRecordError (ValueError)        a stored value is not what was once written
 ```
@@ -20,7 +19,6 @@ __all__ = [
     "ConfigError",
     "CorruptRecordError",
     "DimensionMismatchError",
-    "LockedError",
     "MissingExtraError",
     "PersonaError",
     "StoreError",
@@ -28,56 +26,35 @@ __all__ = [
 
 
 class PersonaError(Exception):
-    """The root: catches everything that this package raises on purpose, and nothing else.
-
-    Never raised itself.
-    """
+    """Catches everything that this package raises on purpose, and nothing else. Never raised itself."""
 
 
 class ConfigError(PersonaError, ValueError):
-    """Raised when an argument cannot work, as early as it can be known, usually in a constructor.
+    """Raised when an argument cannot work, as early as that can be known, usually in a constructor.
 
-    Examples are a knob outside its range, an unknown name of a rule, or a model file whose checksum is not the
-    expected one. It is the caller's to mend: trying again does not help. A call on behalf of an end user never
-    raises it because of what that user wrote.
+    Trying again does not help. What an end user wrote never raises it.
     """
 
 
 class DimensionMismatchError(ConfigError):
     """Raised when vectors of different lengths, or of different spaces, meet.
 
-    The usual cause is a change of embedding model: the collection holds vectors of 384 numbers and the new model
-    makes 1,536. The message names both sides. It is never answered by padding, cutting, or silently leaving out
-    the personal part.
+    The usual cause is a change of embedding model. The message names both sides; nothing is ever padded, cut or left
+    out to make them fit.
     """
 
 
 class StoreError(PersonaError, RuntimeError):
-    """Raised when a store fails to take feedback or a withdrawal, so that nothing is lost unnoticed.
+    """Raised when a store fails to take or give something, so that nothing is lost unnoticed.
 
-    What was not kept is not acknowledged; trying again later may help. The failure of the backend is its `__cause__`.
-    Reading for a ranking degrades to the unpersonalised result and one warning instead.
-    """
-
-
-class LockedError(StoreError):
-    """Raised when a folder of the embedded set-up is already open in another process.
-
-    Two processes on one embedded database damage or block each other, so the second is refused. Close the first,
-    use another folder, or move to a database server.
+    What raised it was not recorded; trying again later may help. The failure of the backend is its `__cause__`. Reading
+    for a ranking or a prompt goes on without, with one warning.
     """
 
 
 class MissingExtraError(PersonaError, ImportError):
-    """Raised when a feature is used whose optional dependency is not installed.
-
-    The message is the command to run, for example `pip install "langchain-persona[local]"`.
-    """
+    """Raised when an optional dependency is not installed. The message is the command to run."""
 
 
 class CorruptRecordError(PersonaError, ValueError):
-    """Raised when a stored value cannot be read back: not of the expected shape, wrong length, or not finite.
-
-    Whoever reads many records skips such a one with a warning, so that one damaged value costs that value and
-    no more.
-    """
+    """Raised when a stored value cannot be read back. Who reads many records skips such a one with a warning."""

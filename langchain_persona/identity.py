@@ -4,56 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langgraph.runtime import Runtime, get_runtime
-from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-__all__ = [
-    "ANONYMOUS",
-    "Identity",
-    "PersonaContext",
-    "embedding_name",
-    "label",
-    "normalise_user",
-    "resolve_identity",
-    "setting",
-]
+from langchain_persona.resilience import warn
 
 logger = logging.getLogger(__name__)
+
+User = str | int | UUID
+"""What a user id may be; compared by its text."""
+
+Trust = Literal["server", "caller"]
+"""Who decides where a server's authenticated user and the claimed one differ; see `resolve_identity`."""
 
 ANONYMOUS = ""
 """The id of the user who gave none: nothing personal is read, nothing is written."""
 
-_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_@+")
-_LONGEST_LABEL = 120
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_@+")
 
 
 class PersonaContext(BaseModel):
-    """The runtime context that our graphs understand: `graph.invoke(…, context={"user_id": "ana"})`.
+    """The runtime context of our graphs: `graph.invoke(..., context={"user_id": "ana"})`.
 
-    What is left empty is as the graph was built. LangGraph Studio draws a form of these fields.
+    An empty field is as the graph was built; an unknown one is an error. LangGraph Studio draws a form of these fields.
     """
 
-    user_id: StrictStr | StrictInt | uuid.UUID | None = Field(
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: StrictStr | StrictInt | UUID | None = Field(
         default=None, description="Whose preferences to use; empty is anonymous."
     )
     model: str | None = Field(
         default=None, description="Name of another chat model of the same provider; empty is the one built in."
     )
-    max_cards: int | None = Field(
-        default=None, ge=0, le=50, description="How many topical preference cards the model sees at most (default 5)."
-    )
     strength: float | None = Field(
         default=None, ge=0.0, le=10.0, description="How much learning counts (default 1; 0 is off, 2 is twice as much)."
-    )
-    max_bonus: float | None = Field(
-        default=None, ge=0.0, le=2.0, description="Cap on what learning may add to a cosine (default 0.75; 0 is off)."
     )
     reflect: Literal["inline", "background", "off"] | None = Field(
         default=None, description="When to learn from an answer: before the run ends, behind it, or not at all."
@@ -67,12 +60,7 @@ class PersonaContext(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A resolved caller.
-
-    Attributes:
-        user: the user's id as text; `""` is anonymous.
-        session: the LangGraph thread, or `""` outside one.
-    """
+    """A resolved caller: the user's id as text (`""` is anonymous) and the LangGraph thread (`""` outside one)."""
 
     user: str
     session: str = ""
@@ -83,15 +71,11 @@ class Identity:
         return self.user == ANONYMOUS
 
 
-def normalise_user(user: object) -> str:
-    """A user id as text; None and blank text are anonymous.
-
-    Args:
-        user: a string, an int or a UUID. Ids are compared exactly: case and spaces inside count; 7 and "7" are one
-            user.
+def normalise_user(user: User | None) -> str:
+    """A user id as text; None and blank text are anonymous. Case and spaces count; 7 and "7" are one user.
 
     Raises:
-        TypeError: any other type (also bool and float): two users must never meet by accident of formatting.
+        TypeError: any other type (also bool and float), so that two users never meet by accident of formatting.
 
     Example:
         >>> normalise_user(7), normalise_user(" ")
@@ -99,35 +83,38 @@ def normalise_user(user: object) -> str:
     """
     if user is None:
         return ANONYMOUS
-    if isinstance(user, bool) or not isinstance(user, str | int | uuid.UUID):
+    if isinstance(user, bool) or not isinstance(user, str | int | UUID):
         raise TypeError(f"a user id must be a str, int or UUID, got {type(user).__name__} {user!r}")
     text = str(user)
     return text if text.strip() else ANONYMOUS
 
 
+class Label(str):
+    """A user's label, as `label` makes it; `label` leaves it as it is. For loops over all users of a store."""
+
+
 def label(name: str, *, prefix: str = "u") -> str:
     """A namespace label or key for any text: no dots, never empty, at most 120 characters, no two names alike.
 
-    Letters, digits and `-_@+` stay readable, all else is written as `~` and two hexadecimal digits a byte; what gets
+    Letters, digits and `-_@+` stay readable. Everything else becomes `~` and two hexadecimal digits a byte; what gets
     too long becomes a SHA-256.
 
     Example:
         >>> label("a@b.c"), label("..")
         ('u=a@b~2ec', 'u=~2e~2e')
     """
-    body = "".join(
-        char if char in _PLAIN else "".join(f"~{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
-        for char in name
-    )
-    if len(body) + len(prefix) + 1 > _LONGEST_LABEL:
-        return f"{prefix}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    return f"{prefix}={body}"
+    return name if isinstance(name, Label) else _label(name, prefix)
+
+
+@lru_cache(maxsize=4_096)
+def _label(name: str, prefix: str) -> str:
+    encoded = name.encode("utf-8", "surrogatepass")
+    made = f"{prefix}={''.join(chr(byte) if byte in _PLAIN else f'~{byte:02x}' for byte in encoded)}"
+    return made if len(made) <= 120 else f"{prefix}#{hashlib.sha256(encoded).hexdigest()}"
 
 
 def embedding_name(embeddings: object, dimension: int) -> str:
-    """A name for an embedding model, so that vectors of two models are never mixed.
-
-    Made of the class, the model's name where the object tells it, and the number of dimensions.
+    """A name for an embedding model, of class, model and dimension, so that vectors of two models are never mixed.
 
     Example:
         >>> from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -144,81 +131,73 @@ def embedding_name(embeddings: object, dimension: int) -> str:
 def resolve_identity(
     config: RunnableConfig,
     *,
-    user_id: object = None,
-    session_id: object = None,
-    default_user: object = None,
+    user_id: User | None = None,
+    session_id: str | None = None,
+    default_user: User | None = None,
+    trust: Trust = "server",
 ) -> Identity:
     """Find the user and the session of a call.
 
-    Order of trust: the identity that the server authenticated, the explicit keyword, the runtime context,
-    `configurable`, the constructor's default, anonymous. An id of a type that is not allowed is logged and treated as
-    anonymous.
+    The first of these that names a user is the claim: the keyword, the runtime context, `configurable`, the default.
+    On a LangGraph server with authentication, the authenticated user is taken where nothing is claimed. Where the two
+    differ, `trust` decides.
 
     Args:
         config: the merged config of the call (`ensure_config(config)`).
-        user_id: explicit keyword; `""` asks for anonymous.
-        session_id: explicit keyword.
-        default_user: what the constructor was given.
+        user_id, session_id: the keywords of the call; the user `""` asks for anonymous.
+        default_user: what a constructor was given.
+        trust: "server" makes a call anonymous whose claim differs from the authenticated user, with one WARNING.
+            "caller" takes the claim: for a backend that calls the server with one key for all its users.
     """
-    runtime = _runtime(config)
+    runtime = _runtime_of(config)
     configurable = config.get("configurable") or {}
-    claims = (
-        _verified(runtime),
-        user_id,
-        _from_context(runtime, "user_id"),
-        configurable.get("user_id"),
-        default_user,
-    )
-    sessions = (session_id, configurable.get("thread_id"), configurable.get("session_id"))
+    claims = (user_id, _context_field(runtime, "user_id"), configurable.get("user_id"), default_user)
     claimed = next((claim for claim in claims if claim is not None), None)
+    sessions = (session_id, configurable.get("thread_id"), configurable.get("session_id"))
     session = next((str(value) for value in sessions if value is not None), "")
+    verified = _authenticated(runtime)
     try:
-        return Identity(normalise_user(claimed), session)
+        user = normalise_user(claimed)
     except TypeError:
-        logger.warning(
-            "Treating the caller as anonymous: a user id must be a str, int or UUID (%s)", type(claimed).__name__
-        )
+        warn(logger, "The call is anonymous: a user id must be a str, int or UUID (%s)", type(claimed).__name__)
         return Identity(ANONYMOUS, session)
+    if claimed is None and verified is not None:
+        return Identity(verified, session)
+    if verified in (None, user) or claimed == ANONYMOUS or trust == "caller":
+        return Identity(user, session)
+    warn(
+        logger,
+        "The call is anonymous: it claims one user and the server authenticated another. Where a service calls with "
+        'one key for many users, set PersonaMemory(trust="caller"); the default is trust="server"',
+    )
+    return Identity(ANONYMOUS, session)
 
 
-def _runtime(config: RunnableConfig) -> Runtime[Any] | None:
-    """The LangGraph runtime of the node that this call happens in, if any."""
-
-    def read() -> Runtime[Any] | None:
-        try:
-            return get_runtime()
-        except (RuntimeError, KeyError):
-            return None
-
-    with set_config_context(config) as context:
-        return context.run(read)
-
-
-def setting(config: RunnableConfig, name: str, default: Any) -> Any:
-    """A field of the runtime context, or the default where there is none.
-
-    Args:
-        config: the merged config of the call.
-        name: of a field of `PersonaContext`.
-        default: what the graph was built with.
-    """
-    context = getattr(_runtime(config), "context", None)
-    if isinstance(context, Mapping) and context.get(name) not in (None, ""):
-        try:
-            context = PersonaContext.model_validate({name: context[name]})
-        except ValidationError:
-            logger.warning("Leaving out what the context says of %s: it is not what it should be", name)
-            return default
-    value = getattr(context, name, None) if isinstance(context, PersonaContext) else None
+def context_value(config: RunnableConfig, name: str, default: Any) -> Any:
+    """A field of the runtime context, or the default where it is empty or there is no context."""
+    value = _context_field(_runtime_of(config), name)
     return default if value in (None, "") else value
 
 
-def _verified(runtime: Runtime[Any] | None) -> str | None:
-    server = getattr(runtime, "server_info", None)
-    user = getattr(server, "user", None)
-    return None if user is None else str(user.identity)
+def _runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
+    """The LangGraph runtime of the node in which this call happens, if any."""
+    with set_config_context(config) as context:
+        try:
+            return context.run(lambda: get_runtime())
+        except (RuntimeError, KeyError):
+            return None
 
 
-def _from_context(runtime: Runtime[Any] | None, name: str) -> object:
+def _context_field(runtime: Runtime[Any] | None, name: str) -> Any:
     context = getattr(runtime, "context", None)
     return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+
+
+def _authenticated(runtime: Runtime[Any] | None) -> str | None:
+    """The user whom a LangGraph server authenticated; None for a developer in Studio and for a user without a name."""
+    user: Any = getattr(getattr(runtime, "server_info", None), "user", None)
+    identity = getattr(user, "identity", None)
+    if not isinstance(identity, str) or not identity.strip():
+        return None
+    kind = getattr(user, "kind", None) or (user.get("kind") if hasattr(user, "get") else None)
+    return None if kind == "StudioUser" or type(user).__name__ == "StudioUser" else identity

@@ -1,26 +1,22 @@
-"""What the tests of graph and middleware share: a memory, a store and a collection that fail on demand, and turns."""
+"""What the tests of graph and middleware share: a memory, a store that fails on demand, documents, and turns."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import chromadb
 from langchain_core.messages import SystemMessage
+from langchain_core.vectorstores import InMemoryVectorStore
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
-from langchain_persona import PersonaMemory, VARSRetriever
-from langchain_persona.effects import Steps
-from langchain_persona.extraction import Turn
-from langchain_persona.graph import create_persona_graph
-from langchain_persona.records import Evidence, PreferenceCard
+from langchain_persona import PersonaMemory, VARSRetriever, create_persona_graph
+from langchain_persona.records import Episode
+from langchain_persona.reflection import Exchange, Findings, Operation
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 
 BASE = "You are the host's assistant."
@@ -29,7 +25,7 @@ FILMS = ("horror film cabin", "horror film ghost", "comedy film wedding", "comed
 
 
 class GoneError(ConnectionError):
-    """What a store or collection raises that is not there."""
+    """What a store raises that is not there."""
 
 
 class FailingStore(InMemoryStore):
@@ -51,128 +47,98 @@ class FailingStore(InMemoryStore):
 
     def batch(self, ops: Any) -> Any:
         ops = list(ops)
-        fails = self._fails()
+        self.count += 1
+        fails = self.dead or self.count - 1 in self.fails
         if fails and not self.late:
-            raise GoneError("the store is gone")
+            raise GoneError("the store is gone: ana's secret words")
         results = super().batch(ops)
         if fails:
-            raise GoneError("the answer of the store is lost")
+            raise GoneError("the answer of the store is lost: ana's secret words")
         return results
 
     async def abatch(self, ops: Any) -> Any:
         return self.batch(ops)
 
-    def _fails(self) -> bool:
-        self.count += 1
-        return self.dead or self.count - 1 in self.fails
 
-
-class FailingCollection:
-    """A Chroma collection that raises in every method while it is dead."""
-
-    def __init__(self, real: Any, *, dead: bool = False) -> None:
-        self._real = real
-        self.dead = dead
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if not callable(found):
-            return found
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if self.dead:
-                raise GoneError("Chroma is gone")
-            return found(*args, **kwargs)
-
-        return call
-
-
-def new_collection() -> Any:
-    return chromadb.EphemeralClient().create_collection(
-        f"t{uuid.uuid4().hex}", embedding_function=None, metadata={"hnsw:space": "cosine"}
-    )
-
-
-def new_memory(store: BaseStore | None = None, cards: Any = None) -> PersonaMemory:
-    return PersonaMemory(
-        InMemoryStore() if store is None else store,
-        cards=new_collection() if cards is None else cards,
-        embeddings=EMBEDDINGS,
-    )
+def new_memory(store: BaseStore | None = None, **options: Any) -> PersonaMemory:
+    return PersonaMemory(InMemoryStore() if store is None else store, EMBEDDINGS, **options)
 
 
 def films(memory: PersonaMemory, texts: Sequence[str] = FILMS, *, k: int = 2) -> VARSRetriever:
-    collection = new_collection()
-    collection.upsert(
-        ids=[str(i) for i in range(len(texts))],
-        documents=list(texts),
-        embeddings=EMBEDDINGS.embed_documents(list(texts)),
-    )
-    return VARSRetriever(vectorstore=collection, embeddings=EMBEDDINGS, memory=memory, k=k)
+    store = InMemoryVectorStore(EMBEDDINGS)
+    store.add_texts(list(texts), ids=[str(number) for number in range(len(texts))])
+    return VARSRetriever(vectorstore=store, memory=memory, k=k)
 
 
 def echo() -> ScriptedChatModel:
-    return ScriptedChatModel(lambda messages: f"answer to: {messages[-1].text}")
+    return ScriptedChatModel(lambda messages: f"answer to: {messages[-1].text.splitlines()[0]}")
 
 
 def config_of(thread: str = "t1") -> dict[str, Any]:
     return {"configurable": {"thread_id": thread}}
 
 
-def remark(text: str) -> str:
-    """Two words that are like no others: a card of its own for every message."""
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{digest[:8]} {digest[8:16]}"
-
-
 class Noting:
-    """An extractor that finds one card in every message, and remembers what it saw."""
+    """A reflection that makes a card of every message, and remembers what it saw."""
 
-    def __init__(self, *, always: bool = False) -> None:
-        self.always = always
+    def __init__(self, name: str = "noting", error: BaseException | None = None) -> None:
+        self.name = name
+        self.error = error
         self.seen: list[str] = []
 
-    def extract(self, turns: Sequence[Turn]) -> list[PreferenceCard]:
-        self.seen += [turn.user for turn in turns]
-        return [
-            PreferenceCard(
-                note=remark(turn.user),
-                always=self.always,
-                evidence=(Evidence(message_id=turn.message_id, quote=turn.user),),
-            )
-            for turn in turns
-        ]
+    def reflect(self, exchanges: Sequence[Exchange], cards: Any) -> Findings:
+        if self.error is not None:
+            raise self.error
+        self.seen += [one.user for one in exchanges]
+        return Findings(operations=tuple(Operation(text=one.user, quote=one.user[:40]) for one in exchanges))
 
-    async def aextract(self, turns: Sequence[Turn]) -> list[PreferenceCard]:
-        return self.extract(turns)
+    async def areflect(self, exchanges: Sequence[Exchange], cards: Any) -> Findings:
+        return self.reflect(exchanges, cards)
 
 
 class Agent:
-    """The prebuilt graph, compiled, with short words for a turn; by rules alone unless told otherwise."""
+    """The prebuilt graph, compiled, with short words for a turn."""
 
     def __init__(
-        self, model: ScriptedChatModel, memory: PersonaMemory, *, how: str = "invoke", saver: Any = None, **options: Any
+        self, model: Any, memory: PersonaMemory, *, how: str = "invoke", saver: Any = None, **options: Any
     ) -> None:
-        given = {"extractor": "rules", "writer": None, "reconciler": None, "system_prompt": BASE, **options}
-        self.model = model
-        self.memory = memory
-        self.how = how
+        given = {"system_prompt": BASE, **options}
+        self.model, self.memory, self.how = model, memory, how
         self.graph = create_persona_graph(model, memory=memory, **given).compile(checkpointer=saver or InMemorySaver())
 
     async def run(self, given: Any, thread: str = "t1", user: Any = "ana", **context: Any) -> dict[str, Any]:
-        """One run, in the way of `how`, and what goes on behind it; the state as it ends."""
+        """One run, in the way of `how`, and what goes on behind it; what it gives back."""
         named = {} if user is None else {"user_id": user}
         return await run(self.graph, given, config_of(thread), {**named, **context}, self.how, self.memory)
 
-    async def say(self, text: str | None, thread: str = "t1", user: Any = "ana", **inputs: Any) -> dict[str, Any]:
-        messages = {"messages": [("user", text)]} if text is not None else {}
-        return await self.run({**messages, **inputs}, thread, user)
+    async def say(
+        self, text: str | None, thread: str = "t1", user: Any = "ana", feedback: Any = None
+    ) -> dict[str, Any]:
+        """One turn; the key `persona` of the state afterwards."""
+        given: dict[str, Any] = {} if text is None else {"messages": [("user", text)]}
+        if feedback is not None:
+            given["persona"] = {"feedback": feedback}
+        await self.run(given, thread, user)
+        return await self.state(thread)
+
+    async def state(self, thread: str = "t1") -> dict[str, Any]:
+        snapshot = await asyncio.to_thread(self.graph.get_state, config_of(thread))
+        return snapshot.values.get("persona") or {}
+
+    async def answer(self, thread: str = "t1") -> str:
+        snapshot = await asyncio.to_thread(self.graph.get_state, config_of(thread))
+        return snapshot.values["messages"][-1].text
 
     @property
     def prompt(self) -> str:
         """The system prompt of the latest model call; "" without one."""
         first = self.model.calls[-1][0]
         return first.text if isinstance(first, SystemMessage) else ""
+
+    @property
+    def sent(self) -> str:
+        """The last message of the latest model call."""
+        return self.model.calls[-1][-1].text
 
 
 async def run(graph: Any, given: Any, config: Any, context: Any, how: str, memory: PersonaMemory) -> dict[str, Any]:
@@ -183,8 +149,6 @@ async def run(graph: Any, given: Any, config: Any, context: Any, how: str, memor
             state = graph.invoke(given, config, context=context)
         else:
             *_, state = graph.stream(given, config, context=context, stream_mode="values")
-        assert memory.drain(30)
-        memory.background.submit(_nothing())  # what is logged about a job comes after it, in the same thread
         assert memory.drain(30)
         return state  # type: ignore[no-any-return]
 
@@ -198,10 +162,6 @@ async def run(graph: Any, given: Any, config: Any, context: Any, how: str, memor
     return state  # type: ignore[no-any-return]
 
 
-def _nothing() -> Steps[None]:
-    yield from ()
-
-
 def warnings_of(caplog: Any) -> list[str]:
     """What this package warned of since the log was last cleared, and clears it."""
     found = [
@@ -213,38 +173,37 @@ def warnings_of(caplog: Any) -> list[str]:
     return found
 
 
-def stored(memory: PersonaMemory) -> str:
+async def texts_of(memory: PersonaMemory, user: str = "ana") -> list[str]:
+    return [card.text for card in await memory.apreferences(user)]
+
+
+async def stored(memory: PersonaMemory) -> str:
     """Everything in the store as text."""
-    return json.dumps([item.value for item in memory.store.search((), limit=10_000)], default=str, ensure_ascii=False)
+    items = await asyncio.to_thread(memory.store.search, (), limit=10_000)
+    return json.dumps([item.value for item in items], default=str, ensure_ascii=False)
 
 
-def half_written(memory: PersonaMemory, user: str = "ana") -> list[str]:
+async def pending(memory: PersonaMemory, user: str = "ana") -> list[str]:
+    """Messages that wait for a reflection."""
+    return [mark.episode.query for mark in await asyncio.to_thread(memory.episodes.pending, user)]
+
+
+async def episodes_of(memory: PersonaMemory, user: str = "ana") -> list[Episode]:
+    return await asyncio.to_thread(memory.episodes.all, user)
+
+
+async def half_written(memory: PersonaMemory, user: str = "ana") -> list[str]:
     """What does not fit together in the store, in words; nothing does where [] comes back."""
-    cards = {card.id: card for card in memory.preferences(user, all=True)}
-    found = [f"{card.note}: its successor is missing" for card in cards.values() if not _followed(card, cards)]
-    notes = [card.note for card in cards.values() if card.active]
-    found += [f"twice: {note}" for note in set(notes) if notes.count(note) > 1]
-    persona = memory.persona(user)
-    numbers = [revision.number for revision in memory.history(user)]
+    cards = {card.id: card for card in await memory.apreferences(user, all=True)}
+    found = [
+        f"{one.text}: no successor" for one in cards.values() if one.retired and one.retired.by not in {None, *cards}
+    ]
+    texts = [card.text for card in cards.values() if card.active]
+    found += [f"twice: {text}" for text in set(texts) if texts.count(text) > 1]
+    persona = await memory.apersona(user)
+    numbers = [revision.number for revision in await memory.ahistory(user)]
     if persona.revision.number and persona.revision.number not in numbers:
         found.append(f"the persona in force is revision {persona.revision.number}, history has {numbers}")
-    if len(numbers) != len(set(numbers)):
-        found.append(f"numbers of revisions twice: {numbers}")
-    episodes = {item.key for item in memory.store.search(memory.ledger.namespace(user, "episodes"), limit=1_000)}
-    marks = {item.key for item in memory.store.search(("persona", "pending"), limit=1_000)}
-    found += [f"a mark without an episode: {key}" for key in marks - episodes]
-    return found
-
-
-def _followed(card: PreferenceCard, cards: dict[str, PreferenceCard]) -> bool:
-    return card.superseded_by is None or card.superseded_by in cards
-
-
-def unlearned(memory: PersonaMemory, user: str = "ana") -> list[str]:
-    """Messages of episodes that are marked as done and left no card, where `Noting` is the extractor."""
-    marks = {item.key for item in memory.store.search(("persona", "pending"), limit=1_000)}
-    notes = {card.note for card in memory.preferences(user, all=True)}
-    episodes = memory.store.search(memory.ledger.namespace(user, "episodes"), limit=1_000)
-    return [
-        item.value["query"] for item in episodes if item.key not in marks and remark(item.value["query"]) not in notes
-    ]
+    known = {episode.id for episode in await episodes_of(memory, user)}
+    marks = await asyncio.to_thread(memory.episodes.pending, user)
+    return found + [f"a mark without an episode: {one.episode.id}" for one in marks if one.episode.id not in known]

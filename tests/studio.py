@@ -15,7 +15,7 @@ from typing import Self
 
 ROOT = Path(__file__).parents[1]
 
-__all__ = ["DevServer"]
+__all__ = ["ROOT", "DevServer"]
 
 
 class DevServer:
@@ -52,13 +52,7 @@ class DevServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={
-                    **os.environ,
-                    **quiet,
-                    "PERSONA_DATA": str(self.folder / "data"),
-                    "PERSONA_MAX_TOKENS": "24",
-                    **self.environment,
-                },
+                env={**os.environ, **quiet, **self.environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -1,41 +1,52 @@
-"""VARS: how a user's vectors are learned. Pure NumPy.
+"""VARS: how a user's vectors are learned and act on a ranking. Pure NumPy, no I/O.
 
-`VARSConfig` holds the knobs, a rule (`WindowedRidge`, `Reinforce`, `MovingAverage`) moves a `LearnerState` by one
-`Event`, and `fold` applies it to a ledger. `calibration`, `exploration` and `offpolicy` are about the ranking: the
-scale of the bonus, drawing what is shown, and what another strength would have earned.
+`VARSConfig` holds the knobs. A rule (`WindowedRidge`, `Reinforce`, `MovingAverage`) moves a `LearnerState` by one
+`Event`, and `fold` applies it to a ledger. `UserVectors` turns the state into a capped bonus, in the coordinates of a
+`PreferenceSpace`; `moderation` and `scale_of` say how large the bonus may be beside relevance.
 """
 
-from langchain_persona.learning.calibration import MIN_SAMPLE, moderation, scale_of, spread_of
-from langchain_persona.learning.config import VARSConfig
-from langchain_persona.learning.exploration import gumbel_order, inclusion, list_log_probability
-from langchain_persona.learning.fold import fold, in_order
-from langchain_persona.learning.offpolicy import Decision, Estimate, estimate
-from langchain_persona.learning.policy import attribution_gate, policy, update_direction
-from langchain_persona.learning.ridge import WindowedRidge
-from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule
-from langchain_persona.learning.state import Event, LearnerState
+from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, frozen, unit
+from langchain_persona.learning.config import MAX_STRENGTH, VARSConfig, fold
+from langchain_persona.learning.fitting import UserRatings
+from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, WindowedRidge
+from langchain_persona.learning.space import PreferenceSpace
+from langchain_persona.learning.state import Event, LearnerState, in_order
+from langchain_persona.learning.vectors import (
+    MIN_SAMPLE,
+    BonusVectors,
+    UserVectors,
+    attribution_gate,
+    moderation,
+    policy,
+    scale_of,
+    spread_of,
+)
 
 __all__ = [
+    "HALF",
+    "MAX_STRENGTH",
     "MIN_SAMPLE",
-    "Decision",
-    "Estimate",
+    "BonusVectors",
     "Event",
     "LearnerState",
     "MovingAverage",
+    "PreferenceSpace",
     "Reinforce",
     "UpdateRule",
+    "UserRatings",
+    "UserVectors",
     "VARSConfig",
+    "Vector",
     "WindowedRidge",
     "attribution_gate",
-    "estimate",
+    "decode_vectors",
+    "encode_vectors",
     "fold",
-    "gumbel_order",
+    "frozen",
     "in_order",
-    "inclusion",
-    "list_log_probability",
     "moderation",
     "policy",
     "scale_of",
     "spread_of",
-    "update_direction",
+    "unit",
 ]

@@ -1,52 +1,43 @@
-"""Every knob of the learner that is not a rule's own, validated at construction."""
+"""The knobs of learning, and the fold: a user's state as a function of the events in the ledger."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from langchain_persona.errors import ConfigError
-from langchain_persona.learning.ridge import WindowedRidge
-from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, require, require_whole
+from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, WindowedRidge, require
+from langchain_persona.learning.state import Event, LearnerState, in_order
 
-__all__ = ["FOLD_VERSION", "MAX_STRENGTH", "VARSConfig"]
-
-FOLD_VERSION = 3
-"""Raised with every change of what a fold gives, so that snapshots of an older version are folded again."""
-
-MAX_STRENGTH = 10.0
-"""The highest strength: far beyond what any ranking gains from."""
+FOLD_VERSION = 3  # raised with every change of what a fold gives: snapshots of an older version are folded again
+MAX_STRENGTH = 10.0  # far beyond what any ranking gains from
 
 
 @dataclass(frozen=True, slots=True)
 class VARSConfig:
-    """How a user's vectors are learned and how strongly they act.
+    """How a user's vectors are learned, and how strongly they act. Checked at construction.
 
     Attributes:
         rule: the update rule; `WindowedRidge()` by default.
-        strength: the one knob to turn, 0 to 10: factor on the bonus and on its cap alike. 0 is off (exactly the plain
-            ranking), 1 the default.
-        max_bonus: cap on the absolute bonus of any unit vector whatever at strength 1, in units of the base score
-            (cosine); what holds is `strength · max_bonus`, beside a reranker times the scale of its scores. It bounds
-            the length of the bonus direction; real documents rarely point straight along it and get less.
-        spread: the most that the bonus may vary over the collection, as a share of how much relevance varies over it
-            (standard deviations, at strength 1): what keeps results on topic. Measured on a sample of what can be
-            shown, that is of what passes the filter of the call; fewer than 16 documents are taken to be all on topic.
-            0 is no bonus at all.
-            In `ip` and `l2` spaces with vectors not of unit length it is measured on these brought to unit length.
-        min_feedback: with fewer events than this behind a user the ranking is the plain one. Only with the
-            default of 1, `prior="population"` and a space in force that has a prior a user without any starts there.
-        abstain: rank plainly for queries whose answer is no matter of taste, such as "what is 2 + 2".
+        strength: the one knob to turn, 0 to 10: a factor on the bonus and on its cap. 0 is exactly the plain ranking.
+        max_bonus: cap on the absolute bonus of any unit vector at strength 1, in units of the base score (cosine);
+            with a reranker, times the scale of its scores. Real documents rarely point straight along the bonus and
+            get less.
+        spread: keeps results on topic: over the collection, the standard deviation of the bonus at strength 1 is at
+            most this share of the relevance's. Both are measured on a sample of what passes the call's filter, brought
+            to unit length; with fewer than 16 documents nothing is moderated. 0 switches the bonus off.
+        min_feedback: a user with fewer events gets the plain ranking.
         temperature: `τ` of the retrieval policy.
-        candidates: documents read for each retrieval, and never fewer than k + 2; what is read and not shown is the
+        candidates: documents read for each retrieval, and never fewer than k + 2. What is read and not shown is the
             contrast to learn from.
-        max_norm: bound on every stored vector, at most 6e4: states are kept as float16. Only hostile ledgers reach it.
-        prior: where a new user starts. "none": at zero, so that cold start changes nothing (law 1). "population": at
-            the mean user of a fitted space (`PersonaMemory.refit`), so that also a user without any feedback gets a
-            ranking that differs from the plain one. That is a warm start bought with law 1: opt in knowingly. It needs
-            a rule with a `gain`, which says what a predicted reward is worth.
-        keep_sessions: sessions whose short-term vector is kept; 2 keep a user's state below 8 KB at 384 dimensions.
+        max_norm: bound on every stored vector, at most 6e4 because states are kept as float16. Only hostile ledgers
+            reach it.
+        prior: where a new user starts. "none" is zero: cold start changes nothing. "population" is the mean user of a
+            fitted space (`PersonaMemory.fit`): new users then no longer start from the plain ranking, unless
+            `min_feedback` is above 1. It needs a rule with a `gain`.
+        keep_sessions: how many sessions keep a short-term vector; 2 keep a user's state below 8 KB at 384 dimensions.
 
     Raises:
         ConfigError: a knob is outside its range; says what was given and what is allowed.
@@ -66,10 +57,8 @@ class VARSConfig:
     keep_sessions: int = 2
     prior: Literal["none", "population"] = "none"
     min_feedback: int = 1
-    abstain: bool = True
 
     def __post_init__(self) -> None:
-        """Validate the knobs."""
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
         if self.prior not in ("none", "population"):
@@ -79,29 +68,13 @@ class VARSConfig:
                 f'prior="population" needs a rule that predicts rewards and has a gain, such as WindowedRidge(); got '
                 f'{self.rule!r}; use that rule or prior="none"'
             )
-        require_whole(self, "candidates", "keep_sessions", "min_feedback")
-        if not isinstance(self.abstain, bool):
-            raise ConfigError(f"VARSConfig.abstain must be True or False, got {self.abstain!r}")
-        require(
-            self,
-            {
-                "max_bonus": (0.0, 1e6),
-                "spread": (0.0, 1e6),
-                "strength": (0.0, MAX_STRENGTH),
-                "temperature": (1e-6, 1e6),
-                "candidates": (1, 10_000),
-                "max_norm": (1e-6, 6e4),
-                "keep_sessions": (1, 1_000),
-                "min_feedback": (1, 1_000_000),
-            },
-        )
+        counts = {"candidates": (1, 10_000), "keep_sessions": (1, 1_000), "min_feedback": (1, 1_000_000)}
+        numbers = {"max_bonus": (0.0, 1e6), "spread": (0.0, 1e6), "temperature": (1e-6, 1e6), "max_norm": (1e-6, 6e4)}
+        require(self, {**counts, **numbers, "strength": (0.0, MAX_STRENGTH)})
 
     @classmethod
     def paper(cls) -> VARSConfig:
-        """The VARS paper: REINFORCE with its constants, 64 candidates, τ = 1, no moderation; use it with PCA-256.
-
-        Source: Hao et al., arXiv 2603.20939.
-        """
+        """The VARS paper (arXiv 2603.20939): REINFORCE, 64 candidates, τ = 1, no moderation; use it with PCA-256."""
         return cls(rule=Reinforce(), candidates=64, max_bonus=1.0, spread=1e6)
 
     @classmethod
@@ -111,21 +84,53 @@ class VARSConfig:
 
     @property
     def prior_scale(self) -> float | None:
-        """What to multiply a space's prior with, so that in the long vector it acts with the rule's `gain`.
-
-        None where the rule has no `gain`; 0 where its long vector does not act at all.
-        """
+        """The factor that makes a space's prior act with the rule's `gain`; None where the rule has no `gain`."""
         gain, beta = getattr(self.rule, "gain", None), self.rule.betas[0]
-        if gain is None:
-            return None
-        return float(gain) / beta if beta else 0.0
+        return None if gain is None else float(gain) / (beta or 1.0)
 
     @property
     def fingerprint(self) -> str:
         """Changes with every knob that changes the fold; a stored snapshot names it.
 
-        `max_bonus`, `spread`, `strength`, `candidates`, `min_feedback` and `abstain` act at retrieval and leave the
-        fold alone.
+        `max_bonus`, `spread`, `strength`, `candidates` and `min_feedback` act at retrieval and leave the fold alone.
         """
-        folding = replace(self, max_bonus=1.0, spread=1.0, strength=1.0, candidates=1, min_feedback=1, abstain=True)
+        folding = replace(self, max_bonus=1.0, spread=1.0, strength=1.0, candidates=1, min_feedback=1)
         return hashlib.sha256(f"{FOLD_VERSION} {folding!r}".encode()).hexdigest()[:16]
+
+
+def fold(
+    events: Iterable[Event],
+    config: VARSConfig,
+    *,
+    k: int,
+    start: LearnerState | None = None,
+    before: Iterable[Event] = (),
+) -> LearnerState:
+    """The state after the last event, whatever the order in which the events arrived; without any, the start.
+
+    After every event the state is rounded to the precision in which it is stored. So a fold that goes on from a stored
+    snapshot gives the same bits as one from the first event.
+
+    Args:
+        events: in any order, also twice; those of gate 0 change nothing.
+        config: the rule and its surroundings.
+        k: numbers in an item vector.
+        start: the state to go on from, the cold one by default; its events must all lie before these.
+        before: the events that `start` holds, at least the latest `config.rule.window` of them; needed with `start`
+            when the rule has a window.
+
+    Example:
+        >>> import numpy as np
+        >>> up = Event(0.0, "f1", "t1", 1.0, 1.0, np.array([1.0, 0.0]), np.array([0.5, 0.5]))
+        >>> fold([up, up], VARSConfig.paper(), k=2).count
+        1
+    """
+    state = LearnerState.cold(k) if start is None else start
+    fresh = in_order(events)
+    for event in fresh:
+        step = config.rule.step(state, event, temperature=config.temperature, keep=config.keep_sessions)
+        state = step.rounded(config.max_norm)
+    if fresh:
+        recent = [*in_order(before), *fresh]
+        state = config.rule.settle(state, recent[max(len(recent) - config.rule.window, 0) :]).rounded(config.max_norm)
+    return state

@@ -1,23 +1,21 @@
-"""One event of the ledger as a learner sees it, and the state that the events are folded into."""
+"""One event of the ledger as a learner sees it, and the state that a learner keeps between two events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from langchain_persona.arrays import HALF, SINGLE, Vector, decode_vectors, encode_vectors, frozen
 from langchain_persona.errors import CorruptRecordError, DimensionMismatchError
-
-__all__ = ["Event", "LearnerState"]
+from langchain_persona.learning.arrays import HALF, SINGLE, Vector, decode_vectors, encode_vectors, frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """One settled outcome, in item vectors.
+    """One feedback, in item vectors.
 
     Attributes:
         time: seconds since the epoch; with `id` it gives the order of the fold.
@@ -37,15 +35,16 @@ class Event:
     session: str
     reward: float
     gate: float
-    chosen: Vector
-    expected: Vector
+    chosen: Vector = field(repr=False)
+    expected: Vector = field(repr=False)
     retrieval: str = ""
     predicted: float = 0.0
 
-    @property
-    def direction(self) -> Vector:
-        """`g = chosen − expected`."""
-        return self.chosen - self.expected
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Events by `(time, id)`, each id once, without those of gate 0, which teach nothing."""
+    unique = {event.id: event for event in events if event.gate > 0.0}
+    return sorted(unique.values(), key=lambda event: (event.time, event.id))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +59,13 @@ class LearnerState:
         extra: further arrays that a rule keeps, each of shape (k,).
     """
 
-    long: Vector
-    sessions: Mapping[str, Vector] = field(default_factory=dict)
+    long: Vector = field(repr=False)
+    sessions: Mapping[str, Vector] = field(default_factory=dict, repr=False)
     baseline: float = 0.0
     count: int = 0
-    extra: Mapping[str, Vector] = field(default_factory=dict)
+    extra: Mapping[str, Vector] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        """Freeze every array and mapping; refuse shapes that do not agree."""
         object.__setattr__(self, "long", frozen(self.long))
         for name in ("sessions", "extra"):
             arrays = {key: frozen(value) for key, value in getattr(self, name).items()}
@@ -81,24 +79,33 @@ class LearnerState:
         return cls(np.zeros(k))
 
     def short(self, session: str | None) -> Vector:
-        """`z_S` of one session; zeros where the session is new, forgotten, or none at all."""
-        found = self.sessions.get(session) if session else None
-        return np.zeros_like(self.long) if found is None else found
+        """`z_S` of one session; zeros for a new or forgotten session, and for none."""
+        return self.sessions.get(session or "", np.zeros_like(self.long))
 
     def array(self, name: str) -> Vector:
         """A further array of the rule; zeros before it was first set."""
-        found = self.extra.get(name)
-        return np.zeros_like(self.long) if found is None else found
+        return self.extra.get(name, np.zeros_like(self.long))
 
     def with_session(self, session: str, short: Vector, keep: int) -> Mapping[str, Vector]:
-        """The sessions with this one newest, and the oldest beyond `keep` dropped; no session, no short term."""
+        """The `keep` latest sessions, this one last; unchanged for the session ""."""
         if not session:
             return self.sessions
         others = [(name, vector) for name, vector in self.sessions.items() if name != session]
         return dict([*others, (session, short)][-keep:])
 
+    def rounded(self, max_norm: float) -> LearnerState:
+        """The state in the precision in which it is stored, with no vector longer than `max_norm`."""
+
+        def bound(vector: Vector, precision: str) -> Vector:
+            norm = float(np.linalg.norm(vector))
+            return (vector if norm <= max_norm else vector * (max_norm / norm)).astype(precision)
+
+        sessions = {name: bound(vector, HALF) for name, vector in self.sessions.items()}
+        extra = {name: bound(vector, HALF) for name, vector in self.extra.items()}
+        return LearnerState(bound(self.long, SINGLE), sessions, self.baseline, self.count, extra)
+
     def to_json(self) -> dict[str, Any]:
-        """A JSON-safe document: `long` as base64 of float32, the others of float16 (see `rounded`)."""
+        """A JSON-safe document: `long` as base64 of float32, the other arrays of float16 (see `rounded`)."""
         return {
             "k": int(self.long.size),
             "long": encode_vectors(self.long),
@@ -107,16 +114,6 @@ class LearnerState:
             "count": self.count,
             "extra": {name: encode_vectors(vector, HALF) for name, vector in self.extra.items()},
         }
-
-    def rounded(self, max_norm: float) -> LearnerState:
-        """The state in the precision in which it is stored, every vector no longer than `max_norm`."""
-        return LearnerState(
-            long=_bounded(self.long, max_norm, np.float32),
-            sessions={name: _bounded(vector, max_norm, np.float16) for name, vector in self.sessions.items()},
-            baseline=self.baseline,
-            count=self.count,
-            extra={name: _bounded(vector, max_norm, np.float16) for name, vector in self.extra.items()},
-        )
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LearnerState:
@@ -129,24 +126,9 @@ class LearnerState:
             k, baseline = int(document["k"]), float(document["baseline"])
             if not -1.0 <= baseline <= 1.0:
                 raise ValueError(f"a baseline of {baseline}")
-            return cls(
-                long=_one(document["long"], k),
-                sessions={str(name): _one(text, k, HALF) for name, text in document["sessions"]},
-                baseline=baseline,
-                count=int(document["count"]),
-                extra={str(name): _one(text, k, HALF) for name, text in document["extra"].items()},
-            )
+            long = decode_vectors(document["long"], k).reshape(k)
+            sessions = {str(name): decode_vectors(text, k, HALF).reshape(k) for name, text in document["sessions"]}
+            extra = {str(name): decode_vectors(text, k, HALF).reshape(k) for name, text in document["extra"].items()}
+            return cls(long, sessions, baseline, int(document["count"]), extra)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptRecordError(f"not a learner state: {error}") from error
-
-
-def _one(text: str, k: int, dtype: str = SINGLE) -> Vector:
-    vector: Vector
-    (vector,) = decode_vectors(text, k, dtype)
-    return vector
-
-
-def _bounded(vector: Vector, max_norm: float, precision: type[np.floating[Any]]) -> Vector:
-    norm = float(np.linalg.norm(vector))
-    bounded = vector if norm <= max_norm else vector * (max_norm / norm)
-    return frozen(bounded.astype(precision))

@@ -1,13 +1,13 @@
-"""Everything held on users, behind one object.
+"""Everything held on users, in one LangGraph store.
 
-`PersonaMemory` is the façade; `ledger` keeps feedback and folds it, `feedback` turns a signal into an entry,
-`explanation` says what was learned, `evaluation` what another strength would have earned, `local` opens the embedded
-default.
+`memory` is the façade; `store` is all that knows `BaseStore`; `ledger` keeps feedback and folds it; `cards`,
+`episodes` and `persona` keep words; `spaces` the preference space in force; `local` opens the embedded default.
 """
 
-from langchain_persona.memory.evaluation import Evaluation
-from langchain_persona.memory.explanation import Explanation
-from langchain_persona.memory.facade import PersonaMemory
-from langchain_persona.memory.feedback import FeedbackReceipt
+from langchain_persona.memory.explanation import Explanation, Rating
+from langchain_persona.memory.ledger import FeedbackReceipt
+from langchain_persona.memory.memory import PersonaMemory, Profile
+from langchain_persona.memory.migration import MigrationReport
+from langchain_persona.memory.store import RuntimeStore
 
-__all__ = ["Evaluation", "Explanation", "FeedbackReceipt", "PersonaMemory"]
+__all__ = ["Explanation", "FeedbackReceipt", "MigrationReport", "PersonaMemory", "Profile", "Rating", "RuntimeStore"]

@@ -1,179 +1,163 @@
-"""Episodes in the store, and which of them still wait to be worked through.
+"""Episodes: one record a turn, and a mark for each that a reflection has not worked through yet.
 
-An episode and its mark of "not worked through yet" are written in one batch, after the answer. Whoever works it through
-takes the mark away; a crash leaves it, so the next turn or `PersonaMemory.process_pending` takes it up.
+The mark carries the episode, so one search finds all that waits. Whoever worked it through takes the mark away; a crash
+leaves it, and the next turn or `PersonaMemory.process_pending` takes it up. A mark names the reflection it waits for: a
+second graph on the same memory does not take over the first one's work.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from langgraph.store.base import GetOp, Op, PutOp, SearchOp
+from langgraph.store.base import Op, Result
 
-from langchain_persona.effects import Steps, StoreOps
-from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
-from langchain_persona.memory.ledger import Ledger
-from langchain_persona.records import Episode, Record, read_record
-
-__all__ = ["Episodes", "Pending", "Reflections"]
+from langchain_persona.memory.store import UserStore, parse_record
+from langchain_persona.records import Episode, Record
 
 logger = logging.getLogger(__name__)
 
-KEPT = 50
-"""Episodes kept for a user; older ones go when a new one has been worked through."""
-
 ATTEMPTS = 3
-"""How often an episode is tried before it is left alone."""
-
-_PAGE = 1_000
+"""How often a reflection tries an episode before it leaves it alone."""
 
 
 class Pending(Record):
-    """The mark of an episode that waits.
+    """An episode that waits for a reflection.
 
     Attributes:
         user: whose, as the id was given.
-        episode: its id.
-        time: of the episode, seconds since the epoch.
+        reflection: name of the reflection it waits for.
+        episode: as it was recorded.
         attempts: how often it was tried and failed.
     """
 
     user: str
-    episode: str
-    time: float
+    reflection: str
+    episode: Episode
     attempts: int = 0
 
 
-class Reflections(Record):
-    """Where working through stands for one user.
+class Progress(Record):
+    """How far a user's episodes have been worked through.
 
     Attributes:
-        recent: ids of the latest episodes worked through, oldest first.
-        since: how many of them came after the latest look at the persona.
+        since: how many were since the persona was last brought up to date.
         rejected: digest of the persona text that a person turned down last; it is not proposed again.
     """
 
-    recent: tuple[str, ...] = ()
     since: int = 0
     rejected: str = ""
 
 
 class Episodes:
-    """Episodes of all users, in the store of a ledger.
+    """The episodes of all users, in a store."""
 
-    Args:
-        ledger: gives the store and the namespaces.
-    """
+    def __init__(self, store: UserStore) -> None:
+        self._store = store
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def read_op(self, user: str, episode_id: str) -> Op:
+        """The read of one episode, for a batch; `parse_record` takes its result."""
+        return self._store.get((user, "episodes"), _key(episode_id))
 
-    def get_op(self, user: str, episode_id: str) -> GetOp:
-        """The read of one episode, for a batch."""
-        return GetOp(self._ledger.namespace(user, "episodes"), label(episode_id, prefix="t"))
+    def get(self, user: str, episode_ids: Sequence[str]) -> list[Episode]:
+        """Readable episodes by id, in the order asked for; others are left out."""
+        results = self._store.batch([self.read_op(user, name) for name in episode_ids])
+        return [episode for one in results if (episode := parse_record(Episode, one)) is not None]
 
-    def put_op(self, user: str, episode: Episode) -> PutOp:
-        """The write of one episode."""
-        key = label(episode.id, prefix="t")
-        return PutOp(self._ledger.namespace(user, "episodes"), key, episode.to_json(), index=False)
-
-    def record(self, user: str, episode: Episode) -> Steps[None]:
-        """Write an episode and its mark in one batch."""
-        mark = Pending(user=user, episode=episode.id, time=episode.time)
-        yield StoreOps(self._ledger.store, [self.put_op(user, episode), self._mark_op(mark)])
-
-    def get(self, user: str, episode_ids: Sequence[str]) -> Steps[list[Episode]]:
-        """Readable episodes by id, in the order asked for; those that are gone are left out."""
-        if not episode_ids:
-            return []
-        items = yield StoreOps(self._ledger.store, [self.get_op(user, name) for name in episode_ids])
-        found = []
-        for item in items:
-            try:
-                found += [] if item is None else [read_record(Episode, item.value)]
-            except CorruptRecordError as error:
-                logger.warning("Leaving out the unreadable episode %s: %s", item.key, error)
-        return found
-
-    def pending(self, user: str | None = None) -> Steps[list[Pending]]:
-        """Marks of one user, or of all, oldest first."""
-        place = self._marks() if user is None else self._marks(user)
-        found: list[Pending] = []
-        offset = 0
-        while True:
-            (items,) = yield StoreOps(self._ledger.store, [SearchOp(place, limit=_PAGE, offset=offset)])
-            for item in items:
-                if tuple(item.namespace)[: len(place)] != place:
-                    continue
-                try:
-                    found.append(read_record(Pending, item.value))
-                except CorruptRecordError as error:
-                    logger.warning("Leaving out an unreadable mark of an episode: %s", error)
-            if len(items) < _PAGE:
-                return sorted(found, key=lambda mark: (mark.time, mark.episode))
-            offset += _PAGE
-
-    def reflections(self, user: str) -> Steps[Reflections]:
-        """Where working through stands; unreadable counts as not begun."""
-        (item,) = yield StoreOps(self._ledger.store, [GetOp(self._ledger.namespace(user, "reflection"), "state")])
-        try:
-            return Reflections() if item is None else read_record(Reflections, item.value)
-        except CorruptRecordError as error:
-            logger.warning("Starting the count of episodes anew: %s", error)
-            return Reflections()
-
-    def done(self, user: str, marks: Sequence[Pending], state: Reflections) -> Steps[None]:
-        """Take marks away, keep the state, and let go of episodes beyond `KEPT`, in one batch."""
-        recent = (*state.recent, *(mark.episode for mark in marks if mark.episode not in state.recent))
-        kept = state.model_copy(update={"recent": recent[-KEPT:]})
-        ops: list[Op] = [self._unmark_op(mark) for mark in marks]
-        ops += [self._delete_op(user, name) for name in recent[:-KEPT]]
-        ops.append(PutOp(self._ledger.namespace(user, "reflection"), "state", kept.to_json(), index=False))
-        yield StoreOps(self._ledger.store, ops)
-
-    def failed(self, marks: Sequence[Pending]) -> Steps[list[Pending]]:
-        """Count one more attempt; the marks of what failed too often are returned, for `done`."""
-        tried = [mark.model_copy(update={"attempts": mark.attempts + 1}) for mark in marks]
-        again = [mark for mark in tried if mark.attempts < ATTEMPTS]
-        if again:
-            yield StoreOps(self._ledger.store, [self._mark_op(mark) for mark in again])
-        return [mark for mark in tried if mark.attempts >= ATTEMPTS]
-
-    def erase(self, user: str, episode_ids: Sequence[str]) -> Steps[None]:
-        """Erase episodes and their marks; what is not there is no error."""
-        if episode_ids:
-            marks = [Pending(user=user, episode=name, time=0.0) for name in episode_ids]
-            ops: list[Op] = [self._delete_op(user, name) for name in episode_ids]
-            yield StoreOps(self._ledger.store, [*ops, *map(self._unmark_op, marks)])
-
-    def all(self, user: str) -> Steps[list[Episode]]:
+    def all(self, user: str) -> list[Episode]:
         """Every readable episode of a user, oldest first."""
-        place = self._ledger.namespace(user, "episodes")
-        found: list[Episode] = []
-        offset = 0
-        while True:
-            (items,) = yield StoreOps(self._ledger.store, [SearchOp(place, limit=_PAGE, offset=offset)])
-            for item in items:
-                if tuple(item.namespace) == place:
-                    try:
-                        found.append(read_record(Episode, item.value))
-                    except CorruptRecordError as error:
-                        logger.warning("Leaving out the unreadable episode %s: %s", item.key, error)
-            if len(items) < _PAGE:
-                return sorted(found, key=lambda episode: (episode.time, episode.id))
-            offset += _PAGE
+        found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))
+        return sorted((one for one in found if one is not None), key=_age)
 
-    def _marks(self, *user: str) -> tuple[str, ...]:
-        return (*self._ledger.root, "pending", *map(label, user))
+    def record(self, user: str, episode: Episode, reflection: str, judged: Episode | None = None) -> None:
+        """Write an episode and its mark in one batch, and with them the one before with what was said of it.
 
-    def _mark_op(self, mark: Pending) -> PutOp:
-        key = label(mark.episode, prefix="t")
-        return PutOp(self._marks(mark.user), key, mark.to_json(), index=False)
+        Whether `judged` was erased meanwhile is for the reading that follows: see `Turns.read_pending`.
+        """
+        mark = Pending(user=user, reflection=reflection, episode=episode)
+        written = [episode] if judged is None else [judged, episode]
+        self._store.batch([*(self._write_op(user, one) for one in written), self._mark_op(mark)])
 
-    def _unmark_op(self, mark: Pending) -> PutOp:
-        return PutOp(self._marks(mark.user), label(mark.episode, prefix="t"), None)
+    def write(self, user: str, episode: Episode) -> bool:
+        """Write a changed episode; False where it was erased meanwhile, and then it stays erased."""
+        self._store.batch([self._write_op(user, episode)])
+        erased = self._store.erased(user, [episode.id])
+        self.take_back(user, erased)
+        return not erased
 
-    def _delete_op(self, user: str, episode_id: str) -> PutOp:
-        return PutOp(self._ledger.namespace(user, "episodes"), label(episode_id, prefix="t"), None)
+    def take_back(self, user: str, episode_ids: Collection[str]) -> None:
+        """Delete the records of episodes that were erased."""
+        self._store.batch([self._store.delete((user, "episodes"), _key(name)) for name in episode_ids])
+
+    def tombstone_op(self, user: str, episode_id: str) -> Op:
+        """The read that tells whether an episode was erased, for a batch: its result is not None then."""
+        return self._store.get((user, "erased"), label(episode_id, prefix="x"))
+
+    def erase(self, user: str, episode_ids: Collection[str]) -> None:
+        """Erase episodes and their marks, and leave tombstones."""
+        self._store.batch(self._store.bury(user, episode_ids))
+        marks = [mark for mark in self.pending(user) if mark.episode.id in episode_ids] if episode_ids else []
+        deletes = [self._store.delete((user, "episodes"), _key(name)) for name in episode_ids]
+        self._store.batch([*deletes, *map(self._unmark_op, marks)])
+
+    def pending_ops(self, user: str, reflection: str) -> list[Op]:
+        """The reads of what waits for a reflection and of the progress, for a batch."""
+        return [self._store.search(_marks(user, reflection)), self._store.get((user, "reflection"), "progress")]
+
+    def parse_pending(self, user: str, reflection: str, results: Sequence[Result]) -> tuple[list[Pending], Progress]:
+        """What waits, oldest first, and the progress, given the results of `pending_ops`."""
+        marks = _parse_marks(self._store.found(_marks(user, reflection), results[0]))
+        return marks, parse_record(Progress, results[1]) or Progress()
+
+    def pending(self, user: str) -> list[Pending]:
+        """All that waits of a user, for whatever reflection."""
+        return _parse_marks(self._store.scan((user, "pending")))
+
+    def waiting_users(self) -> list[str]:
+        """Ids of the users of whom something waits."""
+        return list(dict.fromkeys(mark.user for user in self._store.users() for mark in self.pending(user)))
+
+    def finish_ops(self, user: str, marks: Sequence[Pending], progress: Progress) -> list[Op]:
+        """The writes after some episodes were worked through, for a batch: no marks, and the progress."""
+        kept = self._store.put((user, "reflection"), "progress", progress.to_json())
+        return [*map(self._unmark_op, marks), kept]
+
+    def retry(self, marks: Sequence[Pending]) -> None:
+        """Count one more failed attempt; what failed too often waits no longer."""
+        tried = [mark.model_copy(update={"attempts": mark.attempts + 1}) for mark in marks]
+        given_up = [mark for mark in tried if mark.attempts >= ATTEMPTS]
+        if given_up:
+            logger.warning("Giving up on %d episodes that could not be learned from", len(given_up))
+        again = [self._mark_op(mark) for mark in tried if mark.attempts < ATTEMPTS]
+        self._store.batch([*again, *map(self._unmark_op, given_up)])
+        # a mark holds the user's words: where they were erased meanwhile, it goes again
+        for user in {mark.user for mark in marks}:
+            erased = self._store.erased(user, [mark.episode.id for mark in marks])
+            self._store.batch([self._unmark_op(mark) for mark in marks if mark.episode.id in erased])
+
+    def _write_op(self, user: str, episode: Episode) -> Op:
+        return self._store.put((user, "episodes"), _key(episode.id), episode.to_json())
+
+    def _mark_op(self, mark: Pending) -> Op:
+        return self._store.put(_marks(mark.user, mark.reflection), _key(mark.episode.id), mark.to_json())
+
+    def _unmark_op(self, mark: Pending) -> Op:
+        return self._store.delete(_marks(mark.user, mark.reflection), _key(mark.episode.id))
+
+
+def _parse_marks(items: Iterable[object]) -> list[Pending]:
+    found = (parse_record(Pending, item) for item in items)
+    return sorted((mark for mark in found if mark is not None), key=lambda mark: _age(mark.episode))
+
+
+def _marks(user: str, reflection: str) -> tuple[str, ...]:
+    return user, "pending", label(reflection, prefix="m")
+
+
+def _key(episode_id: str) -> str:
+    return label(episode_id, prefix="t")
+
+
+def _age(episode: Episode) -> tuple[float, str]:
+    return episode.time, episode.id

@@ -1,17 +1,45 @@
-"""What was learned about a user from feedback, in numbers and in words."""
+"""What was learned about a user, in numbers and in words."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from langchain_persona.learning.vectors import UserVectors
+from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import Feedback, Withdrawal
-from langchain_persona.vectors import UserVectors
 
-__all__ = ["Explanation", "explanation_of"]
+_MOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One feedback that a user gave, or that the loop wrote for them.
+
+    Attributes:
+        id: for `PersonaMemory.withdraw`.
+        time: seconds since the epoch.
+        source: the kind of signal, such as "thumbs" or "tool".
+        reward: from −1 (bad) to 1 (good).
+        documents, titles: ids of the documents that it is about, and their first words.
+        moved: how strongly it pulls the ranking towards these documents (above 0) or away from them (below 0): the
+            reward times how much it counts. 0 where it moves nothing.
+        reason: why it moves nothing; "" where it does.
+        retrieval_id: the retrieval that it is about.
+    """
+
+    id: str
+    time: float
+    source: str
+    reward: float
+    documents: tuple[str, ...]
+    titles: tuple[str, ...]
+    moved: float
+    reason: str
+    retrieval_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,102 +48,115 @@ class Explanation:
 
     Attributes:
         user: the user's id.
+        cards: texts of the cards in force, oldest first.
         events: feedback that moves the vectors.
+        sources: these by source.
+        mean_reward: their mean, in [−1, 1]; 0 without any.
         withdrawn: feedback taken back.
-        inert: feedback that could not be learned from (unknown or expired retrieval).
-        sources: events by source.
-        mean_reward: mean over the events, in [−1, 1]; 0 without any.
+        inert: feedback that could not be learned from (its retrieval was unknown or had expired).
+        liked, disliked: documents by net reward, strongest first: `(id, first words, sum of rewards)`, at most ten.
         long_norm, short_norm: lengths of the two vectors as they act on the ranking, before the cap.
-        liked, disliked: documents by net reward, strongest first: `(id, sum of rewards)`, at most ten.
         space: id of the preference space.
         embedding: name of the embedding model; None before the first feedback.
-        several: True for a user without feedback who starts at a mean user, in whose space the embedding model decides.
     """
 
     user: str
-    events: int
-    withdrawn: int
-    inert: int
-    sources: dict[str, int]
-    mean_reward: float
-    long_norm: float
-    short_norm: float
-    liked: tuple[tuple[str, float], ...]
-    disliked: tuple[tuple[str, float], ...]
-    space: str | None
-    embedding: str | None
-    several: bool = False
+    cards: tuple[str, ...] = ()
+    events: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    mean_reward: float = 0.0
+    withdrawn: int = 0
+    inert: int = 0
+    liked: tuple[tuple[str, str, float], ...] = ()
+    disliked: tuple[tuple[str, str, float], ...] = ()
+    long_norm: float = 0.0
+    short_norm: float = 0.0
+    space: str | None = None
+    embedding: str | None = None
 
     def __str__(self) -> str:
         """Some sentences for people."""
         if not self.user:
             return "An anonymous user: nothing is kept, every ranking is the plain one."
-        if not self.events and self.several:
-            return (
-                f"Nothing was learned about {self.user!r} yet: a ranking may start at the mean user of a fitted space; "
-                "several are in force, one for an embedding model."
-            )
-        if not self.events and self.long_norm:
-            return (
-                f"Nothing was learned about {self.user!r} yet: every ranking is that of the mean user of {self.space}."
-            )
+        lines = [f"Known of {self.user!r} in words:"] if self.cards else []
+        lines += [f"  - {text}" for text in self.cards[:_MOST]]
+        if len(self.cards) > _MOST:
+            lines.append(f"  and {len(self.cards) - _MOST} more")
         if not self.events:
-            return f"Nothing was learned about {self.user!r} yet: every ranking is the plain one."
-        sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
-        lines = [
-            f"{self.user!r} gave feedback {self.events} times ({sources}); the mean reward is {self.mean_reward:+.2f}.",
-            f"The long-term preference has length {self.long_norm:.3f}, that of this session {self.short_norm:.3f} "
-            f"(in the space {self.space}, over {self.embedding}).",
-        ]
-        if self.liked:
-            lines.append("Most liked: " + ", ".join(f"{name} ({net:+.1f})" for name, net in self.liked) + ".")
-        if self.disliked:
-            lines.append("Least liked: " + ", ".join(f"{name} ({net:+.1f})" for name, net in self.disliked) + ".")
+            start = (
+                f"rankings start at the mean user of {self.space}" if self.long_norm else "rankings are the plain ones"
+            )
+            lines.append(f"{self.user!r} gave no feedback yet: {start}.")
+        else:
+            sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
+            lines += [
+                f"{self.user!r} gave feedback {self.events} times ({sources}), {self.mean_reward:+.2f} in the mean.",
+                f"The long-term preference has length {self.long_norm:.3f}, that of this session {self.short_norm:.3f} "
+                f"(in the space {self.space}, over {self.embedding}).",
+            ]
+            for title, named in (("Most liked", self.liked), ("Least liked", self.disliked)):
+                if named:
+                    lines.append(
+                        f"{title}: " + ", ".join(f"{text or one} ({net:+.1f})" for one, text, net in named) + "."
+                    )
         if self.withdrawn:
-            lines.append(f"{self.withdrawn} of the user's ratings were withdrawn and count for nothing.")
+            lines.append(f"Withdrawn, so they count for nothing: {self.withdrawn}.")
         if self.inert:
-            lines.append(f"{self.inert} more could not be learned from (their retrieval was unknown or had expired).")
+            lines.append(f"Not learned from, because their retrieval was unknown or had expired: {self.inert}.")
         return "\n".join(lines)
 
 
-def explanation_of(
+def list_ratings(entries: Sequence[Feedback | Withdrawal]) -> list[Rating]:
+    """Every feedback of a ledger, newest first; what `migrate_embeddings` carried over is listed once."""
+    withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
+
+    def rating(entry: Feedback) -> Rating:
+        reason = "it was withdrawn" if entry.id in withdrawn else ""
+        if not reason and entry.chosen is None:
+            reason = "its retrieval was unknown or had expired"
+        if not reason and entry.gate == 0.0:
+            reason = "its gate is 0"
+        told = {name: getattr(entry, name) for name in Rating.__slots__ if name not in ("moved", "reason")}
+        return Rating(**told, moved=0.0 if reason else entry.reward * entry.gate, reason=reason)
+
+    found = [rating(entry) for entry in entries if isinstance(entry, Feedback) and entry.origin is None]
+    return sorted(found, key=lambda one: (-one.time, one.id))
+
+
+def explain_ledger(
     user: str,
     entries: Sequence[Feedback | Withdrawal],
     vectors: UserVectors,
-    space: str | None,
     embedding: str | None,
-    *,
-    several: bool = False,
+    cards: CardSet,
 ) -> Explanation:
-    """Sum up a ledger; pure."""
-    targets = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
-    feedback = [entry for entry in entries if isinstance(entry, Feedback)]
-    # a thumb that was translated into another embedding model is one thumb
-    replaced = {entry.origin for entry in feedback if entry.origin is not None and entry.embedding == embedding}
-    feedback = [
-        entry
-        for entry in feedback
-        if entry.id not in replaced and (entry.origin is None or entry.embedding == embedding)
-    ]
-    valid = [entry for entry in feedback if entry.id not in targets and entry.origin not in targets]
-    counted = [entry for entry in valid if entry.chosen is not None and entry.embedding == embedding]
+    """Sum up what is kept of a user; pure."""
+    withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
+    given = [entry for entry in entries if isinstance(entry, Feedback) and entry.origin is None]
+    valid = [entry for entry in given if entry.id not in withdrawn]
+    carried = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == embedding}
+    counted = [entry for entry in valid if entry.chosen and (entry.embedding == embedding or entry.id in carried)]
     net: defaultdict[str, float] = defaultdict(float)
+    titles: dict[str, str] = {}
     for entry in counted:
+        titles |= dict(zip(entry.documents, entry.titles, strict=False))
         for document in entry.documents:
             net[document] += entry.reward
-    ranked = sorted(net.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(
+        ((name, titles.get(name, ""), value) for name, value in net.items()), key=lambda one: (-one[2], one)
+    )
     return Explanation(
         user=user,
+        cards=tuple(card.text for card in cards.active),
         events=len(counted),
-        withdrawn=len(feedback) - len(valid),
-        inert=len(valid) - len(counted),
         sources=dict(Counter(entry.source for entry in counted).most_common()),
         mean_reward=sum(entry.reward for entry in counted) / len(counted) if counted else 0.0,
+        withdrawn=len(given) - len(valid),
+        inert=len(valid) - len(counted),
+        liked=tuple(one for one in ranked if one[2] > 0)[:_MOST],
+        disliked=tuple(one for one in reversed(ranked) if one[2] < 0)[:_MOST],
         long_norm=float(np.linalg.norm(vectors.beta_long * vectors.long)),
         short_norm=float(np.linalg.norm(vectors.beta_short * vectors.short)),
-        liked=tuple((name, value) for name, value in ranked if value > 0)[:10],
-        disliked=tuple((name, value) for name, value in reversed(ranked) if value < 0)[:10],
-        space=space,
+        space=None if vectors.space is None else vectors.space.id,
         embedding=embedding,
-        several=several,
     )

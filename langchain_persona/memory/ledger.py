@@ -1,294 +1,602 @@
-"""The append-only feedback ledger over a `BaseStore`, and the fold of it with a trailing snapshot.
+"""The append-only ledger of feedback, and the fold of it into a user's vectors.
 
-A `BaseStore` has no compare-and-swap, so nothing here is ever read, changed and written back: entries are only added,
-and a snapshot may be lost or overwritten by anybody at any time, for it can be made again. It holds only entries older
-than `GRACE_SECONDS`; whoever reads folds the younger ones on top. Writers at once, repeated deliveries, late deliveries
-and clocks that differ by less than the grace period therefore cost nothing.
+Nothing here is ever read, changed and written back. Entries are only added, and a snapshot of the fold may be lost or
+overwritten by anybody at any time, for it can be made again. A snapshot holds only entries older than `GRACE_SECONDS`;
+readers fold the younger ones on top. Writers at once, repeated and late deliveries, and clocks that differ by less than
+the grace period therefore cost nothing.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
 
-from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem
+from langgraph.store.base import Item, Op, Result
 
-from langchain_persona.arrays import Vector
-from langchain_persona.effects import Call, Steps, StoreOps
-from langchain_persona.errors import CorruptRecordError
-from langchain_persona.identity import label
-from langchain_persona.learning import Event, LearnerState, VARSConfig, fold, in_order
-from langchain_persona.memo import Memo
-from langchain_persona.memory.buckets import DAY, bucket, buckets_since
-from langchain_persona.memory.entries import events_of, horizon_of, parsed, undone_below, usable
-from langchain_persona.memory.folded import Folded, Remembered
-from langchain_persona.memory.pages import everything
-from langchain_persona.memory.space_versions import SpaceChoice
-from langchain_persona.records import Feedback, Snapshot, Window, Withdrawal, new_id, read_record
-from langchain_persona.spaces import PreferenceSpace
-
-__all__ = ["GRACE_SECONDS", "Ledger"]
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError, StoreError
+from langchain_persona.identity import Label, label
+from langchain_persona.learning import (
+    Event,
+    LearnerState,
+    PreferenceSpace,
+    VARSConfig,
+    attribution_gate,
+    fold,
+    in_order,
+)
+from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors
+from langchain_persona.memory.background import Background
+from langchain_persona.memory.spaces import Spaces
+from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
+from langchain_persona.records import (
+    Feedback,
+    Retrieval,
+    Snapshot,
+    Withdrawal,
+    new_id,
+    read_entry,
+    read_record,
+)
+from langchain_persona.rewards import RELIABILITY, trust, validated
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 60.0
 """A snapshot holds no entry younger than this: the bound on clock skew and on the delay of a write."""
 
-_CURRENT = "current"
-_VERSION = "feedback"
-_TRANSLATED = "translated"
+ABOUT_DOCUMENTS = frozenset({"thumbs", "rating", "click", "dwell", "copy"})
+"""Signals about the retrieved documents themselves: all of the reward is retrieval's, whatever it is worth."""
 
-Namespace = tuple[str, ...]
+SWEEP_EVERY = 64
+"""Retrievals saved by a process between two looks for expired ones."""
+
+HOUR, DAY = 3_600.0, 86_400.0
+
+_CURRENT = "current"
+_SWEPT = 1_000
+_LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
+_RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReceipt:
+    """What became of a feedback or a withdrawal.
+
+    Attributes:
+        id: name of the ledger entry, for `PersonaMemory.withdraw`; "" when nothing was written.
+        applied: True when it moves the user's vectors.
+        reason: why not, in words; "" when it does.
+    """
+
+    id: str
+    applied: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReading:
+    """What must be known before feedback is written.
+
+    Stored retrievals by id, the time up to which some snapshot holds the ledger, and the entry under the idempotency
+    key where that was used before.
+    """
+
+    retrievals: Mapping[str, object]
+    horizon: float = float("-inf")
+    used: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The fold of a user's ledger, and what a process keeps of it to go on from there.
+
+    Attributes:
+        state: the fold of every valid entry.
+        space: where it lies.
+        after: horizon of the snapshot on which it stands; minus infinity without one.
+        window: decoded events up to that horizon that the rule looks at again.
+        young: decoded events later than that, in order.
+        time: when it was read.
+    """
+
+    state: LearnerState
+    space: PreferenceSpace
+    after: float = float("-inf")
+    window: tuple[Event, ...] = ()
+    young: tuple[Event, ...] = ()
+    time: float = 0.0
 
 
 class Ledger:
-    """Entries, key index and snapshots of all users in one store.
+    """The ledgers of all users.
 
     Args:
-        store: any LangGraph store.
-        root: namespace under which everything lies.
+        store: where they lie.
         config: the learner; a snapshot made under another configuration is ignored.
-
-    Attributes:
-        translations: for `translation`: until when (monotonic clock) there is nothing to do for a user and a source.
+        spaces: the preference spaces in force.
+        background: sweeps expired retrievals.
+        retrieval_ttl_seconds: how long a retrieval can be given feedback.
     """
 
-    def __init__(self, store: BaseStore, root: Namespace, config: VARSConfig) -> None:
-        self.store = store
-        self.root = root
-        self.config = config
-        self._memo = Memo[Remembered](lifetime=2 * GRACE_SECONDS, size=64)
-        self.translations = Memo[float](size=4_096)
+    def __init__(
+        self,
+        store: UserStore,
+        config: VARSConfig,
+        spaces: Spaces,
+        background: Background,
+        retrieval_ttl_seconds: float,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._spaces = spaces
+        self._background = background
+        self.retrieval_ttl_seconds = retrieval_ttl_seconds
+        self._cache: VersionedCache[Folded] = VersionedCache(64)
+        self._written: set[str] = set()  # users for whom this process wrote since it last folded
+        self._saved = 0
+        self._swept = 0
 
-    def namespace(self, user: str, *parts: str) -> Namespace:
-        """The namespace of one user's things of one kind."""
-        return (*self.root, label(user), *parts)
+    # retrievals -------------------------------------------------------------------------------------------------------
 
-    def entry_op(self, user: str, entry: Feedback | Withdrawal) -> PutOp:
-        """The write of one entry, in the bucket of its hour."""
-        return self._put(self.namespace(user, "feedback", *bucket(entry.time)), entry.id, entry.to_json())
+    def new_retrieval_id(self, now: float) -> str:
+        """A name that carries its day, so that expired retrievals are found without reading any."""
+        return f"{datetime.fromtimestamp(now, UTC):%Y%m%d}-{new_id()}"
 
-    def key_op(self, user: str, key: str) -> GetOp:
-        """The read that tells whether an idempotency key was used."""
-        return GetOp(self.namespace(user, "keys"), label(key, prefix="k"))
+    def save_retrieval(self, user: str, name: str, value: Mapping[str, object]) -> None:
+        """Write one `Retrieval` as JSON. Expired ones are swept now and then, also where the store has no TTL."""
+        place, key = self._retrievals(user, name), label(name, prefix="r")
+        self._store.batch([self._store.put(place, key, value, self.retrieval_ttl_seconds)])
+        self._saved += 1
+        if self._saved % SWEEP_EVERY == 0:
+            self._background.submit(self.sweep_retrievals)
 
-    def append(self, user: str, entry: Feedback | Withdrawal) -> Steps[None]:
-        """Add one entry (its key, and a new version for readers) in one batch: acknowledged when this returns."""
-        ops: list[Op] = [
-            self.entry_op(user, entry),
-            self._put(self.namespace(user, "versions"), _VERSION, {"version": new_id()}),
-        ]
-        if isinstance(entry, Feedback) and entry.key is not None:
-            ops.append(self._put(self.namespace(user, "keys"), label(entry.key, prefix="k"), {"id": entry.id}))
-        if isinstance(entry, Feedback) and entry.embedding is not None:
-            current = {"embedding": entry.embedding, "dimension": entry.dimension}
-            ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
-        yield StoreOps(self.store, ops)
+    def sweep_retrievals(self, most: int = 200) -> int:
+        """Delete up to `most` expired retrievals of whatever users; returns how many.
 
-    def append_copies(
-        self, user: str, copies: Sequence[Feedback], marker: tuple[Namespace, str, dict[str, object]]
-    ) -> Steps[None]:
-        """Add translated entries and the mark that it was done, in one batch; see `translation`.
-
-        They come with the times of their originals, below the horizon of any snapshot that there may be: with them
-        goes a stamp that every snapshot made without them lacks.
+        Each call looks at the next thousand days of users, so that no call takes long.
         """
-        ops: list[Op] = [self.entry_op(user, entry) for entry in copies]
-        if copies:
-            current: dict[str, object] = {"embedding": copies[-1].embedding, "dimension": copies[-1].dimension}
-            for name in (_VERSION, _TRANSLATED):
-                ops.append(self._put(self.namespace(user, "versions"), name, {"version": new_id()}))
-            ops.append(self._put(self.namespace(user, "state"), _CURRENT, current))
-        yield StoreOps(self.store, [*ops, self._put(*marker)])
+        days = self._store.namespaces(("*", "retrievals"), 3, self._swept)
+        self._swept = self._swept + len(days) if len(days) >= _SWEPT else 0
+        oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
+        ops: list[Op] = []
+        for *_, user, kind, day in (name for name in days if len(name) == len(self._store.root) + 3):
+            if len(ops) < most and day <= f"d{oldest:%Y%m%d}":
+                path = (Label(user), kind, day)
+                ops += [self._store.delete(path, item.key) for item in self._store.scan(path)]
+        self._store.batch(ops[:most])
+        return min(len(ops), most)
 
-    def untouched(self, user: str, embedding: str, space: str) -> bool:
-        """True when this process's latest read found that nothing was ever written for the user."""
-        kept = self._memo.latest((user, embedding, space))
-        return kept is not None and not kept.folded.written
+    def _retrievals(self, user: str, retrieval_id: str) -> Path:
+        match = _RETRIEVAL_ID.fullmatch(retrieval_id)
+        return user, "retrievals", f"d{match[1]}" if match else "unknown"
 
-    def current(self, user: str) -> Steps[tuple[str, int] | None]:
+    # writing ----------------------------------------------------------------------------------------------------------
+
+    def reading_ops(self, user: str, retrieval_ids: Sequence[str]) -> list[Op]:
+        """What must be read before feedback on some retrievals is written, for a batch."""
+        return [
+            self._store.search((user, "state")),
+            *(self._store.get(self._retrievals(user, name), label(name, prefix="r")) for name in retrieval_ids),
+        ]
+
+    def parse_reading(self, user: str, retrieval_ids: Sequence[str], results: Sequence[Result]) -> FeedbackReading:
+        """The reading, given the results of `reading_ops`."""
+        state = self._store.found((user, "state"), results[0])
+        items = map(found_item, results[1:])
+        return FeedbackReading(
+            {name: item.value for name, item in zip(retrieval_ids, items, strict=True) if item is not None},
+            max(map(_horizon_of, state), default=float("-inf")),
+        )
+
+    def feedback(
+        self,
+        user: str,
+        retrieval_id: str,
+        reward: float,
+        *,
+        source: str = "thumbs",
+        key: str | None = None,
+        docs: Sequence[str] | None = None,
+        gate: float | None = None,
+        about_documents: bool | None = None,
+        reading: FeedbackReading | None = None,
+        withdraw: str | None = None,
+    ) -> FeedbackReceipt:
+        """Add one feedback: see `PersonaMemory.feedback`.
+
+        Args:
+            about_documents: whether the signal is about the documents themselves; by default its source tells.
+            reading: what was read ahead; then `key` is not looked up, and delivering twice counts once all the same.
+            withdraw: id of an entry that this one replaces.
+        """
+        value, believed = validated(reward), trust(source, RELIABILITY)
+        if gate is None and believed == 0.0:
+            return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
+        if reading is None:
+            reading = self._read_for_feedback(user, [retrieval_id], key)
+        if reading.used is not None:
+            return FeedbackReceipt(reading.used, applied=False, reason="this key was used before")
+        now = time.time()
+        retrieval, reason = _usable_retrieval(reading.retrievals.get(retrieval_id), now)
+        entry = Feedback(
+            id=new_id() if key is None else label(key, prefix="k"),
+            retrieval_id=retrieval_id,
+            reward=value,
+            gate=1.0 if gate is None else gate,
+            source=source,
+            time=_on_time(now, reading.horizon),
+            key=key,
+            documents=tuple(docs or ()),
+        )
+        if retrieval is None:
+            logger.warning("Feedback for retrieval %s is kept but moves nothing: %s", retrieval_id[:64], reason)
+        else:
+            rated = _rated_documents(retrieval, docs)
+            if gate is None:
+                about = source in ABOUT_DOCUMENTS if about_documents is None else about_documents
+                gate = believed * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
+            entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
+        entries: list[Feedback | Withdrawal] = [entry]
+        if withdraw is not None:
+            entries.append(Withdrawal(id=new_id(), target=withdraw, time=entry.time))
+        self.append(user, entries)
+        if retrieval is not None and entry.gate == 0.0:
+            reason = "its gate is 0: it is kept in the ledger and moves nothing"
+        return FeedbackReceipt(entry.id, applied=not reason, reason=reason)
+
+    def withdraw(self, user: str, feedback_id: str) -> FeedbackReceipt:
+        """Take one feedback back: see `PersonaMemory.withdraw`."""
+        entries = self.entries(user)
+        known = {entry.id for entry in entries if isinstance(entry, Feedback)}
+        if feedback_id not in known:
+            reason = "no feedback of this user has this id; memory.ratings(user) lists them"
+            return FeedbackReceipt("", applied=False, reason=reason)
+        if any(entry.target == feedback_id for entry in entries if isinstance(entry, Withdrawal)):
+            return FeedbackReceipt(feedback_id, applied=False, reason="it was withdrawn before")
+        moment = _on_time(time.time(), self._read_for_feedback(user, [], None).horizon)
+        self.append(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)])
+        return FeedbackReceipt(feedback_id, applied=True)
+
+    def append(self, user: str, entries: Sequence[Feedback | Withdrawal]) -> None:
+        """Add entries and a new version for readers in one batch: acknowledged when this returns."""
+        ops: list[Op] = []
+        for entry in entries:
+            ops.append(self._store.put((user, "feedback", *_bucket(entry.time)), entry.id, entry.to_json()))
+            if isinstance(entry, Feedback) and entry.key is not None:
+                ops.append(self._store.put((user, "keys"), label(entry.key, prefix="k"), {"id": entry.id}))
+            if isinstance(entry, Feedback) and entry.embedding is not None:
+                current = {"embedding": entry.embedding, "dimension": entry.dimension}
+                ops.append(self._store.put((user, "state"), _CURRENT, current))
+        if len(self._written) >= 1_000:  # a process that writes and never reads; to forget it costs one more read
+            self._written.clear()
+        self._written.add(user)
+        self._store.batch([*ops, self._store.put((user, "versions"), "feedback", {"version": new_id()})])
+
+    def _read_for_feedback(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
+        used_op = [] if key is None else [self._store.get((user, "keys"), label(key, prefix="k"))]
+        results = self._store.batch([*self.reading_ops(user, retrieval_ids), *used_op])
+        reading = self.parse_reading(user, retrieval_ids, results[: 1 + len(retrieval_ids)])
+        used = found_item(results[-1]) if used_op else None
+        return reading if used is None else replace(reading, used=str(used.value.get("id", "")))
+
+    def users(self) -> list[Label]:
+        """Labels of all users of whom something is kept; each stands for its user in every method."""
+        return self._store.users()
+
+    # reading ----------------------------------------------------------------------------------------------------------
+
+    def entries(self, user: str) -> list[Feedback | Withdrawal]:
+        """Every readable entry of a user, oldest first."""
+        found = _parse_entries(self._store.scan((user, "feedback")), float("-inf"))
+        return sorted(found, key=lambda entry: (entry.time, entry.id))
+
+    def current(self, user: str) -> tuple[str, int] | None:
         """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
-        (item,) = yield StoreOps(self.store, [GetOp(self.namespace(user, "state"), _CURRENT)])
+        item = found_item(self._store.batch([self._store.get((user, "state"), _CURRENT)])[0])
         if item is None:
             return None
         try:
             embedding, dimension = str(item.value["embedding"]), int(item.value["dimension"])
-            if dimension < 1:
-                raise ValueError(dimension)
-            return embedding, dimension
+            if dimension >= 1:
+                return embedding, dimension
         except (KeyError, TypeError, ValueError):
-            logger.warning("The note on a user's embedding model cannot be read; looking through the ledger instead")
-        entries, _ = yield from self.entries(user)
-        embedded = [entry for entry in entries if isinstance(entry, Feedback) and entry.embedding is not None]
-        return (str(embedded[-1].embedding), embedded[-1].dimension) if embedded else None
+            pass
+        logger.warning("The note on a user's embedding model cannot be read; looking through the ledger instead")
+        known = [one for one in self.entries(user) if isinstance(one, Feedback) and one.embedding is not None]
+        return (str(known[-1].embedding), known[-1].dimension) if known else None
 
-    def horizon(self, user: str) -> Steps[float]:
-        """The time up to which some snapshot of the user holds the ledger; minus infinity where there is none.
-
-        There is one for each embedding model, and one more for each space that a memory on this store was given.
-        """
-        items = yield from everything(self.store, self.namespace(user, "state"))
-        return max(map(horizon_of, items), default=float("-inf"))
-
-    def entries(self, user: str) -> Steps[tuple[list[Feedback | Withdrawal], int]]:
-        """Every readable entry of a user, oldest first, and the number of unreadable ones."""
-        found, skipped = parsed((yield from self._items(user, [()])), float("-inf"))
-        return sorted(found, key=lambda entry: (entry.time, entry.id)), skipped
-
-    def fold(
-        self, user: str, embedding: str, choice: PreferenceSpace | SpaceChoice, *, rebuild: bool = False
-    ) -> Steps[Folded]:
+    def fold(self, user: str, embedding: str, dimension: int, *, rebuild: bool = False) -> Folded:
         """A user's state: the snapshot and everything younger.
 
         Args:
             user: whose.
             embedding: name of the embedding model; entries of another are left out.
-            choice: the preference space to learn in, or what tells it once it is read in the first batch.
+            dimension: numbers in one of its vectors.
             rebuild: ignore the snapshot and fold the whole ledger.
         """
-        stamps = [GetOp(self.namespace(user, "versions"), name, refresh_ttl=False) for name in (_VERSION, _TRANSLATED)]
-        chosen = [choice.op] if isinstance(choice, SpaceChoice) else []
-        name = _snapshot_name(embedding, choice)
-        ops = [*stamps, GetOp(self.namespace(user, "state"), name, refresh_ttl=False), *chosen]
-        stamp, translated, item, *pointer = yield StoreOps(self.store, ops)
-        space = (yield from choice.chosen(*pointer)) if isinstance(choice, SpaceChoice) else choice
-        now, key = time.time(), (user, embedding, space.id)
-        version, copies = (None if item is None else str(item.value.get("version")) for item in (stamp, translated))
-        memo = None if rebuild else self._memo.get(key, version, now)
-        if memo is not None:
-            return memo.folded
-        after = float("-inf") if rebuild else horizon_of(item)
-        items = yield from self._items(user, buckets_since(after, now))
-        snapshot = None if rebuild else usable(item, space, self.config, copies)
-        entries, skipped = yield Call(lambda: parsed(items, after))
-        if snapshot is not None and undone_below(snapshot, entries):
-            snapshot = None  # something that it holds was withdrawn: fold again without it
-        # what this process remembers holds while it stands on the same snapshot, or on none
-        stale = None if rebuild or (item is not None and snapshot is None) else self._memo.latest(key)
-        if stale is not None and stale.after != after:
-            stale = None
-        window: tuple[Event, ...] | None = ()
-        if stale is not None:
-            window = stale.window
-        elif snapshot is not None and self.config.rule.window:
-            window = yield from self._window(user, name, embedding, space, snapshot, items)
-        if window is None:  # what the rule looks at again is not to be found
-            snapshot, window = None, ()
-        if snapshot is None and after > float("-inf"):
-            whole = yield from self._items(user, [()])
-            entries, skipped = yield Call(lambda: parsed(whole, float("-inf"), read_before=items))
+        now, name = time.time(), self._snapshot_name(embedding)
+        kept = None if rebuild else self._cache.get((user, name))
+        versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
+        ahead = _buckets_since(user, kept.after, now) if kept is not None else []
+        details = [self._store.get((user, "state"), name), *map(self._store.search, ahead)]
+        # one batch tells whether what this process keeps is still true; where it surely is not, all is read at once
+        at_once = kept is None or user in self._written
+        self._written.discard(user)
+        results = self._store.batch([*versions, *(details if at_once else ())])
+        stamp = found_item(results[0])
+        version = "" if stamp is None else str(stamp.value.get("version"))
+        space = self._spaces.parse(embedding, dimension, results[1 : len(versions)])
+        if kept is not None and kept.space.id != space.id:
+            kept = None
+        if kept is not None and self._cache.get((user, name), version) is kept and 0 <= now - kept.time < _LIFETIME:
+            return kept
+
+        # what to go on from: a snapshot, and the events in it that the rule looks at again
+        results = results[len(versions) :] if at_once else self._store.batch(details)
+        item = found_item(results[0])
+        snapshot = None if rebuild else self._usable_snapshot(item, space)
+        after = float("-inf") if snapshot is None else snapshot.horizon
+        if kept is not None and (kept.after != after or (item is not None and snapshot is None)):
+            kept = None
+        places, pages, windowed = ahead, results[1:], list[Result]()
+        if kept is None:
+            places = _buckets_since(user, after, now)
+            addresses = snapshot.window if snapshot is not None else ()
+            window_ops = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
+            answers = self._store.batch([*map(self._store.search, places), *window_ops])
+            pages, windowed = answers[: len(places)], answers[len(places) :]
+        items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
+        entries = _parse_entries(items, after)
+        if snapshot is not None and _undone_below(snapshot, entries):
+            # something in the snapshot was withdrawn: fold again without it
+            snapshot, kept, windowed, after = None, None, [], float("-inf")
+            whole = self._store.scan((user, "feedback"))
+            entries = _parse_entries(whole, after, read_before=items)
+
+        # the events that count, and which of them a new snapshot takes in
+        decode = partial(_events_of, embedding=embedding, space=space, prior=self._prior(space))
+        window = kept.window if kept is not None else tuple(in_order(decode(_entries_at(windowed, items))))
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
-        without = {*undone, *(snapshot.recent if snapshot else ())}
-        known = {event.id: event for event in stale.young} if stale else {}
-        prior = self._prior(space)
-        events = yield Call(
-            lambda: in_order(events_of(entries, embedding, space, without=without, known=known, prior=prior))
-        )
-
+        recent = snapshot.recent if snapshot else {}
+        known = {event.id: event for event in kept.young} if kept is not None else {}
+        events = in_order(decode(entries, without={*undone, *recent}, known=known))
         horizon = now - GRACE_SECONDS
         old = tuple(event for event in events if event.time <= horizon)
         young = tuple(event for event in events if event.time > horizon)
         state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
-        outdated = rebuild or (item is not None and snapshot is None) or (snapshot is not None and now - after > DAY)
-        if old or outdated:
-            state = yield from self._stepped(old, state, window, space)
+        replaces = rebuild or (item is not None and snapshot is None)
+        if old or replaces or (snapshot is not None and now - after > DAY):
+            state = fold(old, self._config, k=space.k, start=state, before=window)
+            window = (*window, *old)[max(len(window) + len(old) - self._config.rule.window, 0) :]
             times = {entry.id: entry.time for entry in entries}
-            recent = {**(snapshot.recent if snapshot else {}), **{event.id: event.time for event in old}}
+            held = {**recent, **{event.id: event.time for event in old}}
             record = Snapshot(
                 horizon=horizon,
-                config=self.config.fingerprint,
+                config=self._config.fingerprint,
                 space=space.id,
-                translated=copies,
                 state=state.to_json(),
-                recent={name: moment for name, moment in recent.items() if moment > horizon - GRACE_SECONDS},
-                withdrawn=tuple(
-                    target for target, moment in undone.items() if max(moment, times.get(target, moment)) > horizon
-                ),
+                recent={one: moment for one, moment in held.items() if moment > horizon - GRACE_SECONDS},
+                withdrawn=tuple(one for one, at in undone.items() if max(at, times.get(one, at)) > horizon),
+                window=tuple((event.time, event.id) for event in window),
             )
-            window = (*window, *old)[-max(self.config.rule.window, 1) :]
-            yield from self._save(user, name, record, window)
-            after, stale = horizon, None
-        # where this process folded the first of these already, it goes on from there
-        folded_before = stale.young if stale else ()
-        same = [one is other for one, other in zip(folded_before, young, strict=False)]
-        done = len(folded_before) if all(same) and len(same) == len(folded_before) else 0
-        if stale is not None and done:
-            state = stale.folded.state
-        state = yield from self._stepped(young[done:], state, (*window, *young[:done]), space)
-        folded = Folded(state, space, young=len(events), skipped=skipped, written=version is not None)
-        self._memo.put(key, version, Remembered(folded, after, window, young), now)
+            try:
+                self._store.batch([self._store.put((user, "state"), name, record.to_json())])
+            except StoreError:  # the next reader folds a little more
+                logger.debug("A snapshot could not be written", exc_info=True)
+            after, kept = horizon, None
+
+        # the young ones on top; where this process folded the first of them already, it goes on from there
+        done = 0
+        if kept is not None and kept.young and young[: len(kept.young)] == kept.young:
+            state, done = kept.state, len(kept.young)
+        state = fold(young[done:], self._config, k=space.k, start=state, before=(*window, *young[:done]))
+        folded = Folded(state, space, after, window, young, now)
+        self._cache.put((user, name), version, folded)
         return folded
 
-    def _stepped(
-        self, events: Sequence[Event], start: LearnerState, before: Sequence[Event], space: PreferenceSpace
-    ) -> Steps[LearnerState]:
-        """The fold of some events onto a state, off the event loop."""
-        state = start
-        if events:
-            state = yield Call(lambda: fold(events, self.config, k=space.k, start=start, before=before))
-        return state
+    # helpers ----------------------------------------------------------------------------------------------------------
 
-    def _window(
-        self,
-        user: str,
-        snapshot_name: str,
-        embedding: str,
-        space: PreferenceSpace,
-        snapshot: Snapshot,
-        read_before: Sequence[Item],
-    ) -> Steps[tuple[Event, ...] | None]:
-        """The latest events that a snapshot holds, read by their addresses; None where the list is not to be had."""
-        op = GetOp(self.namespace(user, "windows"), snapshot_name, refresh_ttl=False)
-        (item,) = yield StoreOps(self.store, [op])
-        try:
-            window = None if item is None else read_record(Window, item.value)
-        except CorruptRecordError as error:
-            logger.warning("Ignoring a corrupt list of latest feedback and folding the ledger again: %s", error)
-            return None
-        if window is None or window.horizon != snapshot.horizon:
-            return None
-        ops = [
-            GetOp(self.namespace(user, "feedback", *bucket(moment)), name, refresh_ttl=False)
-            for moment, name in window.entries
-        ]
-        found = (yield StoreOps(self.store, ops)) if ops else []
-        entries, _ = parsed([entry for entry in found if entry is not None], float("-inf"), read_before=read_before)
-        prior = self._prior(space)
-        return tuple(in_order(events_of(entries, embedding, space, without=(), known={}, prior=prior)))
-
-    def _save(self, user: str, name: str, snapshot: Snapshot, window: Sequence[Event]) -> Steps[None]:
-        """Write a snapshot; that it cannot be written costs the next reader some time and nobody anything else."""
-        latest = Window(horizon=snapshot.horizon, entries=tuple((event.time, event.id) for event in window))
-        ops = [
-            self._put(self.namespace(user, "state"), name, snapshot.to_json()),
-            self._put(self.namespace(user, "windows"), name, latest.to_json()),
-        ]
-        try:
-            yield StoreOps(self.store, ops)
-        except Exception:
-            logger.debug("A snapshot could not be written", exc_info=True)
-
-    def _items(self, user: str, parts: Sequence[tuple[str, ...]]) -> Steps[list[SearchItem]]:
-        """Everything stored in some buckets of a user's ledger; `()` is the whole of it."""
-        found: list[SearchItem] = []
-        for part in parts:
-            found += yield from everything(self.store, self.namespace(user, "feedback", *part))
-        return found
+    def _snapshot_name(self, embedding: str) -> str:
+        """The key of a snapshot. Memories in the space in force share one; one with a given space has its own."""
+        name, given = label(embedding, prefix="e"), self._spaces.given
+        return name if given is None else label(f"{name} {given.id}", prefix="g")
 
     def _prior(self, space: PreferenceSpace) -> Vector | None:
-        return space.prior if self.config.prior == "population" else None
+        return space.prior if self._config.prior == "population" else None
 
-    def _put(self, namespace: Namespace, key: str, value: dict[str, object]) -> PutOp:
-        return PutOp(namespace, key, value, index=False)
+    def _usable_snapshot(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
+        """The stored snapshot, if it is readable and was made in this space with this configuration."""
+        if item is None:
+            return None
+        try:
+            snapshot = read_record(Snapshot, item.value)
+            k = LearnerState.from_json(snapshot.state).long.size
+            if not math.isfinite(_horizon_of(item)):
+                raise CorruptRecordError("its horizon is no time that a clock can have shown")
+        except CorruptRecordError as error:
+            logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
+            return None
+        fits = k == space.k and snapshot.space == space.id and snapshot.config == self._config.fingerprint
+        return snapshot if fits else None
 
 
-def _snapshot_name(embedding: str, choice: PreferenceSpace | SpaceChoice) -> str:
-    """The key of a snapshot, known before anything is read.
+# entries --------------------------------------------------------------------------------------------------------------
 
-    Memories that learn in the space in force share one; one that was given a space has its own, for otherwise two of
-    them would throw away each other's at every read.
+
+def _usable_retrieval(value: object, now: float) -> tuple[Retrieval | None, str]:
+    """The stored retrieval, or the reason why it cannot be learned from."""
+    if value is None:
+        return None, "no such retrieval for this user (wrong id, another user's, or expired)"
+    try:
+        retrieval = read_record(Retrieval, value)
+        rows = decode_vectors(retrieval.chosen_vectors, retrieval.dimension, HALF)
+        if len(rows) != len(retrieval.chosen) or len(decode_vectors(retrieval.expected, retrieval.dimension)) != 1:
+            raise CorruptRecordError("its vectors do not belong to its documents")
+    except CorruptRecordError as error:
+        return None, f"its record cannot be read: {error}"
+    return (retrieval, "") if retrieval.expires > now else (None, "the retrieval has expired")
+
+
+def _rated_documents(retrieval: Retrieval, docs: Sequence[str] | None) -> list[str]:
+    """Ids of the documents that a feedback is about; None is all of the retrieval.
+
+    Raises:
+        ConfigError: a document was not returned by this retrieval.
     """
-    name = label(embedding, prefix="e")
-    return name if isinstance(choice, SpaceChoice) else label(f"{name} {choice.id}", prefix="g")
+    strangers = sorted(set(docs or ()) - set(retrieval.chosen))
+    if strangers:
+        raise ConfigError(
+            f"docs {strangers[:3]} were not returned by this retrieval; it returned {list(retrieval.chosen)[:10]}"
+        )
+    return list(retrieval.chosen if docs is None else docs)
+
+
+def _similarity(retrieval: Retrieval, rated: Sequence[str]) -> float:
+    """The highest relevance among the rated documents."""
+    base = dict(zip(retrieval.candidates, retrieval.base, strict=True))
+    return max(base.get(name, 0.0) for name in rated)
+
+
+def _vectors_of(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, object]:
+    """What the fold needs of a retrieval, so that a feedback stands without it."""
+    positions = [retrieval.chosen.index(name) for name in rated]
+    rows = decode_vectors(retrieval.chosen_vectors, retrieval.dimension, HALF)
+    places = {name: place for place, name in enumerate(retrieval.candidates)}
+    logged = retrieval.logged and {**retrieval.logged, "rated": [places[name] for name in rated if name in places]}
+    return {
+        "session": retrieval.session,
+        "documents": tuple(rated),
+        "titles": tuple(retrieval.titles[place] for place in positions if place < len(retrieval.titles)),
+        "embedding": retrieval.embedding,
+        "dimension": retrieval.dimension,
+        "chosen": encode_vectors(rows[positions].mean(axis=0)),
+        "expected": retrieval.expected,
+        "logged": logged or None,
+    }
+
+
+def _on_time(now: float, horizon: float) -> float:
+    """The time to write under: never below the horizon of a snapshot, where no reader looks.
+
+    With clocks that agree this is `now`, for a snapshot trails by the grace period.
+    """
+    return max(now, horizon + GRACE_SECONDS)
+
+
+def _horizon_of(item: Item | None) -> float:
+    """The horizon that a stored snapshot claims; minus infinity without a readable one."""
+    try:
+        horizon = float("-inf") if item is None else float(item.value["horizon"])
+    except (KeyError, TypeError, ValueError):
+        return float("-inf")
+    # no clock can have written infinity or a time years ahead: a damaged value
+    return horizon if math.isfinite(horizon) and horizon <= time.time() + 366 * DAY else float("-inf")
+
+
+def _parse_entries(
+    items: Sequence[Item], after: float, *, read_before: Sequence[Item] = ()
+) -> list[Feedback | Withdrawal]:
+    """Entries later than `after`, each id once (the earliest); unreadable ones are kept, left out, and logged once."""
+    logged = {(tuple(item.namespace), item.key) for item in read_before}
+    entries: dict[str, Feedback | Withdrawal] = {}
+    for item in items:
+        try:
+            entry = read_entry(item.value)
+        except CorruptRecordError as error:
+            if (tuple(item.namespace), item.key) not in logged:
+                logger.warning("Leaving out the unreadable ledger entry %s: %s", item.key, error)
+            continue
+        if entry.time > after and (entry.id not in entries or entry.time < entries[entry.id].time):
+            entries[entry.id] = entry
+    return list(entries.values())
+
+
+def _entries_at(results: Sequence[Result], read_before: Sequence[Item]) -> list[Feedback | Withdrawal]:
+    """The readable entries among the results of some reads by address."""
+    items = [item for item in map(found_item, results) if item is not None]
+    return _parse_entries(items, float("-inf"), read_before=read_before)
+
+
+def _events_of(
+    entries: Sequence[Feedback | Withdrawal],
+    *,
+    embedding: str,
+    space: PreferenceSpace,
+    prior: Vector | None,
+    without: Container[str] = (),
+    known: Mapping[str, Event] = MappingProxyType({}),
+) -> list[Event]:
+    """The events that count: feedback of some weight with vectors of this embedding model, but those `without`.
+
+    `known` events of an earlier read are not decoded again, for an entry never changes. `prior`, shape (k,), is the
+    mean user's vector where users start there.
+    """
+    events = []
+    for entry in entries:
+        if not isinstance(entry, Feedback) or entry.id in without or entry.embedding != embedding:
+            continue
+        if entry.origin is not None and entry.origin in without:
+            continue
+        if entry.id in known and known[entry.id].time == entry.time:
+            events.append(known[entry.id])
+            continue
+        if entry.chosen is None or entry.expected is None or entry.gate == 0.0:
+            continue
+        try:
+            (chosen,) = decode_vectors(entry.chosen, entry.dimension)
+            (expected,) = decode_vectors(entry.expected, entry.dimension)
+            item, background = space.project(chosen), space.project(expected)
+        except (CorruptRecordError, DimensionMismatchError, ValueError) as error:
+            logger.warning("Leaving out feedback %s: %s", entry.id, error)
+            continue
+        events.append(
+            Event(
+                time=entry.time,
+                id=entry.id,
+                session=label(entry.session, prefix="s") if entry.session else "",
+                reward=entry.reward,
+                gate=entry.gate,
+                retrieval=entry.retrieval_id,
+                chosen=item,
+                expected=background,
+                predicted=0.0 if prior is None else float(prior @ item),
+            )
+        )
+    return events
+
+
+def _undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
+    """True when an entry that the snapshot holds was withdrawn after it was made."""
+    # what it holds and what was delivered a second time later is one and the same
+    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
+    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
+
+
+# buckets --------------------------------------------------------------------------------------------------------------
+
+
+def _bucket(moment: float) -> tuple[str, str]:
+    """Day and hour (UTC) as labels, `("d20261122", "h20")`: a read of the young entries does not touch the old ones."""
+    when = datetime.fromtimestamp(moment, UTC)
+    return f"d{when:%Y%m%d}", f"h{when:%H}"
+
+
+def _buckets_since(user: str, horizon: float, now: float) -> list[Path]:
+    """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all.
+
+    One hour and one day into the future are looked at too, and the horizon may lie in the future: clocks differ.
+    """
+    now = max(now, horizon)
+    if now - horizon > 7 * DAY:
+        return [(user, "feedback")]
+    width, depth = (HOUR, 2) if now - horizon <= 2 * HOUR else (DAY, 1)
+    times = range(int(horizon // width), int(now // width) + 2)
+    return [(user, "feedback", *_bucket(index * width)[:depth]) for index in times]

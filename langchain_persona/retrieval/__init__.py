@@ -1,10 +1,10 @@
-"""One personalised retrieval.
+"""Personalised retrieval: `VARSRetriever` over any vector store, `PersonalizedCompressor` behind any retriever.
 
-`request` is what is asked, `taste` what is known of the user for it, `steps` the retrieval itself as effects,
-`recorded` what is kept of it for later feedback and what each document says, `rating` the way back.
+Arrows of import: sources <- ranking <- retriever <- compressor.
 """
 
-from langchain_persona.retrieval.request import Request, Reranker
-from langchain_persona.retrieval.steps import retrieve
+from langchain_persona.retrieval.compressor import PersonalizedCompressor
+from langchain_persona.retrieval.retriever import VARSRetriever
+from langchain_persona.retrieval.sources import Candidates, Source
 
-__all__ = ["Request", "Reranker", "retrieve"]
+__all__ = ["Candidates", "PersonalizedCompressor", "Source", "VARSRetriever"]

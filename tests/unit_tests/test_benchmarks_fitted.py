@@ -71,6 +71,7 @@ def test_who_has_rated_nothing_is_no_user(fits: list[list[Ratings]]) -> None:
     assert not fits
 
 
+@pytest.mark.slow
 def test_the_whole_of_it(fits: list[list[Ratings]], tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("<!-- bench-learning -->\n<!-- /bench-learning -->\n")

@@ -12,7 +12,7 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.embeddings import LocalEmbeddings
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.retriever import VARSRetriever
+from langchain_persona.retrieval import VARSRetriever
 
 pytestmark = [
     pytest.mark.model,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import chromadb
 import pytest
@@ -23,8 +24,12 @@ from pydantic import BaseModel
 
 from langchain_persona.learning import VARSConfig, WindowedRidge
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.retriever import VARSRetriever
+from langchain_persona.retrieval import VARSRetriever
+from langchain_persona.retrieval import retriever as module
 from langchain_persona.testing import HashEmbeddings
+from tests.retrievals import ids, run
+
+T = TypeVar("T")
 
 QUERY = "a film for tonight"
 TEXTS = {
@@ -61,10 +66,6 @@ def store(request) -> Iterator[BaseStore]:
         with SqliteStore.from_conn_string(":memory:") as store:
             store.setup()
             yield store
-
-
-def ids(docs: list[Document]) -> list[str]:
-    return [str(doc.id) for doc in docs]
 
 
 def retriever_over(collection: chromadb.Collection, store: BaseStore, **options: Any) -> VARSRetriever:
@@ -132,6 +133,17 @@ async def call(runnable: Any, value: Any, config: Any, mode: str, **arguments: A
     if mode == "async":
         return await runnable.ainvoke(value, config, **arguments)
     return runnable.invoke(value, config, **arguments)
+
+
+def outcome(coroutine: Coroutine[Any, Any, T], mode: str) -> T:
+    """What a coroutine gives; one that only makes sync calls is driven without an event loop."""
+    if mode == "async":
+        return run(lambda: coroutine)
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it awaited something")
 
 
 Shape = Callable[[VARSRetriever, str, str], Any]
@@ -273,54 +285,67 @@ SHAPES: list[Shape] = [
 ]
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+MODES = pytest.mark.parametrize("mode", ["sync", "async"])
+
+
+@MODES
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_every_shape_reaches_the_user(shape, mode, taught):
-    mine = await shape(taught.retriever, "ana", mode)
+def test_every_shape_reaches_the_user(shape, mode, taught):
+    mine, other, nobody = (outcome(shape(taught.retriever, user, mode), mode) for user in ("ana", "bo", ""))
     assert ids(mine) == taught.anas
     assert mine[0].metadata["persona"]["long"] > 0
-    other = await shape(taught.retriever, "bo", mode)
     assert ids(other) == taught.plain
     assert other[0].metadata["persona"]["long"] == 0.0
-    nobody = await shape(taught.retriever, "", mode)
     assert ids(nobody) == taught.plain
     assert nobody[0].metadata["persona"]["retrieval_id"] is None
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_no_user_at_all_is_anonymous(mode, taught):
-    docs = await call(taught.retriever, QUERY, None, mode)
+@MODES
+def test_no_user_at_all_is_anonymous_and_said_once(mode, taught, caplog):
+    module._tell_anonymous.cache_clear()
+    caplog.set_level(logging.INFO, "langchain_persona")
+    for _ in range(2):
+        docs = outcome(call(taught.retriever, QUERY, None, mode), mode)
+    assert [one.levelname for one in caplog.records] == ["INFO"]
     assert ids(docs) == taught.plain
     assert {doc.metadata["persona"]["retrieval_id"] for doc in docs} == {None}
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_feedback_finds_the_user_the_same_ways(mode, collection):
+@MODES
+def test_feedback_finds_the_user_the_same_ways(mode, collection):
     retriever = retriever_over(collection, InMemoryStore())
-    docs = await call(retriever, QUERY, config_of("ana"), mode)
-    rate = (lambda *a, **k: retriever.afeedback(*a, **k)) if mode == "async" else None
+    docs = retriever.invoke(QUERY, config_of("ana"))
 
-    async def given(*arguments: Any, **options: Any) -> Any:
-        return await rate(*arguments, **options) if rate else retriever.feedback(*arguments, **options)
+    def given(*arguments: Any, **options: Any) -> Any:
+        if mode == "async":
+            return run(lambda: retriever.afeedback(*arguments, **options))
+        return retriever.feedback(*arguments, **options)
 
-    assert (await given(docs[0], 1.0, config_of("ana"))).applied
-    assert (await given(docs, 1.0, user_id="ana")).applied
-    assert not (await given(docs[1], 1.0, user_id="bo")).applied  # not bo's retrieval
+    assert given(docs[0], 1.0, config_of("ana")).applied
+    assert given(docs, 1.0, user_id="ana").applied
+    assert not given(docs[1], 1.0, user_id="bo").applied  # not bo's retrieval
     assert retriever.memory.vectors("ana").count == 2
     assert retriever.memory.vectors("bo").count == 0
 
+    async def node(state: State) -> State:  # feedback in a node finds the context's user
+        await retriever.afeedback(docs[1], 1.0)
+        return {}
 
-async def test_the_short_term_vector_belongs_to_the_thread(collection):
+    run(lambda: compiled(node).ainvoke({}, context={"user_id": "ana"}))
+    assert retriever.memory.vectors("ana").count == 3
+
+
+def test_the_short_term_vector_belongs_to_the_thread(collection):
     retriever = retriever_over(collection, InMemoryStore())
     teach(retriever, "ana", "western", session="t1")
-    same = await retriever.ainvoke(QUERY, config_of("ana"))
-    other = await retriever.ainvoke(QUERY, {"configurable": {"user_id": "ana", "thread_id": "t2"}})
+    same = retriever.invoke(QUERY, config_of("ana"))
+    other = retriever.invoke(QUERY, {"configurable": {"user_id": "ana", "thread_id": "t2"}})
     assert same[0].metadata["persona"]["short"] != 0.0
     assert other[0].metadata["persona"]["short"] == 0.0
     assert other[0].metadata["persona"]["long"] != 0.0
 
 
-# ids of all kinds -------------------------------------------------------------------------------------------
+# ids of all kinds -----------------------------------------------------------------------------------------------------
 
 IDS: list[Any] = [
     "a@b.c",
@@ -349,27 +374,18 @@ def test_law_4_each_id_works_and_is_isolated_from_all_others(store, collection):
     wishes = {user: list(TEXTS)[index % len(TEXTS)] for index, user in enumerate(IDS)}
     for done, user in enumerate(IDS):
         for stranger in IDS[done:]:
-            assert ids(retriever.invoke(QUERY, user_id=stranger)) == plain
             assert retriever.memory.vectors(stranger).count == 0
+        assert ids(retriever.invoke(QUERY, user_id=user)) == plain
         docs = retriever.invoke(QUERY, user_id=user, k=len(TEXTS))
         liked = next(doc for doc in docs if doc.id == wishes[user])
         for number in range(3):
             assert retriever.feedback(liked, 1.0, user_id=user, key=f"{number}").applied
     for user in IDS:
-        assert retriever.memory.vectors(user).count == 3
         best = retriever.invoke(QUERY, user_id=user, k=len(TEXTS))
         assert max(best, key=lambda doc: doc.metadata["persona"]["long"]).id == wishes[user]
-        explained = retriever.memory.explain(user)
-        assert [name for name, _ in explained.liked] == [wishes[user]]
-        assert explained.events == 3
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_seven_and_seven_are_one_user(mode, collection):
-    retriever = retriever_over(collection, InMemoryStore())
-    docs = await call(retriever, QUERY, {"configurable": {"user_id": 7}}, mode)
-    assert retriever.feedback(docs[0], 1.0, user_id="7").applied
-    assert retriever.memory.vectors(7).count == retriever.memory.vectors("7").count == 1
+        assert {rating.documents for rating in retriever.memory.ratings(user)} == {(wishes[user],)}
+        assert retriever.memory.vectors(user).count == 3
+    assert retriever.memory.vectors("7").count == 3  # seven and "7" are one user
 
 
 class Counting(InMemoryStore):
@@ -381,30 +397,16 @@ class Counting(InMemoryStore):
         self.asked += 1
         return super().batch(ops)
 
-    async def abatch(self, ops):
-        self.asked += 1
-        return await super().abatch(ops)
-
 
 @pytest.mark.parametrize("nobody", ["", None, "   ", "\t\n"])
-@pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_law_4_nothing_is_read_or_written_for_the_anonymous(nobody, mode, collection):
+@MODES
+def test_law_4_nothing_is_read_or_written_for_the_anonymous(nobody, mode, collection):
     store = Counting()
     retriever = retriever_over(collection, store)
-    memory = retriever.memory
-    docs = await call(retriever, QUERY, {"configurable": {"user_id": nobody}}, mode)
+    docs = outcome(call(retriever, QUERY, {"configurable": {"user_id": nobody}}, mode), mode)
     assert len(docs) == 3
-    if mode == "async":
-        receipt = await memory.afeedback(nobody, "any", reward=1.0, key="k")
-        await memory.awithdraw(nobody, "any")
-        vectors, told = await memory.arebuild(nobody), await memory.aexplain(nobody)
-    else:
-        receipt = memory.feedback(nobody, "any", reward=1.0, key="k")
-        memory.withdraw(nobody, "any")
-        vectors, told = memory.rebuild(nobody), memory.explain(nobody)
-    assert (receipt.id, receipt.applied) == ("", False)
-    assert "anonymous" in receipt.reason
-    assert vectors.is_cold
-    assert "anonymous" in str(told).lower()
+    assert not retriever.feedback(docs[0], 1.0).applied
+    cards = PersonaMemory(store, HashEmbeddings(32)).as_retriever()
+    assert outcome(call(cards, QUERY, {"configurable": {"user_id": nobody}}, mode), mode) == []
     assert store.asked == 0
     assert store.search(()) == []

@@ -1,488 +1,356 @@
-"""Preference cards: the text in the store, the vector in Chroma, exactly the user's own, never stale, never lost."""
+"""Preference cards: text and vector in one record, and an erased one never comes back."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
-import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
-import chromadb
 import numpy as np
 import pytest
-from langgraph.store.base import BaseStore
-from langgraph.store.memory import InMemoryStore
-from langgraph.store.sqlite import SqliteStore
 
-from langchain_persona.cards import Cards
-from langchain_persona.effects import run
-from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.errors import ConfigError, StoreError
 from langchain_persona.identity import label
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.records import PreferenceCard
+from langchain_persona.memory.cards import CardSet
+from langchain_persona.records import Episode, Evidence, PreferenceCard, Retirement
 from langchain_persona.testing import HashEmbeddings
+from tests.memories import MODEL, D, Twins, Watched, warnings_in, writes
 
-MODEL = HashEmbeddings(32)
 
+class Moody(HashEmbeddings):
+    """Can be told to fail, and remembers what it embedded."""
 
-class CountingEmbeddings(HashEmbeddings):
-    """Remembers what it embedded."""
-
-    def __init__(self, dimension: int = 32) -> None:
+    def __init__(self, dimension: int = D) -> None:
         super().__init__(dimension)
+        self.down = False
         self.embedded: list[str] = []
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        if self.down:
+            raise ConnectionError("the embedder is down")
         self.embedded += texts
         return super().embed_documents(texts)
 
 
-class Moody:
-    """A collection that can be told to fail."""
-
-    def __init__(self, collection: chromadb.Collection) -> None:
-        self.collection = collection
-        self.failing: set[str] = set()
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            self.calls.append(name)
-            if name in self.failing:
-                raise chromadb.errors.InternalError("the disk is full")
-            return getattr(self.collection, name)(*arguments, **options)
-
-        return call
-
-
-def empty() -> chromadb.Collection:
-    return chromadb.EphemeralClient().create_collection(f"t{uuid.uuid4().hex}", embedding_function=None)
+@pytest.fixture
+def store() -> Watched:
+    return Watched()
 
 
 @pytest.fixture
-def collection() -> chromadb.Collection:
-    return empty()
+def memory(store) -> PersonaMemory:
+    return PersonaMemory(store, MODEL)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request):
-    if request.param == "memory":
-        yield InMemoryStore()
-    else:
-        with SqliteStore.from_conn_string(":memory:") as store:
-            store.setup()
-            yield store
+def texts(memory: PersonaMemory, **options: Any) -> list[str]:
+    return [card.text for card in memory.preferences("ana", **options)]
 
 
-def over(store: BaseStore, collection: Any, embeddings: Any = MODEL) -> PersonaMemory:
-    return PersonaMemory(store=store, cards=collection, embeddings=embeddings)
+def stored(store: Watched, user: str = "ana") -> str:
+    """Everything that is kept of a user, as one text."""
+    items = store.store.search(("persona", label(user)), limit=10_000)
+    return json.dumps([[item.namespace, item.key, item.value] for item in items], ensure_ascii=False)
 
 
-@pytest.fixture
-def memory(store, collection) -> PersonaMemory:
-    return over(store, collection)
+def once(store: Watched, when: Callable[[list[Any]], bool], action: Callable[[], object]) -> None:
+    """Do something else right ahead of the first batch for which `when` is true."""
+
+    def before(ops: list[Any]) -> None:
+        if when(ops):
+            store.before = lambda ops: None
+            action()
+
+    store.before = before
 
 
-def notes(memory: PersonaMemory, user: object = "ana", query: str = "drinks", k: int = 10, **options: Any) -> list[str]:
-    return [doc.page_content for doc in memory.as_retriever(k=k).invoke(query, user_id=user, **options)]
+# erasure --------------------------------------------------------------------------------------------------------------
+
+CHANGES: dict[str, Callable[[PersonaMemory, PreferenceCard], object]] = {
+    "pin": lambda memory, card: memory.pin("ana", card.id),
+    "hold_back": lambda memory, card: memory.hold_back("ana", card.id, False),
+    "retire": lambda memory, card: memory.retire("ana", card.id),
+    "revive": lambda memory, card: memory.revive("ana", card.id),
+    "update": lambda memory, card: memory.update("ana", card.id, "Drinks water."),
+    "embedded": lambda memory, card: memory.cards.embedded("ana"),
+    "migrate": lambda memory, card: memory.migrate_embeddings(progress=False),
+    "remember": lambda memory, card: memory.remember("ana", card),
+}
 
 
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+@pytest.mark.parametrize("name", CHANGES)
+def test_law_5_a_card_erased_while_a_change_is_under_way_stays_erased(store, memory, name):
+    """The change has read the card and is about to write it when another process erases it."""
+    card = memory.remember("ana", "Likes zebras.")
+    if name in ("embedded", "migrate"):
+        memory = PersonaMemory(store, HashEmbeddings(D + 1))
+    other = PersonaMemory(store, MODEL)
+    once(store, lambda ops: writes(ops, "cards"), lambda: other.forget("ana", card.id))
+    silent = name in ("update", "embedded", "migrate")
+    with nullcontext() if silent else pytest.raises(KeyError, match="was erased"):
+        CHANGES[name](memory, card)
+    for one in (memory, other, PersonaMemory(store, MODEL)):
+        assert texts(one, all=True) == (["Drinks water."] if name == "update" else [])
+    assert "zebras" not in stored(store)
 
 
-# add, get, search -------------------------------------------------------------------------------------------
+def test_law_5_a_reader_never_shows_a_card_between_write_and_take_back(store, memory):
+    card = memory.remember("ana", "Likes zebras.")
+    memory.forget("ana", card.id)
+    seen: list[list[str]] = []
+    store.after = lambda ops, _: writes(ops, "cards") and seen.append(texts(PersonaMemory(store, MODEL), all=True))
+    memory.cards.write("ana", [card])
+    assert seen == [[]]
+    assert "zebras" not in stored(store)
 
 
-def test_a_card_is_kept_and_found(memory):
-    card = memory.remember("ana", "  Drinks her coffee black.  ")
-    assert card.note == "Drinks her coffee black."
-    assert memory.preferences("ana") == [card]
-    (doc,) = memory.as_retriever(k=5).invoke("coffee", user_id="ana")
-    assert (doc.id, doc.page_content, doc.metadata["kind"]) == (card.id, card.note, "preference")
-    assert "evidence" not in doc.metadata
+def test_law_5_what_a_reflection_read_before_an_erasure_does_not_come_back(store, memory):
+    said = "I keep zebras and bees"
+    episode = Episode(message_id="m1", query=said, answer="Noted.")
+    memory.episodes.record("ana", episode, "verbatim")
+    evidence = (Evidence(message_id="m1", quote=said),)
+    zebras = memory.remember("ana", PreferenceCard(text="Keeps zebras.", evidence=evidence))
+    bees = memory.remember("ana", "Keeps bees.")
+    reading = memory.turns.read_pending("ana", "verbatim")
+    lines = [("Loves zebras.", (zebras.id,)), ("Loves bees.", (bees.id,))]
+    persona = memory.personas.revised(reading.persona, lines, reason="new", origin="model")
+    confirmed = zebras.model_copy(update={"confidence": 0.9})
+    added = PreferenceCard(text="Owns two zebras.", evidence=(Evidence(message_id="m1", quote="zebras"),))
+    other = bees.model_copy(update={"confidence": 0.8})
+    once(store, lambda ops: writes(ops, "cards"), lambda: PersonaMemory(store, MODEL).forget("ana", zebras.id))
+    kept = memory.turns.finish("ana", reading.marks, reading.progress, cards=[confirmed, added, other], persona=persona)
+    assert kept == [other]  # the new one rests on a message that was erased with the card
+    assert texts(memory) == ["Keeps bees."]
+    assert memory.persona("ana").revision.text == "Loves bees."
+    assert memory.episodes.all("ana") == []
+    assert "zebras" not in stored(store)
 
 
-async def test_the_async_twins():
-    memory = over(InMemoryStore(), empty())
-    first = await memory.aremember("ana", "likes tea")
-    second = await memory.asupersede("ana", first.id, "likes coffee")
-    assert await memory.apreferences("ana") == [second]
-    assert (await memory.apin("ana", second.id)).pinned
-    assert (await memory.ahold_back("ana", second.id)).held_back
-    assert await memory.apreferences("ana") == []
-    await memory.ahold_back("ana", second.id, False)
-    docs = await memory.as_retriever(k=3).ainvoke("coffee", user_id="ana")
-    assert [doc.id for doc in docs] == [second.id]
-    await memory.aforget("ana", second.id)  # and what it replaced, which tells it too
-    assert await memory.apreferences("ana", all=True) == []
+@pytest.mark.parametrize("change", ["pin_persona", "revise_persona", "rollback_persona"])
+def test_law_5_what_was_erased_does_not_come_back_with_the_persona(store, memory, change):
+    card = memory.remember("ana", "Likes zebras.")
+    for lines in ([("Loves zebras.", (card.id,))], [("Loves zebras.", (card.id,)), ("Loves tea.", ())]):
+        persona = memory.personas.revised(memory.persona("ana"), lines, reason="new", origin="template")
+        memory.personas.write("ana", persona)
+    once(store, lambda ops: writes(ops, "persona"), lambda: PersonaMemory(store, MODEL).forget("ana", card.id))
+    argument = {"revise_persona": ["Loves zebras.\nLoves coffee."], "rollback_persona": [1]}.get(change, [])
+    getattr(memory, change)("ana", *argument)
+    assert "zebras" not in memory.persona("ana").revision.text
+    assert "zebras" not in stored(store)
 
 
-def test_a_whole_card_keeps_its_fields(memory):
-    card = PreferenceCard(
-        note="No peanuts!", condition="food is suggested", action="leave out nuts", kind="avoid", always=True
-    )
-    assert memory.remember("ana", card) == card
-    assert memory.preferences("ana") == [card]
+def test_law_6_erasing_a_card_takes_all_that_tells_of_it(store, memory):
+    evidence = (Evidence(message_id="m1", quote="zebra milk, please"),)
+    first = memory.remember("ana", PreferenceCard(text="Drinks zebra milk.", evidence=evidence))
+    second = memory.update("ana", first.id, "Drinks quagga milk.")
+    last = memory.update("ana", second.id, "Drinks okapi milk.")
+    bees = memory.remember("ana", "Keeps bees.")
+    told = [
+        Episode(id="quoted", query="And zebra milk, please!", answer="Sure."),
+        Episode(id="shown", query="A drink?", answer="Tea.", cards=(last.id,)),  # every turn shows all cards
+        Episode(id="said", message_id="m1", query="-", answer="-"),
+        Episode(id="answered", query="What do you know?", answer="That you: Drinks quagga milk."),
+        Episode(id="bees", query="Honey?", answer="Yours.", cards=(bees.id,)),
+    ]
+    for episode in told:
+        memory.episodes.record("ana", episode, "verbatim")
+    lines = [("Drinks okapi milk.", (last.id,)), ("Striped.", ("said",)), ("Keeps bees.", (bees.id,))]
+    persona = memory.personas.revised(memory.persona("ana"), lines, reason="new", origin="model")
+    memory.personas.write("ana", persona)
+    memory.revise_persona("ana", "drinks OKAPI milk!\nLoves honey.")
+    assert {card.id for card in memory.forget("ana", last.id)} == {first.id, second.id, last.id}
+    assert [episode.id for episode in memory.episodes.all("ana")] == ["shown", "bees"]
+    assert [mark.episode.id for mark in memory.episodes.pending("ana")] == ["shown", "bees"]
+    assert memory.history("ana")[0].text == "Keeps bees."
+    assert memory.persona("ana").revision.text == "Loves honey."
+    for word in ("zebra", "quagga", "okapi", "OKAPI", "triped"):
+        assert word not in stored(store)
 
 
-def test_the_search_is_exact(memory):
-    rng = np.random.default_rng(0)
-    words = ["tea", "coffee", "film", "book", "train", "walk", "rain", "sun"]
-    texts = [" ".join(rng.choice(words, 4)) + f" {number}" for number in range(60)]
-    for text in texts:
-        memory.remember("ana", text)
-        memory.remember("bo", text + " other")
-    query = "tea film"
-    vectors = np.asarray(MODEL.embed_documents(texts))
-    scores = vectors @ np.asarray(MODEL.embed_query(query))
-    docs = memory.as_retriever(k=7).invoke(query, user_id="ana")
-    assert [doc.metadata["persona"]["base"] for doc in docs] == pytest.approx(
-        sorted(scores, reverse=True)[:7], abs=1e-6
-    )
-    assert all(
-        scores[texts.index(doc.page_content)] == pytest.approx(doc.metadata["persona"]["base"], abs=1e-6)
-        for doc in docs
-    )
+def test_law_6_a_chain_stays_one_story_when_a_part_of_it_is_retired_again(store, memory):
+    first = memory.remember("ana", "Drinks zebra milk.")
+    last = memory.update("ana", first.id, "Drinks okapi milk.")
+    memory.retire("ana", first.id, "changed my mind")
+    memory.forget("ana", last.id)
+    assert "zebra" not in stored(store)
 
 
-def test_law_4_cards_are_searched_per_user(memory):
-    users = ["user-1", "user-10", "a@b.c", "..", "🦉", "x" * 2_000, "7"]
-    for user in users:
-        memory.remember(user, f"a secret of {user[:10]}")
-    for user in users:
-        assert notes(memory, user, "a secret") == [f"a secret of {user[:10]}"]
-        assert [card.note for card in memory.preferences(user)] == [f"a secret of {user[:10]}"]
-    assert notes(memory, 7, "a secret") == ["a secret of 7"]
-    assert notes(memory, "stranger", "a secret") == []
+def test_law_6_an_erasure_that_failed_half_way_can_be_repeated():
+    failed = [erase_twice(fails_at) for fails_at in range(1, 16)]
+    assert failed[0]
+    assert not failed[-1]  # every call to the store was once the first to fail
+
+
+def erase_twice(fails_at: int) -> bool:
+    """Erase cards while a call to the store fails, then again; whether the first time failed."""
+    store = Watched()
+    memory = PersonaMemory(store, MODEL)
+    first = memory.remember("ana", "Drinks zebra milk.")
+    last = memory.update("ana", first.id, "Drinks okapi milk.")
+    memory.episodes.record("ana", Episode(query="Drinks zebra milk.", answer="Drinks okapi milk."), "verbatim")
+    memory.personas.revise("ana", "Drinks okapi milk.", "by hand")
+    count = iter(range(1, 1_000))
+
+    def fail(ops: object) -> None:
+        if next(count) >= fails_at:
+            raise ConnectionError("the store is gone")
+
+    store.before = fail
+    failed = False
+    try:
+        memory.forget("ana", last.id)
+    except StoreError:
+        failed = True
+    store.before = lambda ops: None
+    PersonaMemory(store, MODEL).forget("ana", last.id)
+    assert "zebra" not in stored(store)
+    assert "okapi" not in stored(store)
+    return failed
+
+
+# vectors --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_law_3_without_the_embedder_the_text_is_kept_and_its_vector_follows(store, caplog, mode):
+    model = Moody()
+    memory = PersonaMemory(store, model)
+    await memory.aremember("ana", "likes tea")
+    model.down = True
+    card = await Twins(memory, mode).remember("ana", "likes coffee")
+    assert (card.text, card.vector) == ("likes coffee", "")
+    (warning,) = warnings_in(caplog)
+    assert "ConnectionError" in warning
+    assert "coffee" not in warning
+    cards = await memory.apreferences("ana")
+    assert [one.text for one in cards] == ["likes tea", "likes coffee"]
+
+    def embedded() -> CardSet:
+        assert [one.text for one in memory.cards.read("ana").unembedded] == ["likes coffee"]
+        with pytest.raises(ConnectionError):
+            memory.cards.embedded("ana")
+        model.down = False
+        return memory.cards.embedded("ana")
+
+    found = await asyncio.to_thread(embedded)
+    assert found.vectors == pytest.approx(np.asarray(MODEL.embed_documents(["likes tea", "likes coffee"])), abs=1e-3)
+    assert model.embedded == ["likes tea", "likes coffee"]
+    assert (await asyncio.to_thread(PersonaMemory(store, model).cards.read, "ana")).unembedded == []
+
+
+def test_a_changed_flag_costs_no_embedding_and_a_changed_text_does(store):
+    model = Moody()
+    memory = PersonaMemory(store, model)
+    card = memory.remember("ana", "likes tea")
+    memory.pin("ana", card.id)
+    memory.remember("ana", memory.preferences("ana")[0].model_copy(update={"text": "likes coffee"}))
+    assert model.embedded == ["likes tea", "likes coffee"]
+    assert memory.cards.read("ana").vectors[0] == pytest.approx(MODEL.embed_query("likes coffee"), abs=1e-3)
+
+
+def test_cards_under_another_model_are_embedded_again_when_told(store, capsys):
+    PersonaMemory(store, MODEL).remember("ana", "likes tea")
+    PersonaMemory(store, MODEL).remember("bo", "likes coffee")
+    model = Moody(D + 4)
+    memory = PersonaMemory(store, model)
+    assert memory.cards.read("ana").vectors.shape == (1, 0)
+    report = memory.migrate_embeddings()
+    assert (report.users, report.cards) == (2, 2)
+    assert "embedding model" in capsys.readouterr().err
+    fresh = PersonaMemory(store, model)
+    assert fresh.cards.read("ana").vectors == pytest.approx(np.asarray([model.embed_query("likes tea")]), abs=1e-3)
+    assert memory.migrate_embeddings(progress=False).cards == 0
+
+
+def test_a_memory_without_a_model_keeps_texts(store, memory):
+    plain = PersonaMemory(store)
+    card = plain.remember("ana", "likes tea")
+    assert (card.vector, texts(plain)) == ("", ["likes tea"])
+    assert memory.cards.embedded("ana").vectors.shape == (1, D)
+    assert plain.cards.read("ana").vectors.shape == (1, 0)
+    with pytest.raises(ConfigError, match="no embedding model"):
+        plain.cards.embedded("ana")
+
+
+# several readers ------------------------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_user_costs_one_read_and_what_others_wrote_is_seen_by_the_next(store, memory):
+    other = PersonaMemory(store, MODEL)
+    memory.remember("ana", "likes tea")
+    assert texts(memory) == ["likes tea"]
+    store.batches.clear()
+    assert texts(memory) == ["likes tea"]
+    assert [len(ops) for ops in store.batches] == [1]
+    card = other.update("ana", other.preferences("ana")[0].id, "likes coffee")
+    assert texts(memory) == ["likes coffee"]
+    other.forget("ana", card.id)
+    assert texts(memory, all=True) == []
 
 
 def test_law_4_one_card_id_under_two_users_stays_two_cards(memory):
     for user in ("ana", "bo"):
-        memory.remember(user, PreferenceCard(id="same", note=f"likes {user}"))
+        memory.remember(user, PreferenceCard(id="same", text=f"likes {user}"))
     memory.forget("bo", "same")
-    assert notes(memory, "ana") == ["likes ana"]
-    assert notes(memory, "bo") == []
+    assert texts(memory) == ["likes ana"]
+    assert memory.preferences("bo", all=True) == []
 
 
-@pytest.mark.parametrize("nobody", ["", None, "  "])
-def test_law_4_the_anonymous_have_no_cards(collection, nobody):
-    store = InMemoryStore()
-    memory = over(store, collection)
-    card = memory.remember(nobody, "a secret")
-    assert card.note == "a secret"
-    assert memory.preferences(nobody) == []
-    assert notes(memory, nobody) == []
-    memory.forget(nobody, card.id)
-    for change in (memory.pin, memory.hold_back):
-        with pytest.raises(KeyError, match="anonymous"):
-            change(nobody, card.id)
-    with pytest.raises(KeyError, match="anonymous"):
-        memory.supersede(nobody, card.id, "new")
-    assert store.search(()) == []
-    assert collection.count() == 0
+# texts ----------------------------------------------------------------------------------------------------------------
+
+SECRETS = ["my card is 4111 1111 1111 1111", "my password is hunter2", "use sk-proj-abcdefghijklmnop1234567890"]
 
 
-# change -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("secret", SECRETS)
+def test_secrets_are_masked_wherever_they_stand(store, memory, secret):
+    whole = PreferenceCard(text=secret, condition=secret, evidence=(Evidence(message_id="m", quote=secret),))
+    card = memory.remember("ana", secret)
+    assert "[secret]" in card.text
+    memory.update("ana", card.id, f"{secret} indeed")
+    card = memory.remember("ana", whole)
+    memory.update("ana", card.id, whole)
+    memory.retire("ana", card.id, secret)
+    memory.revise_persona("ana", secret, reason=secret)
+    kept = stored(store)
+    for word in ("4111", "hunter2", "abcdefghijkl"):
+        assert word not in kept
+    assert kept.count("[secret]") >= 9
 
 
-def test_superseding_keeps_the_old_card_readable(memory):
-    old = memory.remember("ana", "likes tea")
-    new = memory.supersede("ana", old.id, "likes coffee")
-    assert memory.preferences("ana") == [new]
-    assert notes(memory) == ["likes coffee"]
-    kept, latest = memory.preferences("ana", all=True)
-    assert (kept.id, kept.note, kept.superseded_by, kept.active) == (old.id, "likes tea", new.id, False)
-    assert latest == new
-
-
-def test_superseding_with_a_changed_copy_keeps_the_old_text_too(memory):
-    old = memory.remember("ana", "likes tea")
-    new = memory.supersede("ana", old.id, old.model_copy(update={"note": "likes coffee"}))
-    assert new.id != old.id
-    assert {card.note for card in memory.preferences("ana", all=True)} == {"likes tea", "likes coffee"}
-    assert notes(memory) == ["likes coffee"]
-
-
-def test_pinning(memory):
-    card = memory.remember("ana", "likes tea")
-    assert memory.pin("ana", card.id).pinned
-    assert memory.preferences("ana")[0].pinned
-    assert not memory.pin("ana", card.id, False).pinned
-    assert not memory.preferences("ana")[0].pinned
-
-
-def test_holding_back(memory):
-    card = memory.remember("ana", "likes tea")
-    assert notes(memory) == ["likes tea"]
-    memory.hold_back("ana", card.id)
-    assert notes(memory) == []
-    assert memory.preferences("ana") == []
-    assert [found.held_back for found in memory.preferences("ana", all=True)] == [True]
-    memory.hold_back("ana", card.id, False)
-    assert notes(memory) == ["likes tea"]
-
-
-def test_forgetting_takes_text_and_vector(store, collection):
-    memory = over(store, collection)
-    card, kept = memory.remember("ana", "a secret wish"), memory.remember("ana", "likes tea")
-    assert "a secret wish" in notes(memory)
-    memory.forget("ana", card.id)
-    assert notes(memory) == ["likes tea"]
-    assert memory.preferences("ana", all=True) == [kept]
-    assert collection.count() == 1
-    assert all("secret" not in json.dumps(item.value) for item in store.search(("persona",), limit=1_000))
-    memory.forget("ana", card.id)  # once more is no error
-    memory.forget("ana", "never was")
-
-
-@pytest.mark.parametrize("call", ["pin", "hold_back", "supersede"])
-def test_changing_a_card_that_is_not_there(memory, call):
-    memory.remember("bo", PreferenceCard(id="x", note="likes tea"))
-    arguments = ["new text"] if call == "supersede" else []
-    with pytest.raises(KeyError, match="no card 'x'"):
-        getattr(memory, call)("ana", "x", *arguments)
-    assert memory.preferences("ana", all=True) == []
-
-
-# several writers, cache -------------------------------------------------------------------------------------
-
-
-def test_a_card_of_another_process_is_seen_by_the_next_read(store, collection):
-    one, other = over(store, collection), over(store, collection)
-    assert notes(one) == []
-    card = other.remember("ana", "likes tea")
-    assert notes(one) == ["likes tea"]
-    new = other.supersede("ana", card.id, "likes coffee")
-    assert notes(one) == ["likes coffee"]
-    other.hold_back("ana", new.id)
-    assert notes(one) == []
-    other.hold_back("ana", new.id, False)
-    assert notes(one) == ["likes coffee"]
-    other.forget("ana", new.id)
-    assert notes(one) == []
-
-
-def test_an_unchanged_user_is_read_from_the_cache(collection):
-    moody, model = Moody(collection), CountingEmbeddings()
-    memory = over(InMemoryStore(), moody, model)
-    memory.remember("ana", "likes tea")
-    assert notes(memory) == ["likes tea"]
-    moody.calls.clear()
-    model.embedded.clear()
-    assert notes(memory) == ["likes tea"]
-    assert moody.calls == []
-    assert model.embedded == []
-
-
-def test_the_cache_is_bounded():
-    moody = Moody(empty())
-    cards = Cards(InMemoryStore(), ("persona",), moody, MODEL, cached_users=2)
-    for user in "abc":
-        run(cards.put(user, PreferenceCard(note=f"of {user}")))
-        run(cards.matrix(user))
-    moody.calls.clear()
-    for user in "bc":
-        run(cards.matrix(user))
-    assert moody.calls == []
-    assert [card.note for card in run(cards.matrix("a")).cards] == ["of a"]
-    assert moody.calls == ["get"]
-
-
-def test_a_changed_text_gets_a_new_vector(collection):
-    model = CountingEmbeddings()
-    memory = over(InMemoryStore(), collection, model)
-    card = memory.remember("ana", "likes tea")
-    memory.remember("ana", card.model_copy(update={"note": "likes coffee"}))
-    (doc,) = memory.as_retriever(k=1).invoke("likes coffee", user_id="ana")
-    assert doc.metadata["persona"]["base"] == pytest.approx(1.0, abs=1e-6)
-    assert model.embedded == ["likes tea", "likes coffee"]
-
-
-def test_a_changed_flag_keeps_the_vector_right(memory):
-    card = memory.remember("ana", "likes coffee")
-    memory.pin("ana", card.id)
-    (doc,) = memory.as_retriever(k=1).invoke("likes coffee", user_id="ana")
-    assert doc.metadata["persona"]["base"] == pytest.approx(1.0, abs=1e-6)
-    assert doc.metadata["pinned"] is True
-
-
-# Chroma and its troubles ------------------------------------------------------------------------------------
-
-
-def test_no_text_is_ever_in_chroma(memory, collection):
-    card = memory.remember(
-        "ana@example.com", PreferenceCard(note="a secret", condition="secret if", action="secret then")
-    )
-    memory.supersede("ana@example.com", card.id, "another secret")
-    notes(memory, "ana@example.com")
-    everything = collection.get(include=["documents", "metadatas", "embeddings"])
-    assert everything["documents"] == [None, None]
-    assert "secret" not in json.dumps([everything["ids"], everything["metadatas"]])
-    assert {tuple(sorted(facts)) for facts in everything["metadatas"]} == {("digest", "user_id")}
-
-
-def test_a_vector_missing_in_chroma_is_made_again(store, collection):
-    memory = over(store, collection)
-    memory.remember("ana", "likes tea")
-    memory.remember("ana", "likes coffee")
-    collection.delete(ids=collection.get()["ids"])
-    model = CountingEmbeddings()
-    assert set(notes(over(store, collection, model))) == {"likes tea", "likes coffee"}
-    assert sorted(model.embedded) == ["likes coffee", "likes tea"]
-    assert collection.count() == 2
-
-
-def test_a_vector_of_another_model_is_made_again(store, collection):
-    over(store, collection).remember("ana", "likes tea")
-
-    class Other(HashEmbeddings):
-        def embed_query(self, text: str) -> list[float]:
-            return super().embed_query(text)[::-1]
-
-    (doc,) = over(store, collection, Other(32)).as_retriever(k=1).invoke("likes tea", user_id="ana")
-    assert doc.metadata["persona"]["base"] == pytest.approx(1.0, abs=1e-6)
-
-
-def test_law_5_when_the_vector_cannot_be_written_the_text_is_kept_and_found_later(store, collection, caplog):
-    moody = Moody(collection)
-    memory = over(store, moody)
-    memory.remember("ana", "likes tea")
-    notes(memory)
-    moody.failing = {"upsert"}
-    caplog.clear()
-    card = memory.remember("ana", "likes coffee")
-    assert len(warnings_in(caplog)) == 1
-    assert card in memory.preferences("ana")
-    moody.failing = set()
-    assert set(notes(memory)) == {"likes tea", "likes coffee"}
-    assert set(notes(over(store, collection))) == {"likes tea", "likes coffee"}
-    assert collection.count() == 2
-
-
-@pytest.mark.parametrize("failing", ["get", "upsert"])
-def test_law_3_a_read_without_chroma_gives_nothing_and_one_warning(collection, caplog, failing):
-    moody = Moody(collection)
-    memory = over(InMemoryStore(), moody)
-    memory.remember("ana", "likes tea")
-    collection.delete(ids=collection.get()["ids"])
-    moody.failing = {failing}
-    caplog.clear()
-    assert notes(memory) == []
-    assert len(warnings_in(caplog)) == 1
-    moody.failing = set()
-    assert notes(memory) == ["likes tea"]
-
-
-def test_forgetting_fails_loudly_when_the_vector_cannot_be_deleted_and_can_be_repeated(collection):
-    moody = Moody(collection)
-    memory = over(InMemoryStore(), moody)
-    card = memory.remember("ana", "likes tea")
-    moody.failing = {"delete"}
-    with pytest.raises(Exception, match="disk"):
-        memory.forget("ana", card.id)
-    assert memory.preferences("ana") == []  # the text is gone already
-    assert collection.count() == 1
-    moody.failing = set()
-    memory.forget("ana", card.id)
-    assert memory.preferences("ana", all=True) == []
-    assert collection.count() == 0
-
-
-def test_a_corrupt_card_costs_itself_and_one_warning(collection, caplog):
-    store = InMemoryStore()
-    memory = over(store, collection)
-    memory.remember("ana", PreferenceCard(id="x", note="likes tea"))
-    memory.remember("ana", "likes coffee")
-    store.put(("persona", label("ana"), "cards"), label("x", prefix="c"), {"note": 3})
-    assert notes(over(store, collection)) == ["likes coffee"]
-    assert len(warnings_in(caplog)) == 1
-    assert "tea" not in caplog.text
-
-
-# filters and misuse -----------------------------------------------------------------------------------------
-
-
-def test_filters_compare_fields(memory):
-    memory.remember("ana", PreferenceCard(note="drinks tea", always=True))
-    memory.remember("ana", PreferenceCard(note="no drinks with milk", kind="avoid"))
-    memory.remember("ana", PreferenceCard(note="no peanuts", kind="avoid", pinned=True))
-    assert notes(memory, filter={"kind": "avoid"}) == ["no drinks with milk", "no peanuts"]
-    assert notes(memory, filter={"kind": "avoid", "pinned": True}) == ["no peanuts"]
-    assert notes(memory, filter={"always": True}) == ["drinks tea"]
-    assert notes(memory, filter={"kind": "fact"}) == []
-    assert len(notes(memory, filter={})) == 3
-    assert [
-        doc.page_content for doc in memory.as_retriever(filter={"kind": "avoid"}, k=1).invoke("drinks", user_id="ana")
-    ] == ["no drinks with milk"]
-    with pytest.raises(ConfigError, match="'knd'"):
-        notes(memory, filter={"knd": "avoid"})
-
-
-@pytest.mark.parametrize("wrong", ["", "   ", "\n", None, 3, {"note": "x"}, "x" * 4_001])
-@pytest.mark.parametrize("call", ["remember", "supersede"])
-def test_texts_that_cannot_be_a_card(memory, wrong, call):
+def test_texts_that_cannot_be_a_card_are_refused(memory):
     kept = memory.remember("ana", "x" * 4_000)
-    with pytest.raises(ConfigError, match="card"):
-        memory.remember("ana", wrong) if call == "remember" else memory.supersede("ana", kept.id, wrong)
+    for wrong in ("", "   ", "\n", None, 3, {"text": "x"}, "x" * 4_001):
+        with pytest.raises(ConfigError, match="card"):
+            memory.remember("ana", wrong)
+        with pytest.raises(ConfigError, match="card"):
+            memory.update("ana", kept.id, wrong)
     assert memory.preferences("ana", all=True) == [kept]
 
 
-def test_a_collection_of_another_dimension_is_refused(collection):
-    collection.add(ids=["x"], embeddings=[[0.1] * 8])
-    memory = over(InMemoryStore(), collection)
-    with pytest.raises(DimensionMismatchError, match="32"):
-        memory.remember("ana", "likes tea")
-    assert memory.preferences("ana") == []  # refused is not stored
-    assert notes(memory) == []
+def test_a_corrupt_card_costs_itself_and_one_warning(store, memory, caplog):
+    memory.remember("ana", PreferenceCard(id="x", text="likes tea"))
+    memory.remember("ana", "likes coffee")
+    place = ("persona", label("ana"), "cards")
+    store.put(place, label("x", prefix="c"), {"text": 3, "quote": "secret words"})
+    assert texts(PersonaMemory(store, MODEL)) == ["likes coffee"]
+    (warning,) = warnings_in(caplog)
+    assert "secret words" not in warning
 
 
-def test_a_memory_without_cards_says_so():
-    memory = PersonaMemory(store=InMemoryStore())
-    for call in (lambda: memory.remember("ana", "x"), lambda: memory.preferences("ana"), lambda: memory.as_retriever()):
-        with pytest.raises(ConfigError, match="no preference cards"):
-            call()
+def test_a_corrupt_vector_costs_an_embedding(store, memory):
+    card = memory.remember("ana", "likes tea")
+    memory.cards.write("ana", [card.model_copy(update={"vector": "AAAA"})])
+    assert memory.cards.read("ana").unembedded != []
+    assert memory.cards.embedded("ana").vectors[0] == pytest.approx(MODEL.embed_query("likes tea"), abs=1e-3)
 
 
-def test_cards_can_be_rated_like_documents(memory):
-    for text in ("likes tea", "likes coffee", "likes cake"):
-        memory.remember("ana", text)
-    retriever = memory.as_retriever(k=3)
-    last = retriever.invoke("likes", user_id="ana")[-1]
-    assert retriever.feedback(last, 1.0, user_id="ana").applied
-    again = {doc.id: doc.metadata["persona"]["long"] for doc in retriever.invoke("likes", user_id="ana")}
-    assert max(again, key=lambda name: again[name]) == last.id
-    assert again[last.id] > 0
-
-
-def test_a_superseded_card_is_not_superseded_again(memory):
-    coke = memory.remember("ana", "likes coke")
-    coffee = memory.supersede("ana", coke.id, "likes coffee")
-    with pytest.raises(ConfigError, match="supersede that"):
-        memory.supersede("ana", coke.id, "likes tea")
-    memory.supersede("ana", coffee.id, "likes coke again")
-    assert [card.note for card in memory.preferences("ana")] == ["likes coke again"]
-
-
-def test_cards_are_filtered_by_equality_only(memory):
-    memory.remember("ana", "likes tea")
-    with pytest.raises(ConfigError, match="by equality"):
-        notes(memory, filter={"kind": {"$ne": "fact"}})
-
-
-def test_law_3_a_store_that_is_gone_costs_the_cards_and_one_warning(collection, caplog):
-    class Gone(InMemoryStore):
-        gone = False
-
-        def batch(self, ops):
-            if self.gone:
-                raise ConnectionError("the store is gone")
-            return super().batch(ops)
-
-    store = Gone()
-    memory = over(store, collection)
-    memory.remember("ana", "likes tea")
-    store.gone = True
-    caplog.clear()
-    assert memory.as_retriever().invoke("tea", user_id="ana") == []
-    assert len(warnings_in(caplog)) == 1
+def test_reviving_a_card_retires_its_successor_wherever_it_stands(memory):
+    first = memory.remember("ana", "likes tea")
+    second = memory.update("ana", first.id, "likes coffee")
+    memory.hold_back("ana", second.id)
+    assert memory.revive("ana", first.id).retired is None
+    memory.hold_back("ana", second.id, False)
+    assert texts(memory) == ["likes tea"]
+    assert isinstance(memory.cards.get("ana", second.id).retired, Retirement)

@@ -1,5 +1,7 @@
 """LocalEmbeddings: the files it takes, the vectors it gives, the threads it serves."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import importlib.util
@@ -8,9 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +29,6 @@ TEXTS = [
     "",
     "I like my coffee black, and I never want to be asked whether I take sugar.",
     "Привет, как дела? 今日はいい天気ですね 🙂",
-    "short",
     "a rather long text " * 15,
     "  white\tspace \n",
     "stock exchange",
@@ -63,27 +64,21 @@ def test_the_shipped_tokenizer_is_the_one_named_in_its_notice():
     assert "Apache License" in (data / "LICENSE-APACHE-2.0.txt").read_text()
 
 
-@pytest.mark.parametrize("package", [PACKAGE, "onnxruntime", "tokenizers"])
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r'pip install "langchain-persona\[local\]"'):
-        LocalEmbeddings()
-
-
-@pytest.mark.parametrize("knobs", [{"batch_size": 0}, {"batch_size": -1}, {"threads": 0}])
-def test_knobs_are_checked_at_construction(knobs: dict[str, int]):
+def test_what_is_missing_or_cannot_work_is_named_at_construction(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="must be at least 1"):
-        LocalEmbeddings(**knobs)
-
-
-def test_a_folder_without_the_files_is_refused(tmp_path: Path):
+        LocalEmbeddings(threads=0)
     with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
         LocalEmbeddings(tmp_path)
+    for package in (PACKAGE, "onnxruntime", "tokenizers"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(MissingExtraError, match=r'pip install "langchain-persona\[local\]"'):
+                LocalEmbeddings()
 
 
 @needs_model
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_a_wrong_file_is_refused_before_it_is_loaded(folder: Path, name: str):
+def test_a_wrong_file_is_refused_before_it_is_loaded(folder, name):
     with (folder / name).open("ab") as file:
         file.write(b" ")
     found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -92,15 +87,14 @@ def test_a_wrong_file_is_refused_before_it_is_loaded(folder: Path, name: str):
 
 
 @needs_model
-def test_a_file_changed_after_the_check_is_not_loaded(folder: Path):
+def test_a_file_changed_after_the_check_is_not_loaded(folder):
     embeddings = LocalEmbeddings(folder)
     (folder / "model.onnx").write_bytes(b"something else")
-    with pytest.raises(ConfigError, match=r"model\.onnx is not the expected file"):
-        embeddings.embed_query("a cat")
+    assert len(embeddings.embed_query("a cat")) == 384
 
 
 @needs_model
-def test_another_build_has_another_id(folder: Path):
+def test_another_build_has_another_id(folder):
     with (folder / "tokenizer.json").open("ab") as file:
         file.write(b"\n")
     assert LocalEmbeddings(folder, verify=False).model == "all-MiniLM-L6-v2-int8"
@@ -110,9 +104,7 @@ def test_another_build_has_another_id(folder: Path):
 
 
 @needs_model
-def test_the_usage_report_of_the_runtime_is_off_and_the_choice_stays_the_users(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_the_usage_report_of_the_runtime_is_off_and_the_choice_stays_the_users(monkeypatch):
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
     LocalEmbeddings()
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
@@ -135,7 +127,7 @@ print([name for name in heavy if name in sys.modules])
 """
     root = Path(module.__file__).parents[1]
     out = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=120
     )
     assert out.stdout.splitlines() == ["[]", "['onnxruntime', 'tokenizers']"]
 
@@ -143,59 +135,50 @@ print([name for name in heavy if name in sys.modules])
 class TestVectors:
     pytestmark = model_test
 
-    def test_shape_and_length(self, local: LocalEmbeddings):
-        vectors = local.embed_documents(TEXTS)
-        assert [len(vector) for vector in vectors] == [local.dimension] * len(TEXTS) == [384] * len(TEXTS)
+    def test_shape_length_and_order(self, local):
+        """The same text gives the same vector whatever the company; the tolerance is for other processors."""
+        vectors = np.array(local.embed_documents(TEXTS))
+        assert vectors.shape == (len(TEXTS), local.dimension) == (len(TEXTS), 384)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+        np.testing.assert_allclose(vectors, [local.embed_query(text) for text in TEXTS], atol=1e-5)
+        np.testing.assert_allclose(local.embed_documents(TEXTS[::-1]), vectors[::-1], atol=1e-5)
+        assert local.embed_documents(TEXTS) == vectors.tolist()
+        assert local.embed_documents([]) == []
         assert local.model == "all-MiniLM-L6-v2-int8"
 
-    def test_nothing_in_nothing_out(self, local: LocalEmbeddings):
-        assert local.embed_documents([]) == []
+    def test_knobs_change_speed_not_vectors(self, local):
+        texts = [*TEXTS, *TEXTS]
+        expected = local.embed_documents(texts)
+        np.testing.assert_allclose(LocalEmbeddings(threads=1).embed_documents(texts), expected, atol=1e-5)
 
-    def test_order_is_kept_and_company_does_not_matter(self, local: LocalEmbeddings):
-        """Bit for bit equal where it was measured; the tolerance is for other processors."""
-        together = np.array(local.embed_documents(TEXTS))
-        alone = np.array([local.embed_query(text) for text in TEXTS])
-        np.testing.assert_allclose(together, alone, atol=1e-5)
-        np.testing.assert_allclose(local.embed_documents(TEXTS[::-1]), together[::-1], atol=1e-5)
-
-    @pytest.mark.parametrize("knobs", [{"batch_size": 1}, {"batch_size": 3}, {"batch_size": 500}, {"threads": 1}])
-    def test_knobs_change_speed_not_vectors(self, local: LocalEmbeddings, knobs: dict[str, int]):
-        texts = TEXTS * 6
-        np.testing.assert_allclose(
-            LocalEmbeddings(**knobs).embed_documents(texts), local.embed_documents(texts), atol=1e-5
-        )
-
-    def test_the_same_text_gives_the_same_vector(self, local: LocalEmbeddings):
-        assert local.embed_documents(TEXTS) == local.embed_documents(TEXTS)
-
-    def test_near_in_meaning_is_near_in_space(self, local: LocalEmbeddings):
+    def test_near_in_meaning_is_near_in_space(self, local):
         cat, kitten, exchange = np.array(local.embed_documents(["a cat", "a kitten", "stock exchange"]))
         assert cat @ kitten == pytest.approx(0.76, abs=0.02)
         assert cat @ exchange == pytest.approx(0.13, abs=0.02)
 
-    def test_what_comes_after_256_tokens_is_cut_off(self, local: LocalEmbeddings):
+    def test_what_comes_after_256_tokens_is_cut_off(self, local):
         long = "word " * 254
         assert local.embed_query(long) == local.embed_query(long + "and something else")
         assert local.embed_query("word " * 253) != local.embed_query("word " * 253 + "else")
 
-    def test_lone_surrogates_are_no_error(self, local: LocalEmbeddings):
+    def test_lone_surrogates_are_no_error(self, local):
         assert local.embed_query("a \ud83d cat") == local.embed_query("a ? cat")
 
-    def test_a_folder_gives_the_same_vectors(self, local: LocalEmbeddings, folder: Path):
+    def test_a_folder_gives_the_same_vectors(self, local, folder):
         assert LocalEmbeddings(str(folder)).embed_query("a cat") == local.embed_query("a cat")
 
-    def test_many_threads_load_it_once_and_agree(self, monkeypatch: pytest.MonkeyPatch):
-        loads: list[int] = []
-        checked = module._checked
+    def test_many_threads_load_it_once_and_agree(self, monkeypatch):
+        import onnxruntime
 
-        def counted(*arguments):
-            loads.append(threading.get_ident())
-            time.sleep(0.01)
-            return checked(*arguments)
+        loads: list[object] = []
+        session = onnxruntime.InferenceSession
+
+        def counted(*arguments, **options):
+            loads.append(arguments)
+            return session(*arguments, **options)
 
         fresh = LocalEmbeddings()
-        monkeypatch.setattr(module, "_checked", counted)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", counted)
         start = threading.Barrier(8)
 
         def embed(_: int) -> list[list[float]]:
@@ -204,46 +187,32 @@ class TestVectors:
 
         with ThreadPoolExecutor(8) as pool:
             results = list(pool.map(embed, range(8)))
-        assert len(loads) == 2  # the tokenizer and the model
+        assert len(loads) == 1
         assert all(result == results[0] for result in results)
 
-    def test_a_model_of_another_size_is_refused(self, local: LocalEmbeddings):
+    def test_a_model_of_another_size_is_refused(self, local):
         class Session:
+            def get_inputs(self) -> list[SimpleNamespace]:
+                return [SimpleNamespace(name="input_ids")]
+
             def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
                 return [np.ones((*feeds["input_ids"].shape, 768), dtype=np.float32)]
 
         other = LocalEmbeddings()
-        other._loaded = local._load()._replace(session=Session())
+        other._loaded = local._load()[0], Session()
         with pytest.raises(DimensionMismatchError, match="768 numbers"):
             other.embed_query("a cat")
 
-    async def test_the_async_twins_agree_and_let_the_loop_run(self, local: LocalEmbeddings):
+    async def test_the_async_twins_agree_and_block_no_loop(self, local):
         """BlockBuster is armed here: neither loading the model nor running it may block the loop."""
-        fresh = LocalEmbeddings.__new__(LocalEmbeddings)
-        fresh.__dict__.update(local.__dict__, _loaded=None, _lock=threading.Lock())
-        ticks = 0
-
-        async def clock() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.001)
-                ticks += 1
-
-        ticking = asyncio.create_task(clock())
-        documents = await fresh.aembed_documents(TEXTS)
-        query = await fresh.aembed_query(TEXTS[0])
-        ticking.cancel()
+        fresh = await asyncio.to_thread(LocalEmbeddings)
+        documents, query = await asyncio.gather(fresh.aembed_documents(TEXTS), fresh.aembed_query(TEXTS[0]))
         assert documents == local.embed_documents(TEXTS)
         assert query == local.embed_query(TEXTS[0])
-        assert ticks > 5
-
-    async def test_blocking_in_the_event_loop_would_be_seen(self):
         with pytest.raises(Exception, match="Blocking call"):
             LocalEmbeddings()
 
-    def test_chroma_gives_the_same_vectors_from_the_same_files(
-        self, local: LocalEmbeddings, folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
-    ):
+    def test_chroma_gives_the_same_vectors_from_the_same_files(self, local, folder, tmp_path_factory, monkeypatch):
         from chromadb.utils.embedding_functions import ONNXMiniLM_L6_V2
 
         home = tmp_path_factory.mktemp("chroma")
@@ -265,4 +234,4 @@ class TestStandard(EmbeddingsIntegrationTests):
 
     @property
     def embedding_model_params(self) -> dict[str, int]:
-        return {"batch_size": 2}
+        return {"threads": 2}

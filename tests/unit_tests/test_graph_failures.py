@@ -1,258 +1,78 @@
-"""Whatever fails beside the answer, the answer comes: one warning a turn, nothing half-written, the next turn works."""
+"""Law 3: whatever fails beside the answer, the answer comes; one warning a turn, nothing half-written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+import time
 from typing import Any
 
 import pytest
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
 
-from langchain_persona import VARSRetriever
-from langchain_persona.extraction import LLMExtractor
-from langchain_persona.loop import Judge
-from langchain_persona.memory import PersonaMemory
-from langchain_persona.persona import ModelWriter, TemplateWriter
-from langchain_persona.records import Evidence, PreferenceCard
+from langchain_persona import PersonaMemory, VARSRetriever
+from langchain_persona.reflection import Findings
+from langchain_persona.retrieval.sources import Source
 from langchain_persona.testing import ScriptedChatModel
 from tests.graphs import (
     BASE,
+    EMBEDDINGS,
     Agent,
-    FailingCollection,
     FailingStore,
-    GoneError,
     Noting,
+    config_of,
     echo,
     films,
     half_written,
-    new_collection,
     new_memory,
-    run,
-    stored,
-    unlearned,
+    pending,
+    texts_of,
     warnings_of,
 )
 
-HOWS = ("invoke", "astream")
-TURNS = (
-    ("Please always answer in German. A horror film?", {}),
-    ("Please always answer in French. And a comedy film?", {"feedback": 1}),
+TURNS: tuple[tuple[str, Any], ...] = (
+    ("Please always answer in German. A horror film?", None),
+    ("I live in Berlin. And a comedy film?", 1),
 )
+HOWS = ("invoke", "ainvoke")
 
 
-def unknown_tool() -> AIMessage:
-    return AIMessage("", tool_calls=[{"name": "no_such_tool", "args": {"x": 1}, "id": "c1", "type": "tool_call"}])
-
-
-FAULTS: dict[str, Callable[[], Any]] = {
-    "raises": lambda: RuntimeError("the model broke on: my secret words"),
-    "times out": lambda: TimeoutError("too slow"),
-    "nothing": lambda: "",
-    "junk": lambda: "{]\x00 �} <|im_end|> null",
-    "another schema": lambda: '{"cards": {"note": [1, null]}, "reward": "NaN", "relations": -1}',
-    "nested": lambda: "[" * 50_000,
-    "10 MB": lambda: '{"cards": [' + '{"note": "x"}, ' * 700_000,
-    "an unknown tool": unknown_tool,
-}
-
-
-def faulty(name: str) -> ScriptedChatModel:
-    return ScriptedChatModel(lambda messages: FAULTS[name]())
-
-
-def in_role(role: str, model: ScriptedChatModel) -> dict[str, Any]:
-    """The options that give the model this work; the rest is done by healthy parts."""
-    return {
-        "extractor": {"extractor": LLMExtractor(model)},
-        "flat extractor": {"extractor": LLMExtractor(model, shape="flat")},
-        "extractor ahead": {"extractor": LLMExtractor(model), "extract": "before"},
-        "reconciler": {"extractor": Similar(), "reconciler": model},
-        "judge": {"judge": Judge(model)},
-        "writer": {"writer": ModelWriter(model, n=1), "align_every": 1},
-        "all of them": {
-            "extractor": LLMExtractor(model),
-            "reconciler": model,
-            "judge": Judge(model),
-            "writer": ModelWriter(model, n=1),
-            "align_every": 1,
-        },
-    }[role]
-
-
-class Similar(Noting):
-    """Finds cards that need a second look: all on one topic and none quite like another."""
-
-    NOTES = ("Likes black coffee in the morning", "Likes black tea in the morning", "Likes milk in the morning")
-
-    def extract(self, turns):
-        found = []
-        for turn in turns:
-            note = self.NOTES[len(self.seen) % len(self.NOTES)]
-            self.seen.append(turn.user)
-            found.append(
-                PreferenceCard(note=note, evidence=(Evidence(message_id=turn.message_id, quote=turn.user[:20]),))
-            )
-        return found
-
-
-# a model that fails ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("role", ["extractor", "flat extractor", "extractor ahead", "reconciler", "judge", "writer"])
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_a_model_that_fails_behind_the_answer(fault, role, how, caplog):
-    memory, model = new_memory(), faulty(fault)
-    agent = Agent(echo(), memory, how=how, retriever=films(memory), **in_role(role, model))
-    for text, inputs in (
-        ("I wonder about a horror film for tonight", {}),
-        ("and what about some comedy film then", {} if role == "judge" else {"feedback": 1}),
-        ("is there a whale film too", {"feedback": 1}),
-        ("one film about a wedding", {"feedback": 1}),
-    ):
-        state = await agent.say(text, **inputs)
-        assert state["messages"][-1].text == f"answer to: {text}"
-        told = warnings_of(caplog)
-        assert len(told) <= 1
-        assert "secret words" not in "".join(told)
-        assert half_written(memory) == []
-    assert model.calls
-    assert memory.persona("ana").revision.text == ""
-
-
-@pytest.mark.parametrize("reflect", ["inline", "background"])
-@pytest.mark.parametrize("fault", ["raises", "10 MB"])
-async def test_all_of_its_models_fail_at_once(fault, reflect, caplog):
-    memory = new_memory()
-    options = in_role("all of them", faulty(fault))
-    agent = Agent(echo(), memory, how="ainvoke", retriever=films(memory), reflect=reflect, **options)
-    for text, inputs in TURNS:
-        state = await agent.say(text, **inputs)
-        assert state["messages"][-1].text == f"answer to: {text}"
-        assert len(warnings_of(caplog)) <= 1
-    assert half_written(memory) == []
-    assert "answer in French" in agent.prompt  # what the rules find does not hang on a model
-
-
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(("fault", "error"), [("raises", RuntimeError), ("times out", TimeoutError)])
-async def test_a_dead_answer_model_raises_its_own_error_and_the_next_turn_works(fault, error, how, caplog):
-    memory = new_memory()
-    answers = [FAULTS[fault](), "Here I am."]
-    agent = Agent(ScriptedChatModel(answers), memory, how=how, extractor=Noting(), retriever=films(memory))
-    with pytest.raises(error, match=str(answers[0])):
-        await agent.say("Please always answer in German. A film?")
-    assert warnings_of(caplog) == []
-    assert half_written(memory) == []
-    assert "answer in German" in stored(memory)  # said is said, also where no answer came
-    state = await agent.say("a horror film")
-    assert state["messages"][-1].text == "Here I am."
-    assert "answer in German" in agent.prompt
-    assert state["settled"] == []  # there was no answer to have an opinion on
-    assert unlearned(memory) == []
-    assert warnings_of(caplog) == []
-
-
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("fault", ["nothing", "junk", "nested", "10 MB"])
-async def test_whatever_the_answer_model_says_is_the_answer(fault, how, caplog):
-    memory = new_memory()
-    agent = Agent(faulty(fault), memory, how=how, extractor=Noting(), retriever=films(memory))
-    for text, inputs in TURNS:
-        state = await agent.say(text, **inputs)
-        assert state["messages"][-1].text == FAULTS[fault]()
-        assert warnings_of(caplog) == []
-    assert half_written(memory) == []
-    assert unlearned(memory) == []
-    assert len(stored(memory)) < 500_000  # 10 MB are not remembered
-
-
-@pytest.mark.parametrize("how", HOWS)
-async def test_a_tool_that_is_not_there_is_told_to_the_model_and_counts_as_an_outcome(how, caplog):
-    memory = new_memory()
-    model = ScriptedChatModel([unknown_tool(), "Then without it."])
-    state = await Agent(model, memory, how=how, extractor=Noting()).say("a question")
-    assert state["messages"][-1].text == "Then without it."
-    assert [(outcome["tool"], outcome["ok"]) for outcome in state["outcomes"]] == [("no_such_tool", False)]
-    assert warnings_of(caplog) == []
-    assert unlearned(memory) == []
-
-
-@pytest.mark.parametrize("how", HOWS)
-async def test_a_model_that_calls_such_a_tool_for_ever_comes_to_an_end(how, caplog):
-    agent = Agent(faulty("an unknown tool"), new_memory(), how=how, extractor=Noting())
-    state = await agent.say("a question")
-    assert isinstance(state["messages"][-1], AIMessage)
-    assert not state["messages"][-1].tool_calls
-    assert state["messages"][-1].text
-    assert warnings_of(caplog) == []
-
-
-# a store that fails ---------------------------------------------------------------------------------------------------
-
-
-def full(memory: PersonaMemory, how: str, reflect: str) -> Agent:
+def full(memory: PersonaMemory, how: str, **options: Any) -> Agent:
     """Everything that uses the store at once."""
-    return Agent(
-        echo(),
-        memory,
-        how=how,
-        reflect=reflect,
-        retriever=films(memory),
-        extractor=Noting(),
-        writer=TemplateWriter(),
-        align_every=1,
-    )
+    return Agent(echo(), memory, how=how, retriever=films(memory), align_every=1, **options)
 
 
-async def batches_of_a_healthy_run(how: str, reflect: str) -> int:
+async def healthy_batches(how: str) -> int:
     memory = new_memory(store := FailingStore())
-    agent = full(memory, how, reflect)
+    agent = full(memory, how)
     store.count = 0
-    for text, inputs in TURNS:
-        await agent.say(text, **inputs)
+    for text, feedback in TURNS:
+        await agent.say(text, feedback=feedback)
     return store.count
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after the work"])
-@pytest.mark.parametrize("reflect", ["inline", "background"])
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_a_store_that_raises_at_each_single_operation_in_turn(how, reflect, late, caplog):
-    total = await batches_of_a_healthy_run(how, reflect)
-    assert total > 30
+@pytest.mark.parametrize("how", HOWS)
+async def test_a_store_that_raises_at_each_single_batch_in_turn(how, late, caplog):
+    total = await healthy_batches(how)
+    assert 12 <= total <= 24
     caplog.clear()
     problems: list[str] = []
     for position in range(total):
-        problems += [
-            f"batch {position} of {total}: {what}" for what in await one_fault(how, reflect, position, late, caplog)
-        ]
+        problems += [f"batch {position}: {what}" for what in await one_fault(how, position, late, caplog)]
     assert problems == []
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after the work"])
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_a_store_that_raises_at_some_operations(how, late, caplog):
-    """Every fifth, for everyday; the slow test takes each."""
-    total = await batches_of_a_healthy_run(how, "inline")
-    caplog.clear()
-    problems: list[str] = []
-    for position in range(int(late), total, 5):
-        problems += [
-            f"batch {position} of {total}: {what}" for what in await one_fault(how, "inline", position, late, caplog)
-        ]
-    assert problems == []
-
-
-async def one_fault(how: str, reflect: str, position: int, late: bool, caplog: Any) -> list[str]:
+async def one_fault(how: str, position: int, late: bool, caplog: Any) -> list[str]:
     """Two turns with a store that fails once, then a healthy one; what went wrong, in words."""
     memory = new_memory(store := FailingStore())
-    agent = full(memory, how, reflect)
+    agent = full(memory, how)
     store.count, store.fails, store.late = 0, {position}, late
     found = []
-    for text, inputs in TURNS:
-        state = await agent.say(text, **inputs)
-        if state["messages"][-1].text != f"answer to: {text}":
+    for text, feedback in TURNS:
+        await agent.say(text, feedback=feedback)
+        if await agent.answer() != f"answer to: {text}":
             found.append("no answer")
         if not agent.prompt.startswith(BASE):
             found.append("the host's prompt is gone")
@@ -260,15 +80,13 @@ async def one_fault(how: str, reflect: str, position: int, late: bool, caplog: A
         if len(told) > 1:
             found.append(f"{len(told)} warnings: {told}")
     if store.count <= position:
-        found.append("the operation was never reached")
+        found.append("the batch was never reached")
     store.fails = set()
-    found += half_written(memory)
-    state = await agent.say("Please always answer in Spanish. And a whale film?", feedback=1)
-    found += [f"afterwards: {what}" for what in (*warnings_of(caplog), *half_written(memory))]
-    found += [f"marked as done and not learned: {text}" for text in unlearned(memory)]
-    if "answer in Spanish" not in agent.prompt:
-        found.append("afterwards: the new preference is not in force")
-    if memory.store.search(("persona", "pending"), limit=1):
+    await agent.say("Never use emojis. And a whale film?", feedback=1)
+    found += [f"afterwards: {what}" for what in (*warnings_of(caplog), *await half_written(memory))]
+    if "Never use emojis." not in await texts_of(memory):
+        found.append("afterwards: a new statement is not kept")
+    if await pending(memory):
         found.append("afterwards: an episode still waits")
     return found
 
@@ -277,121 +95,179 @@ async def one_fault(how: str, reflect: str, position: int, late: bool, caplog: A
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream"])
 async def test_a_store_that_is_dead_from_the_start_and_comes_back(how, reflect, caplog):
     memory = new_memory(store := FailingStore())
-    agent = full(memory, how, reflect)
+    agent = full(memory, how, reflect=reflect)
     store.dead = True
-    for text, inputs in TURNS:
-        state = await agent.say(text, **inputs)
-        assert state["messages"][-1].text == f"answer to: {text}"
-        assert [document.page_content for document in state["documents"]]  # the plain order
-        assert agent.prompt.startswith(BASE)
-        assert "user_notes" not in agent.prompt
-        assert len(warnings_of(caplog)) == 1
+    for text, feedback in TURNS:
+        state = await agent.say(text, feedback=feedback)
+        assert await agent.answer() == f"answer to: {text}"
+        assert [document["text"] for document in state["documents"]]  # in the plain order
+        assert agent.prompt == BASE
+        told = warnings_of(caplog)
+        assert len(told) == 1
+        assert "secret words" not in told[0]
     store.dead = False
-    await agent.say("Please always answer in Spanish.")
-    assert "answer in Spanish" in agent.prompt
+    await agent.say("I live in Berlin.")
+    assert await texts_of(memory) == ["I live in Berlin."]
     assert warnings_of(caplog) == []
-    assert half_written(memory) == []
-    assert unlearned(memory) == []
+
+
+async def test_a_store_that_hangs_costs_its_deadline_and_no_answer(caplog):
+    class Hanging(FailingStore):
+        def batch(self, ops: Any) -> Any:
+            if self.dead:
+                time.sleep(0.3)
+            return super().batch(ops)
+
+    memory = PersonaMemory(store := Hanging(), EMBEDDINGS, timeout_seconds=0.05)
+    agent = Agent(echo(), memory, how="ainvoke")
+    store.dead = True
+    await agent.say("I live in Berlin.")
+    assert await agent.answer() == "answer to: I live in Berlin."
+    assert len(warnings_of(caplog)) == 1
+
+
+class Deaf(Embeddings):
+    """Raises, and tells how often it was asked."""
+
+    dead = True
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        if self.dead:
+            raise ConnectionError("no embeddings for ana's secret words")
+        return EMBEDDINGS.embed_documents(texts)
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_embeddings_the_text_is_kept_and_shown(how, caplog):
+    memory = PersonaMemory(FailingStore(), deaf := Deaf())
+    agent = Agent(echo(), memory, how=how, budget_tokens=100)
+    for number in range(5):
+        await agent.say(f"I love hobby number {number}, more than anything else in this whole wide world.")
+        assert len(warnings_of(caplog)) == 1  # no vector yet; then also no ranking
+    await agent.say("and now?")
+    assert "hobby number 4" in agent.sent  # beyond the budget: the newest
+    assert len(warnings_of(caplog)) == 1
+    deaf.dead = False
+    await agent.say("hobby number 1?")
+    assert warnings_of(caplog) == []
+    assert len((await asyncio.to_thread(memory.cards.embedded, "ana")).active) == 5
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_the_hosts_vector_store_is_gone(how, caplog):
+    memory = new_memory()
+
+    class Gone(Source):
+        embeddings = EMBEDDINGS
+
+        def search(self, *args: Any, **kwargs: Any) -> Any:
+            raise ConnectionError("gone")
+
+    retriever = VARSRetriever(vectorstore=Gone(), memory=memory, k=2)
+    agent = Agent(echo(), memory, how=how, retriever=retriever)
+    state = await agent.say("I live in Berlin. A film?")
+    assert not state.get("documents")
+    assert await texts_of(memory) == ["I live in Berlin."]
+    assert len(warnings_of(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        RuntimeError("secret words"),
+        None,
+        {"operations": []},
+        Findings.model_construct(operations=({"action": "erase everything"},)),  # type: ignore[arg-type]
+    ],
+    ids=["raises", "nothing", "a dict", "no operations"],
+)
+@pytest.mark.parametrize("how", HOWS)
+async def test_a_reflection_that_fails_or_returns_junk(found, how, caplog):
+    class Broken(Noting):
+        def reflect(self, exchanges: Any, cards: Any) -> Any:
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        async def areflect(self, exchanges: Any, cards: Any) -> Any:
+            return self.reflect(exchanges, cards)
+
+    memory = new_memory()
+    agent = Agent(echo(), memory, how=how, reflection=Broken())
+    await agent.say("a question")
+    assert await agent.answer() == "answer to: a question"
+    told = warnings_of(caplog)
+    assert len(told) == 1
+    assert "secret" not in told[0]
+    assert await pending(memory) == ["a question"]
 
 
 async def test_memory_tools_on_a_dead_store_tell_the_model(caplog):
     memory = new_memory(store := FailingStore())
-    calls = [
-        {"name": name, "args": {key: "tea"}, "id": name, "type": "tool_call"}
-        for name, key in (("recall", "query"), ("remember", "text"), ("forget", "what"))
-    ]
-    model = ScriptedChatModel([AIMessage("", tool_calls=calls), "Never mind."])
-    agent = Agent(model, memory, how="ainvoke")
+    args = {"recall": {"query": "tea"}, "remember": {"quote": "I like tea"}, "forget": {"card_ids": ["c"]}}
+    calls = [{"name": name, "args": given, "id": name, "type": "tool_call"} for name, given in args.items()]
+    agent = Agent(ScriptedChatModel([AIMessage("", tool_calls=calls), "Never mind."]), memory, how="ainvoke")
     store.dead = True
-    state = await agent.say("I like tea, forget tea")
-    assert state["messages"][-1].text == "Never mind."
-    assert len([message for message in state["messages"] if message.type == "tool"]) == 3
-    assert len(warnings_of(caplog)) <= 1
+    await agent.say("I like tea, forget tea")
+    assert await agent.answer() == "Never mind."
+    assert len(warnings_of(caplog)) == 1
 
 
-# Chroma that is gone --------------------------------------------------------------------------------------------------
+# cancelling and lag ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reflect", ["inline", "background"])
-@pytest.mark.parametrize("how", ["invoke", "ainvoke", "astream"])
-async def test_without_chroma_from_the_start(how, reflect, caplog):
-    cards = FailingCollection(new_collection(), dead=True)
-    memory = new_memory(cards=cards)
-    agent = full(memory, how, reflect)
-    for text, inputs in TURNS:
-        state = await agent.say(text, **inputs)
-        assert state["messages"][-1].text == f"answer to: {text}"
-        assert len(warnings_of(caplog)) == 1
-        assert half_written(memory) == []
-    cards.dead = False
-    state = await agent.say("And a whale film?")
-    assert warnings_of(caplog) == []
-    assert half_written(memory) == []
-    assert unlearned(memory) == []
-
-
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_chroma_goes_between_two_turns(how, caplog):
-    cards = FailingCollection(new_collection())
-    memory = new_memory(cards=cards)
-    agent = full(memory, how, "inline")
-    await agent.say("Please always answer in German. A horror film?")
-    cards.dead = True
-    again = full(new_memory(memory.store, cards), how, "inline")  # another process: nothing in its cache
-    state = await again.say("Please always answer in French. And a comedy film?")
-    assert state["messages"][-1].text.startswith("answer to: Please")
-    assert len(warnings_of(caplog)) == 1
-    assert half_written(memory) == []
-    cards.dead = False
-    await again.say("Another film?")
-    assert "answer in French" in again.prompt or "answer in German" in again.prompt
-    assert warnings_of(caplog) == []
-
-
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_the_hosts_collection_of_documents_is_gone(how, caplog):
+async def test_cancelled_at_random_points_the_next_turn_works_and_nothing_waits_for_ever(reflect, caplog):
     memory = new_memory()
-    dead = FailingCollection(new_collection(), dead=True)
-    retriever = VARSRetriever(vectorstore=dead, embeddings=memory.embeddings, memory=memory, k=2)
-    agent = Agent(echo(), memory, how=how, retriever=retriever)
-    state = await agent.say("Please always answer in German. A horror film?")
-    assert state["messages"][-1].text.startswith("answer to:")
-    assert state["documents"] == []
-    assert "answer in German" in agent.prompt
-    assert len(warnings_of(caplog)) == 1
+    agent = full(memory, "ainvoke", reflect=reflect)
+    chance = random.Random(7)
+    cancelled = 0
+    for number in range(60):
+        turn = asyncio.create_task(agent.say(f"I love hobby number {number}.", thread=f"t{number % 5}"))
+        await asyncio.sleep(chance.random() * 0.06)
+        turn.cancel()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            cancelled += 1
+    assert cancelled > 10
+    await agent.say("I live in Berlin.", thread="new")
+    assert await memory.adrain(10)
+    await agent.say("hello", thread="new")
+    await asyncio.sleep(0.1)  # threads of cancelled runs end
+    await memory.aprocess_pending("ana")
+    assert await agent.answer("new") == "answer to: hello"
+    assert "I live in Berlin." in await texts_of(memory)
+    assert await pending(memory) == []
+    assert await half_written(memory) == []
 
 
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_embeddings_that_fail_cost_the_cards_of_this_turn_only(how, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    "text", ["我喜欢喝茶。今天天气很好。" * 8_000, "I love tea, and it rains. " * 4_000], ids=["zh", "en"]
+)
+async def test_a_long_message_never_holds_the_event_loop(text):
     memory = new_memory()
-    memory.remember("ana", "likes horror films about ghosts")
-    agent = full(memory, how, "inline")
-
-    def broken(*_: Any) -> Any:
-        raise GoneError("no embedding model")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(memory.embeddings), "embed_query", broken)
-        state = await agent.say("Please always answer in German. A horror film?")
-        assert state["messages"][-1].text.startswith("answer to:")
-        assert len(warnings_of(caplog)) == 1
-    await agent.say("Please always answer in French. A film?")
-    assert "answer in French" in agent.prompt
-    assert half_written(memory) == []
+    agent = full(memory, "ainvoke")
+    await agent.say("warm up, I love tea")
+    # a busy machine is late by itself: what holds the loop does so every time
+    assert min([await lateness(agent, text, f"long{number}") for number in range(4)]) < 0.05
 
 
-# who is there ---------------------------------------------------------------------------------------------------------
+async def lateness(agent: Agent, text: str, thread: str) -> float:
+    """By how many seconds a ticker on this loop is late, at worst, while a message is handled."""
+    late = 0.0
 
+    async def tick() -> None:
+        nonlocal late
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            late = max(late, time.perf_counter() - before - 0.005)
 
-@pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream"])
-@pytest.mark.parametrize("context", [None, {}, {"user_id": None}, {"user_id": ""}])
-async def test_without_a_user_the_graph_answers_and_keeps_nothing(context, how, caplog):
-    memory = new_memory()
-    agent = full(memory, how, "inline")
-    given = {"messages": [("user", "Please always answer in German.")]}
-    state = await run(agent.graph, given, {"configurable": {"thread_id": "t"}}, context, how, memory)
-    assert state["messages"][-1].text.startswith("answer to:")
-    assert agent.prompt.startswith(BASE)
-    assert "user_notes" not in agent.prompt
-    assert stored(memory) == "[]"
-    assert warnings_of(caplog) == []
+    ticker = asyncio.create_task(tick())
+    await agent.graph.ainvoke({"messages": [("user", text)]}, config_of(thread), context={"user_id": "ana"})
+    ticker.cancel()
+    return late

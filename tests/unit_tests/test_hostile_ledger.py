@@ -1,8 +1,7 @@
-"""A hostile ledger: a thousand thumbs of a bot move nothing past the cap, and taking them back restores the ranking."""
+"""A hostile ledger: thumbs of a bot move nothing past the cap, and taking them back restores the ranking."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
 import chromadb
@@ -12,17 +11,17 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.retriever import VARSRetriever
+from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
+from tests.retrievals import create
 
-THUMBS = 1_000
+THUMBS = 200
 MODEL = HashEmbeddings(32)
 TEXTS = {f"d{number:02}": f"document {number} on subject {number % 7}" for number in range(60)}
 QUERIES = ("a document", "subject 3", "something on subject 5", "document 12")
 Bot = Callable[[int], float]
 BOTS: dict[str, Bot] = {
     "all up": lambda _: 1.0,
-    "all down": lambda _: -1.0,
     "alternating": lambda number: (-1.0) ** number,
     "up first, down later": lambda number: 1.0 if number < THUMBS // 2 else -1.0,
 }
@@ -31,11 +30,8 @@ CONFIGS = [VARSConfig(), VARSConfig(spread=1e6), VARSConfig.paper(), VARSConfig.
 
 @pytest.fixture(scope="module")
 def collection() -> chromadb.Collection:
-    made = chromadb.EphemeralClient().create_collection(
-        f"t{uuid.uuid4().hex}", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
-    )
-    made.add(ids=list(TEXTS), documents=list(TEXTS.values()), embeddings=MODEL.embed_documents(list(TEXTS.values())))
-    return made
+    texts = list(TEXTS.values())
+    return create(ids=list(TEXTS), documents=texts, embeddings=MODEL.embed_documents(texts))
 
 
 def ranking(retriever: VARSRetriever) -> list[list[tuple[str | None, float]]]:
@@ -50,9 +46,12 @@ def ranking(retriever: VARSRetriever) -> list[list[tuple[str | None, float]]]:
     ]
 
 
-@pytest.mark.parametrize("bot", BOTS)
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.rule.name}-{config.spread:g}")
-def test_a_thousand_thumbs_of_a_bot_stay_below_the_cap_and_can_be_taken_back(collection, bot, config):
+@pytest.mark.parametrize(
+    ("config", "bot"),
+    [(CONFIGS[0], bot) for bot in BOTS] + list(zip(CONFIGS[1:], BOTS, strict=True)),
+    ids=lambda value: value if isinstance(value, str) else f"{type(value.rule).__name__}-{value.spread:g}",
+)
+def test_the_thumbs_of_a_bot_stay_below_the_cap_and_can_be_taken_back(collection, bot, config):
     memory = PersonaMemory(InMemoryStore(), config=config)
     retriever = VARSRetriever(vectorstore=collection, embeddings=MODEL, memory=memory, k=len(TEXTS))
     for number, doc in enumerate(retriever.invoke(QUERIES[0], user_id="ana", session_id="s0")[:6]):
@@ -64,7 +63,7 @@ def test_a_thousand_thumbs_of_a_bot_stay_below_the_cap_and_can_be_taken_back(col
         retriever.feedback(shown[number % len(shown)], BOTS[bot](number), user_id="ana") for number in range(THUMBS)
     ]
     assert all(receipt.applied for receipt in receipts)
-    for strength in (0.5, 1.0, 3.0):
+    for strength in (0.5, 3.0):
         for query in QUERIES:
             for doc in retriever.invoke(query, user_id="ana", session_id="s1", strength=strength):
                 why = doc.metadata["persona"]
@@ -72,16 +71,5 @@ def test_a_thousand_thumbs_of_a_bot_stay_below_the_cap_and_can_be_taken_back(col
                 assert np.isfinite(why["score"])
 
     for receipt in receipts:
-        memory.withdraw("ana", receipt.id)
+        assert memory.withdraw("ana", receipt.id).applied
     assert ranking(retriever) == before
-
-
-@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -float("inf"), 1.5, -2.0])
-def test_a_reward_that_is_none_is_refused_and_moves_nothing(collection, reward):
-    retriever = VARSRetriever(
-        vectorstore=collection, embeddings=MODEL, memory=PersonaMemory(InMemoryStore()), user_id="ana"
-    )
-    docs = retriever.invoke(QUERIES[0])
-    with pytest.raises(ValueError, match="must lie between -1"):
-        retriever.feedback(docs[0], reward)
-    assert retriever.memory.vectors("ana").count == 0

@@ -1,0 +1,113 @@
+"""`create_persona_graph`: an agent that learns its user, as an uncompiled LangGraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Unpack
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.prebuilt import ToolNode
+
+from langchain_persona.agent import nodes
+from langchain_persona.agent.nodes import LoopOptions
+from langchain_persona.agent.reflector import ApproveNode, ReflectNode, after_reflect
+from langchain_persona.agent.state import PersonaInput, PersonaOutput, PersonaState
+from langchain_persona.agent.tools import memory_tools as tools_of
+from langchain_persona.errors import ConfigError, MissingExtraError
+from langchain_persona.identity import PersonaContext
+from langchain_persona.memory import PersonaMemory
+
+
+def create_persona_graph(
+    model: BaseChatModel | str | None = None,
+    *,
+    memory: PersonaMemory,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    agent: Runnable[Any, Any] | None = None,
+    system_prompt: str = "",
+    memory_tools: bool = True,
+    approve: bool = False,
+    context_schema: type[Any] = PersonaContext,
+    **options: Unpack[LoopOptions],
+) -> StateGraph[Any, Any, Any, Any]:
+    """An agent that learns each user: memory → retrieve → persona → act (and tools) → reflect.
+
+    The user is named by the run's context or config: `graph.invoke(input, config, context={"user_id": "ana"})`. Without
+    a name the run is anonymous and nothing is kept. Ahead of the answer no model is called but for the answer.
+
+    Args:
+        model: a chat model, or its name for `init_chat_model`. May be left out when `agent` answers.
+        memory: the memory.
+        tools: the host's tools.
+        agent: answers in place of model and tools: a `create_agent` graph or any Runnable on messages.
+        system_prompt: the host's; stays untouched at the front.
+        memory_tools: give the model the tools recall, remember and forget.
+        approve: True interrupts for a person's decision on each new persona text; needs a checkpointer.
+        context_schema: a subclass of `PersonaContext`, to add fields of your own.
+        retriever: the host's documents, a `VARSRetriever`; they are put beside the last message.
+        reflection: finds what is to be remembered. "verbatim", the default, keeps the user's own sentences and needs no
+            model; an object of yours has the protocol `Reflection`.
+        reflect: learn "inline" before the run ends (the default), in the "background", or "off".
+        align_every: turns between two looks at the persona text, 3 by default; 0 is never.
+        budget_tokens, document_tokens: for what is known of the user, 800, and for retrieved documents, 2,000.
+        follow_up_reward: reads the next message as a verdict, such as `rewards.KeywordReward()`; by default none does.
+
+    Returns:
+        The uncompiled graph: `.compile(checkpointer=...)`.
+
+    Raises:
+        ConfigError: an argument that cannot work.
+
+    Example:
+        >>> graph = create_persona_graph("openai:gpt-5-mini", memory=memory).compile()  # doctest: +SKIP
+        >>> run = {"messages": [("user", "I'm allergic to nuts.")]}
+        >>> graph.invoke(run, context={"user_id": "ana"})  # doctest: +SKIP
+    """
+    loop = nodes.make_loop(memory, options, system_prompt=system_prompt, approve=approve)
+    if (model is None) == (agent is None):
+        raise ConfigError("give a chat model, or an agent that answers in its place, and not both")
+    if agent is not None and (tools or not isinstance(agent, Runnable)):
+        raise ConfigError("agent must be a compiled graph or another Runnable on messages; it brings its own tools")
+    if not isinstance(context_schema, type) or not issubclass(context_schema, PersonaContext):
+        raise ConfigError(f"context_schema must be PersonaContext or a subclass of it, got {context_schema!r}")
+    answers, offered = (agent, []) if agent is not None else (_chat_model(model), list(tools))
+    offered += tools_of(memory) if memory_tools and agent is None else []
+    runner = ToolNode(offered, handle_tool_errors=True) if offered else None
+    graph = StateGraph(PersonaState, context_schema, input_schema=PersonaInput, output_schema=PersonaOutput)
+    graph.add_node("memory", nodes.MemoryNode(loop))
+    graph.add_node("retrieve", nodes.RetrieveNode(loop))
+    graph.add_node("persona", nodes.PersonaNode(loop))
+    graph.add_node("act", nodes.ActNode(answers, list(runner.tools_by_name.values()) if runner else ()))
+    graph.add_node("reflect", ReflectNode(loop))
+    graph.add_edge(START, "memory")
+    graph.add_conditional_edges("memory", partial(nodes.after_memory, loop), ["retrieve", "persona", END])
+    graph.add_edge("retrieve", "persona")
+    graph.add_edge("persona", "act")
+    if runner is None:
+        graph.add_edge("act", "reflect")
+    else:
+        graph.add_node("tools", runner)
+        graph.add_conditional_edges("act", nodes.after_act, ["tools", "reflect"])
+        graph.add_edge("tools", "act")
+    if approve:
+        graph.add_node("approve", ApproveNode(loop))
+        graph.add_conditional_edges("reflect", after_reflect, ["approve", END])
+    graph.add_edge("approve" if approve else "reflect", END)
+    return graph
+
+
+def _chat_model(model: object) -> BaseChatModel:
+    if isinstance(model, BaseChatModel):
+        return model
+    if not isinstance(model, str):
+        raise ConfigError(f"model must be a chat model or its name, got {type(model).__name__}")
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        needed = 'a model by name needs the package langchain: pip install "langchain-persona[langchain]"'
+        raise MissingExtraError(needed) from error
+    return init_chat_model(model)

@@ -1,0 +1,421 @@
+"""The nodes ahead of the answer and the answer itself, for graphs of your own too: memory, retrieve, persona, act.
+
+Async forms await models and embeddings, and run the rest in a worker thread. The user comes from the run's context or
+config, never from the state.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config, run_in_executor
+from langgraph.graph import END
+from langgraph.pregel.protocol import PregelProtocol
+from langgraph.types import Send
+from typing_extensions import TypedDict
+
+from langchain_persona import prompt
+from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
+from langchain_persona.errors import ConfigError
+from langchain_persona.identity import Identity, context_value, embedding_name, resolve_identity
+from langchain_persona.learning import Vector, unit
+from langchain_persona.masking import mask
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.turns import TurnReading
+from langchain_persona.records import Episode, PreferenceCard, read_record
+from langchain_persona.reflection import Reflection
+from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn, warning_scope
+from langchain_persona.retrieval import VARSRetriever
+from langchain_persona.retrieval.ranking import read_taste
+from langchain_persona.rewards import Signal, combine, edit, tool_outcome
+
+logger = logging.getLogger(__name__)
+
+State = Mapping[str, Any]
+Update = dict[str, Any]
+
+FollowUpReward = Callable[[str, str, str], float | None]
+"""The reward of an answer, given the question, the answer and the user's next message; None where it says nothing."""
+
+MOST_STEPS = 25
+"""Model calls for one message of the user; a call that still wants tools then becomes the answer."""
+
+LIMIT_NOTICE = "I stopped here: this request needed more steps than I am allowed to take."
+
+_QUERY = 4_000  # characters of a message that are searched for
+_CARD = {"id", "text", "condition", "kind", "scope", "origin", "pinned", "created", "updated"}
+_NO_CARDS = "This turn has only the cards for every conversation"
+_NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
+_NO_VECTOR = "This turn has the newest cards: the message could not be embedded"
+
+
+class LoopOptions(TypedDict, total=False):
+    """The options that graph, middleware and `Loop` share; `create_persona_graph` says what they do."""
+
+    retriever: VARSRetriever | None
+    reflection: Reflection | Literal["verbatim"]
+    reflect: Literal["inline", "background", "off"]
+    align_every: int
+    budget_tokens: int
+    document_tokens: int
+    follow_up_reward: FollowUpReward | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How an agent learns its user: arguments of `create_persona_graph`. What cannot work is a `ConfigError`."""
+
+    memory: PersonaMemory
+    system_prompt: str = ""
+    approve: bool = False
+    retriever: VARSRetriever | None = None
+    reflection: Reflection | Literal["verbatim"] = "verbatim"
+    reflect: Literal["inline", "background", "off"] = "inline"
+    align_every: int = 3
+    budget_tokens: int = 800
+    document_tokens: int = 2_000
+    follow_up_reward: FollowUpReward | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("memory", PersonaMemory), ("retriever", VARSRetriever), ("system_prompt", str)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and (name != "retriever" or value is not None):
+                raise ConfigError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+        for name in ("align_every", "budget_tokens", "document_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
+        if self.retriever is not None and self.retriever.memory is not self.memory:
+            raise ConfigError("the retriever has another memory: make both with the same, or nothing is learned of it")
+        if self.reflect not in ("inline", "background", "off"):
+            raise ConfigError(f'reflect must be "inline", "background" or "off", got {self.reflect!r}')
+        if self.approve and self.reflect != "inline":
+            raise ConfigError(f'approve=True asks a person within the run: reflect="inline", not {self.reflect!r}')
+        works = isinstance(self.reflection, Reflection) and not isinstance(self.reflection, type)
+        if self.reflection != "verbatim" and not works:
+            wanted = 'reflection must be "verbatim" or an object with a name, reflect() and areflect()'
+            raise ConfigError(f"{wanted}, got {self.reflection!r}")
+
+
+def make_loop(memory: PersonaMemory, options: LoopOptions, **own: Any) -> Loop:
+    """The loop of a graph or a middleware. An option that there is not is a `ConfigError`, as a bad value is."""
+    known = LoopOptions.__annotations__
+    if unknown := options.keys() - known.keys():
+        raise ConfigError(f"no option {', '.join(map(repr, sorted(unknown)))}, only {', '.join(sorted(known))}")
+    return Loop(memory=memory, **own, **options)
+
+
+class Node(Runnable[Any, Update]):
+    """A node: a `_body` that gets the user, from the state to an update of the key `persona`.
+
+    What one node of a turn has warned of, the later ones do not warn of again. (`RunnableLambda` takes 1 ms more.)
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop, self.memory = loop, loop.memory
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        raise NotImplementedError
+
+    async def _abody(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        return await run_in_executor(None, self._body, identity, state, config)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+        """The update of the whole state."""
+        with self._scope(input) as scope:
+            identity = resolve_identity(config := ensure_config(config), trust=self.memory.trust)
+            return changes(input, self._body(identity, input, config), scope)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+        """Async twin of `invoke`."""
+        with self._scope(input) as scope:
+            identity = resolve_identity(config := ensure_config(config), trust=self.memory.trust)
+            return changes(input, await self._abody(identity, input, config), scope)
+
+    def _keep_verdict(self, user: str, turn: Update) -> None:
+        """Write the turn before with what was said of it, where no new episode is written with it."""
+        if "judged" in turn:
+            write = lambda: self.memory.episodes.write(user, read_record(Episode, turn["judged"]))  # noqa: E731
+            run_or_default("The verdict on the previous answer was not kept", write, False)
+
+    def _scope(self, state: State) -> AbstractContextManager[WarningScope]:
+        turn = (state.get("persona") or {}).get("turn") or {}
+        return warning_scope(warned=self.name != "memory" and bool(turn.get("warned")))
+
+
+def changes(state: State, update: Update, scope: WarningScope | None = None) -> Update:
+    """The update of the key `persona`: what differs from the state. Only the user need be there where it is empty."""
+    old = state.get("persona") or {}
+    if scope is not None and scope.warned:
+        update = {**update, "turn": {**(update.get("turn") or old.get("turn") or {}), "warned": True}}
+    new = {key: value for key, value in update.items() if (old[key] != value if key in old else value or key == "user")}
+    # a run that only brings feedback must change the messages too, or a server gives its client the whole state
+    return {"persona": new} if has_question(state.get("messages") or []) else {"persona": new, "messages": []}
+
+
+class MemoryNode(Node):
+    """Reads what is known of the user, and records what was said of the previous answer."""
+
+    name = "memory"
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        messages, persona = state.get("messages") or [], state.get("persona") or {}
+        reading, turn, scored = self._read(identity, persona, messages)
+        update: Update = {"user": identity.user, "feedback": None, "scored": scored}
+        if not has_question(messages):
+            self._keep_verdict(identity.user, turn)
+            turn = turn or persona.get("turn") or {}
+            return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
+        message, cards = last_user_message(messages)[1], reading.cards.active
+        shown, others, _ = prompt.split_cards(cards, self.loop.budget_tokens)
+        lines, style = prompt.persona_lines(reading.persona.revision, cards), prompt.describe(reading.style)
+        opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
+        query, why = text_of(message)[:_QUERY], "always" if others else "all"
+        update |= {"documents": [], "learned": [], "reflection": {}, "proposal": None}  # what the last turn left
+        return {
+            **update,
+            "query": query if any(map(str.isalnum, query)) else "",
+            "profile": {"persona": lines, "style": style, "more_cards": len(others)},
+            "cards": [_card_json(card, "pinned" if others and card.pinned else why) for card in shown],
+            "turn": opened | ({"judged": turn["judged"]} if "judged" in turn else {}),
+        }
+
+    def _read(
+        self, identity: Identity, persona: Update, messages: Sequence[AnyMessage]
+    ) -> tuple[TurnReading, Update, list[Update]]:
+        """What is known of the user; the turn before, if it was the user's; and the signals on its answer."""
+        if identity.anonymous:
+            logger.info("An anonymous run: nothing personal is read or written")
+            return TurnReading(), {}, []
+        position, message = last_user_message(messages)
+        turn = persona.get("turn") or {}
+        # without a new message a run brings feedback on the turn before, or has it answered once more
+        new = message is not None and message.id != turn.get("message_id")
+        told = episode_at(messages, last_user_message(messages[:position])[0] if new else position, identity)
+        # where no state was kept the conversation tells; of another user's turn nothing is said
+        turn = turn or {"user": identity.user, "id": told.id, "message_id": told.message_id}
+        turn = turn if turn.get("user") == identity.user and turn.get("id") else {}
+        said = text_of(message) if new else ""
+        feedback = feedback_in(persona.get("feedback"), said)
+        scores = bool(turn and told.answer and (new or feedback))
+        signals = scores and "retrieval" in turn and (feedback or told.outcomes or self.loop.follow_up_reward)
+        episode, retrievals = turn["id"] if scores else None, [turn["retrieval"]] if signals else []
+        read = partial(self.memory.turns.read, identity.user, episode_id=episode, retrieval_ids=retrievals)
+        reading, scored = run_or_default("This turn is not personalised", read, TurnReading()), list[Update]()
+        if scores:
+            score = partial(self._score, identity.user, turn, told, said, feedback, reading)
+            turn, scored = run_or_default("What was said of the previous answer is lost", score, (turn, scored))
+        return reading, turn, scored
+
+    def _score(
+        self, user: str, turn: Update, told: Episode, message: str, feedback: Update, reading: TurnReading
+    ) -> tuple[Update, list[Update]]:
+        """Record what is said of the turn before; returns that turn, with its judged episode, and the signals.
+
+        It is `told` as the conversation tells it now; `message` is the user's new one, "" in a run that only brings
+        feedback. What the conversation itself shows (an edit, tool outcomes) counts once: with the new message.
+        """
+        kept, accepted, reward = reading.episode, feedback.get("accepted"), feedback.get("reward")
+        shown, signals, recorded = told.answer if kept is None else kept.answer, list[Signal](), Update()
+        if reward is not None:
+            signals.append(Signal("thumbs", reward, f"thumb {'down' if reward < 0 else 'up'} ({reward:+g})"))
+        if accepted is None and message and told.answer != shown:
+            accepted = told.answer
+        if accepted:
+            share = edit(shown, accepted)
+            signals.append(Signal("edit", share, f"edited: {(share + 1) / 2:.0%} of the answer kept"))
+        if message and told.outcomes:
+            failed = ", ".join(one.tool for one in told.outcomes if not one.ok)
+            mean = sum(tool_outcome(one.ok) for one in told.outcomes) / len(told.outcomes)
+            signals.append(Signal("tool", mean, f"tool failed: {failed}" if failed else "tools succeeded"))
+        if message and reward is None and self.loop.follow_up_reward is not None:
+            ask = partial(self.loop.follow_up_reward, told.query, shown, message)
+            verdict = run_or_default("The next message was not read as a verdict", ask, None)
+            signals += [] if verdict is None else [Signal("follow_up", verdict, "the next message")]
+        if (total := combine(signals)) is not None:
+            turn, recorded = self._record(user, turn, total, feedback.get("docs", []), reading)
+        if total is not None and kept is not None:
+            known = {"reward": total.reward, "reasons": tuple(mask(one.reason) for one in signals)}
+            known |= {"accepted": mask(accepted[:20_000])} if accepted else {}
+            turn = {**turn, "judged": kept.model_copy(update=known).to_json()}
+        facts = [(one.source, round(one.reward, 3), one.reason) for one in signals]
+        return turn, [{"source": source, "reward": value, "reason": why, **recorded} for source, value, why in facts]
+
+    def _record(
+        self, user: str, turn: Update, total: Signal, docs: list[str], reading: TurnReading
+    ) -> tuple[Update, Update]:
+        """One entry in the ledger. A source that changes its mind about a turn takes back what it said before."""
+        retrieval = turn.get("retrieval") or next(iter(reading.episode.retrievals if reading.episode else ()), "")
+        before = turn.get("feedback", {}).get(total.source) or {"number": -1}
+        now = {"reward": total.reward, "docs": docs, "number": before["number"]}
+        if not retrieval or before.items() >= now.items():
+            return turn, {}
+        now["number"] += 1
+        key = f"{turn['id']}:{total.source}:{now['number']}"
+        add = partial(self.memory.ledger.feedback, user, retrieval, total.reward, source=total.source, key=key)
+        about: Any = {"docs": docs, "about_documents": True} if docs else {"about_documents": False}
+        try:
+            receipt = add(reading=reading.feedback, withdraw=before.get("id"), **about)
+        except Exception as error:  # documents that were not shown are no reason not to answer
+            warn(logger, "Feedback on the previous answer was not recorded (%s)", type(error).__name__)
+            return turn, {"recorded": False}
+        said = {**turn.get("feedback", {}), total.source: {**now, "id": receipt.id or None}}
+        return {**turn, "feedback": said}, {}
+
+
+def _card_json(card: PreferenceCard, why: str, score: float | None = None) -> Update:
+    told = {} if score is None else {"score": round(score, 4)}
+    return {**card.model_dump(mode="json", include=_CARD), "why": why, **told}
+
+
+def after_memory(loop: Loop, state: State) -> str:
+    """The way on: to the end where there is no question, and past `retrieve` where there is nothing to find."""
+    if not has_question(state.get("messages") or []):
+        return END
+    return "retrieve" if loop.retriever is not None or state["persona"]["profile"]["more_cards"] else "persona"
+
+
+class RetrieveNode(Node):
+    """Finds the host's documents for the message, and beyond the budget the cards that it calls for."""
+
+    name = "retrieve"
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        query, strength = state["persona"].get("query", ""), context_value(config, "strength", None)
+        vector, cards, shared, documents = None, list[Update](), Update(), list[Document]()
+        if state["persona"]["profile"]["more_cards"]:
+            if query and self.memory.embedder.has_model:
+                vector = run_or_default(_NO_VECTOR, partial(self.memory.embedder.embed_query, query), None)
+            find = partial(self._find_cards, identity, vector, strength)
+            cards, shared = run_or_default(_NO_CARDS, find, (cards, shared))
+        if query and self.loop.retriever is not None:
+            rank = partial(self.loop.retriever.rank_for, query, identity, strength=strength, **shared)
+            documents = run_or_default(_NO_DOCUMENTS, rank, documents)
+        return _found(state, cards, documents)
+
+    async def _abody(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        query, strength = state["persona"].get("query", ""), context_value(config, "strength", None)
+        vector, cards, shared, documents = None, list[Update](), Update(), list[Document]()
+        if state["persona"]["profile"]["more_cards"]:
+            if query and self.memory.embedder.has_model:
+                vector = await await_or_default(_NO_VECTOR, self.memory.embedder.aembed_query(query), None)
+            find = partial(self._find_cards, identity, vector, strength)
+            cards, shared = await await_or_default(_NO_CARDS, run_in_executor(None, find), (cards, shared))
+        if query and self.loop.retriever is not None:
+            rank = self.loop.retriever.arank_for(query, identity, strength=strength, **shared)
+            documents = await await_or_default(_NO_DOCUMENTS, rank, documents)
+        return _found(state, cards, documents)
+
+    def _find_cards(
+        self, identity: Identity, vector: Vector | None, strength: float | None
+    ) -> tuple[list[Update], Update]:
+        """The cards for the message, best first; and its embedding and the user's taste, if the documents share them."""
+        memory, config, shared, scores = self.memory, self.memory.config, Update(), dict[str, float]()
+        cards, retriever = memory.cards.latest(identity.user), self.loop.retriever
+        rows, (_, others, left) = cards.vectors, prompt.split_cards(cards.active, self.loop.budget_tokens)
+        if vector is not None:
+            models = [memory.embeddings, *([] if retriever is None else [retriever.source.embeddings])]
+            name, *more = {embedding_name(one, vector.size) for one in models}
+            shared = {} if more else {"vector": vector, "taste": read_taste(memory, identity, name, vector.size)}
+        if vector is not None and rows.shape[1] == vector.size:
+            total = rows @ unit(vector)
+            bonus = shared["taste"].moderated(vector, rows, config.spread).bonus if shared else None
+            if bonus is not None:
+                factor = bonus.shrink(config.max_bonus) * (config.strength if strength is None else strength)
+                total = total + rows @ bonus.times(factor).total
+            ids = [card.id for card in cards.active]
+            scores = {name: float(total[place]) for place, name in enumerate(ids) if rows[place].any()}
+        ranked = sorted(others, key=lambda card: (-scores.get(card.id, -1.0), -card.updated))
+        return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)], shared
+
+
+def _found(state: State, cards: Sequence[Update], documents: Sequence[Document]) -> Update:
+    plain = [{"id": one.id, "text": one.page_content, "metadata": one.metadata} for one in documents]
+    facts, persona = json.loads(json.dumps(plain, default=str)), state["persona"]
+    retrieval = facts[0]["metadata"]["persona"]["retrieval_id"] if facts else None
+    turn = {**persona["turn"], "retrieval": retrieval} if retrieval else persona["turn"]
+    return {"documents": facts, "cards": [*persona.get("cards", ()), *cards], "turn": turn}
+
+
+class PersonaNode(Node):
+    """Renders the system prompt, and what stands beside the message. Pure."""
+
+    name = "persona"
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        persona, shown, relevant = state["persona"], list[PreferenceCard](), list[PreferenceCard]()
+        for one in persona.get("cards") or []:
+            (relevant if one["why"] == "relevant" else shown).append(PreferenceCard.model_validate(one))
+        base, known = context_value(config, "system_prompt", self.loop.system_prompt), persona["profile"]
+        documents = [Document(one["text"]) for one in persona.get("documents") or []]
+        return {
+            "system": prompt.render_system(base, persona=known["persona"], style=known["style"], cards=shown),
+            "beside": prompt.render_beside(relevant, documents, document_tokens=self.loop.document_tokens),
+        }
+
+
+class ActNode(Runnable[Any, Update]):
+    """One call with the rendered prompt, which never enters the messages. Its own errors are raised.
+
+    Args:
+        model: a chat model; or an agent: a compiled graph over `messages`, or any Runnable on a list of messages that
+            answers with a message, a text, a list of messages, or a dict of these. Only new messages come back.
+        tools: for the chat model.
+    """
+
+    name = "act"
+
+    def __init__(self, model: Runnable[Any, Any], tools: Sequence[Any] = ()) -> None:
+        self._is_model, self._is_graph = isinstance(model, BaseChatModel), isinstance(model, PregelProtocol)
+        self._model = model.bind_tools(tools) if isinstance(model, BaseChatModel) and tools else model
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+        """The new messages."""
+        model, given = self._prepare(input, config := ensure_config(config))
+        return _new_messages(model.invoke(given, config), input["messages"])
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+        """Async twin of `invoke`."""
+        model, given = self._prepare(input, config := ensure_config(config))
+        return _new_messages(await model.ainvoke(given, config), input["messages"])
+
+    def _prepare(self, state: State, config: RunnableConfig) -> tuple[Runnable[Any, Any], Any]:
+        persona, name = state["persona"], context_value(config, "model", None) if self._is_model else None
+        front = [SystemMessage(persona["system"], id="persona")] if persona.get("system") else []
+        messages = [*front, *prompt.append_to_last_message(state["messages"], persona.get("beside") or "")]
+        model = self._model if name is None else self._model.bind(model=name)
+        return model, {"messages": messages} if self._is_graph else messages
+
+
+def _new_messages(answer: Any, given: Sequence[AnyMessage]) -> Update:
+    """What comes behind the last message that was given; an agent may shorten what is before it."""
+    found = answer["messages"] if isinstance(answer, Mapping) and "messages" in answer else answer
+    found = [AIMessage(found)] if isinstance(found, str) else [found] if isinstance(found, BaseMessage) else found
+    if not isinstance(found, list) or not all(isinstance(one, BaseMessage) for one in found):
+        raise TypeError(f"the agent must answer with messages or a text, got {type(answer).__name__}")
+    known = {message.id for message in given if message.id}
+    places = [index for index, one in enumerate(found) if one.id in known]
+    places = places or [index for index, one in enumerate(found) if isinstance(one, HumanMessage)]
+    new = [one for one in found[places[-1] + 1 if places else 0 :] if not isinstance(one, SystemMessage)]
+    steps = sum(isinstance(one, AIMessage) for one in given[last_user_message(given)[0] + 1 :])
+    if steps + 1 >= MOST_STEPS and new and isinstance(last := new[-1], AIMessage) and last.tool_calls:
+        text = last.text or LIMIT_NOTICE
+        new[-1] = AIMessage(text, id=last.id, response_metadata=last.response_metadata)
+    return {"messages": new}
+
+
+def after_act(state: State) -> list[Send] | str:
+    """The way on from `act`: one task for each tool call, so that what is done is not done again on a resume."""
+    last = state["messages"][-1]
+    calls = last.tool_calls if isinstance(last, AIMessage) else []
+    return [Send("tools", [call]) for call in calls] or "reflect"

@@ -1,0 +1,246 @@
+"""What follows the answer: keep the episode, learn from it, bring the persona up to date, ask a person about it.
+
+An episode is kept with a mark before anything is learned from it, and who has worked it through takes the mark away. So
+a crash, a cancelled run or a model that is down loses none. Nothing is locked: two workers make the same cards of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+from langgraph.graph import END
+from langgraph.types import interrupt
+
+from langchain_persona.agent.nodes import Loop, Node, State, Update
+from langchain_persona.agent.state import episode_at, last_user_message
+from langchain_persona.identity import Identity, context_value
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.persona import LONGEST_PERSONA
+from langchain_persona.memory.turns import PendingReading
+from langchain_persona.records import Episode, Persona, read_record
+from langchain_persona.reflection import Exchange, Findings, Reflection
+from langchain_persona.reflection.apply import apply_findings, draft_persona, texts_to_embed
+from langchain_persona.reflection.verbatim import VerbatimReflection
+from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
+
+logger = logging.getLogger(__name__)
+
+_SECONDS = 60.0  # how long a reflection may take; what was not learned by then is tried again
+_TOGETHER = 5  # episodes that one reflection reads
+_FAILED = "This turn was not learned from and will be tried again"
+_NOTHING: Update = {"learned": [], "proposal": None, "reflection": {"episodes": 0}}
+
+
+class ReflectNode(Node):
+    """Keeps the episode and learns from it: read (thread), reflect (awaited), apply (thread)."""
+
+    name = "reflect"
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop)
+        self.reflection: Reflection = VerbatimReflection() if isinstance(loop.reflection, str) else loop.reflection
+        loop.memory.turns.register(self.reflection.name, self)
+
+    def process(self, user: str, reading: PendingReading | None = None) -> int:
+        """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked."""
+        total, done = 0, _TOGETHER
+        while done == _TOGETHER:  # fewer were all
+            done = run_or_default(_FAILED, partial(self._work, user, reading), _NOTHING)["reflection"]["episodes"]
+            total, reading = total + done, None
+        return total
+
+    async def aprocess(self, user: str, reading: PendingReading | None = None) -> int:
+        """Async twin of `process`."""
+        total, done = 0, _TOGETHER
+        while done == _TOGETHER:
+            found = await await_or_default(_FAILED, self._awork(user, reading), _NOTHING)
+            done, reading = found["reflection"]["episodes"], None
+            total += done
+        return total
+
+    def _work(self, user: str, reading: PendingReading | None = None) -> Update:
+        """Work through what has waited longest. The update: `learned`, `proposal`, `reflection`."""
+        reading = self._read(user) if reading is None else reading
+        if not reading.marks:
+            return _NOTHING
+        try:
+            reflect = partial(self.reflection.reflect, _exchanges(reading), reading.cards.active)
+            return self._apply(user, reading, call_within(_SECONDS, reflect))
+        except Exception as error:
+            return self._put_off(reading, error)
+
+    async def _awork(self, user: str, reading: PendingReading | None = None) -> Update:
+        reading = await run_in_executor(None, self._read, user) if reading is None else reading
+        if not reading.marks:
+            return _NOTHING
+        try:
+            reflect = self.reflection.areflect(_exchanges(reading), reading.cards.active)
+            return await run_in_executor(None, self._apply, user, reading, await await_within(_SECONDS, reflect))
+        except Exception as error:
+            return await run_in_executor(None, self._put_off, reading, error)
+
+    def _read(self, user: str, judged: str | None = None) -> PendingReading:
+        reading = self.memory.turns.read_pending(user, self.reflection.name, judged)
+        return replace(reading, marks=reading.marks[:_TOGETHER])
+
+    def _put_off(self, reading: PendingReading, error: Exception) -> Update:
+        warn(logger, "%s (%s)", _FAILED, type(error).__name__)
+        logger.debug("The error in full", exc_info=error)
+        self.memory.episodes.retry(reading.marks)
+        return _NOTHING
+
+    def _apply(self, user: str, reading: PendingReading, findings: Findings) -> Update:
+        memory, loop, progress, persona, proposal = self.memory, self.loop, reading.progress, None, None
+        texts, rows = texts_to_embed(findings) if memory.embedder.has_model else [], np.zeros((0, 0))
+        if texts:
+            embed = partial(memory.embedder.embed_documents, texts)
+            rows = run_or_default("New cards have no vectors yet", embed, rows)
+        vectors = dict(zip(texts, rows, strict=False))
+        applied = apply_findings(findings, _exchanges(reading), reading.cards, vectors)
+        cards = [
+            memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
+            for card in applied.cards
+        ]
+        since = progress.since + len(reading.marks)
+        if loop.align_every and since >= loop.align_every:
+            since, known = 0, {card.id: card for card in (*reading.cards.active, *cards)}
+            lines = draft_persona(reading.persona, list(known.values()))
+            persona = None if lines is None else _revise(memory, reading.persona, lines)
+            if persona is not None and loop.approve:
+                revision, persona = persona.revision, None
+                if _digest(revision.text) != progress.rejected:
+                    proposal = {"user": user, "text": revision.text, "lines": lines, "diff": revision.diff}
+        progress = progress.model_copy(update={"since": since})
+        kept = memory.turns.finish(user, reading.marks, progress, cards=cards, persona=persona)
+        gone = {card.text for card in cards} - {card.text for card in kept}
+        learned = [one for one in applied.changes if one["text"] not in gone]
+        facts = {"episodes": len(reading.marks)} | ({} if persona is None else {"persona": _facts(persona)})
+        return {"learned": learned, "proposal": proposal, "reflection": facts}
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        (mode, reading), done = self._keep(identity, state, config), _NOTHING
+        if reading and mode == "background":
+            self.memory.background.submit(partial(self.process, identity.user, reading))
+        elif reading:
+            done = run_or_default(_FAILED, partial(self._work, identity.user, reading), done)
+        return _close(state, mode, done)
+
+    async def _abody(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        (mode, reading), done = await run_in_executor(None, self._keep, identity, state, config), _NOTHING
+        if reading and mode == "background":
+            self.memory.background.asubmit(self.aprocess(identity.user, reading))
+        elif reading:
+            done = await await_or_default(_FAILED, self._awork(identity.user, reading), done)
+        return _close(state, mode, done)
+
+    def _keep(self, identity: Identity, state: State, config: RunnableConfig) -> tuple[str, PendingReading | None]:
+        """How to reflect; and once the episode of this turn and the verdict on the one before are kept, what waits."""
+        mode = str(context_value(config, "reflect", self.loop.reflect))
+        mode = "inline" if self.loop.approve and mode == "background" else mode
+        user, persona, messages = identity.user, state["persona"], state["messages"]
+        turn = persona.get("turn") or {"closed": True}
+        if identity.anonymous or turn.get("closed"):
+            return mode, None
+        episode = episode_at(messages, last_user_message(messages)[0], identity)
+        erased = any(one.tool == "forget" and one.ok for one in episode.outcomes)  # the turn tells what it was
+        if mode == "off" or erased or not episode.query.strip():
+            self._keep_verdict(user, turn)
+            return mode, None
+        shown = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
+        shown["retrievals"] = (turn["retrieval"],) if "retrieval" in turn else ()
+
+        def record() -> PendingReading:
+            judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
+            self.memory.episodes.record(user, episode.model_copy(update=shown), self.reflection.name, judged)
+            return self._read(user, None if judged is None else judged.id)
+
+        return mode, run_or_default("This turn was not learned from", record, None)
+
+
+class ApproveNode(Node):
+    """Asks a person about a new persona text, by an interrupt in the schema that chat interfaces draw buttons for.
+
+    Resume with `{"decisions": [{"type": "approve"}]}`, "reject", or "edit" with `"edited_action": {"name":
+    "revise_persona", "args": {"text": "…"}}`. An answer that cannot be read is asked for again; a rejected text is not
+    proposed again.
+    """
+
+    name = "approve"
+
+    def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
+        proposal: Mapping[str, Any] = state["persona"]["proposal"]
+        decide = partial(self._decide, identity, proposal, *_ask(proposal))
+        told = run_or_default("The decision on the persona was not kept", decide, {"decision": "not kept"})
+        return {"proposal": None, "reflection": {"persona": told}}
+
+    def _decide(self, identity: Identity, proposal: Mapping[str, Any], kind: str, text: str) -> Update:
+        memory, owner = self.memory, str(proposal["user"])
+        if not identity.anonymous and identity.user != owner:
+            return {"decision": "none: the proposal is another user's"}
+        if kind == "reject":
+            name = getattr(self.loop.reflection, "name", VerbatimReflection.name)
+            progress = memory.turns.read_pending(owner, name).progress
+            memory.turns.finish(owner, [], progress.model_copy(update={"rejected": _digest(text)}))
+            return {"decision": "rejected"}
+        if kind == "edit":
+            return {"decision": "edited", **_facts(memory.revise_persona(owner, text, reason="edited on approval"))}
+        reading = memory.turns.read(owner)  # a card may have been erased since
+        active = {card.id for card in reading.cards.active}
+        lines = [(line, tuple(names)) for line, names in proposal["lines"] if active.issuperset(names)]
+        return {"decision": "approved", **_facts(memory.personas.write(owner, _revise(memory, reading.persona, lines)))}
+
+
+def after_reflect(state: State) -> str:
+    """The way on where a person decides."""
+    return "approve" if state["persona"].get("proposal") else END
+
+
+def _revise(memory: PersonaMemory, persona: Persona, lines: Sequence[tuple[str, tuple[str, ...]]]) -> Persona:
+    reason = "what holds in every conversation has changed"
+    return memory.personas.revised(persona, lines, reason=reason, origin="template")
+
+
+def _exchanges(reading: PendingReading) -> list[Exchange]:
+    episodes = [mark.episode for mark in reading.marks]
+    return [Exchange(one.message_id, one.query, one.answer, one.before, time=one.time, id=one.id) for one in episodes]
+
+
+def _close(state: State, mode: str, done: Update) -> Update:
+    turn = {key: value for key, value in (state["persona"].get("turn") or {}).items() if key != "judged"}
+    return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
+
+
+def _ask(proposal: Mapping[str, Any]) -> tuple[str, str]:
+    """What a person decides, and the text."""
+    problem = ""
+    while True:
+        about = f"{problem}A new text on the user for the system prompt:\n\n{proposal['diff']}"
+        action = {"name": "revise_persona", "args": {"text": proposal["text"]}, "description": about}
+        review = {"action_name": "revise_persona", "allowed_decisions": ["approve", "edit", "reject"]}
+        answer = interrupt({"action_requests": [action], "review_configs": [review]})
+        try:
+            (decision,) = answer["decisions"]
+            kind = decision["type"]
+            text = decision["edited_action"]["args"]["text"] if kind == "edit" else proposal["text"]
+            if kind in ("approve", "edit", "reject") and 0 < len(text.strip()) <= LONGEST_PERSONA:
+                return kind, text
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass
+        problem = f"The last answer was not understood: {answer!r:.200}\n\n"
+
+
+def _facts(persona: Persona) -> Update:
+    return persona.revision.model_dump(mode="json", include={"number", "reason", "diff"})
+
+
+def _digest(text: str) -> str:
+    """A short name of a text that does not tell it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,127 @@
+"""The state of a personalised conversation (the messages, and one key of plain JSON), and what can be read from it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from langchain_persona.identity import Identity
+from langchain_persona.masking import mask
+from langchain_persona.records import Episode, ToolOutcome, new_id
+from langchain_persona.resilience import warn
+from langchain_persona.rewards import thumb_in, thumbs, validated
+
+logger = logging.getLogger(__name__)
+
+_HALF = 10_000  # characters that are kept of a message at its beginning, and at its end
+
+
+def merge_persona(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+    """The reducer of the key `persona`: each node returns what it changed."""
+    return {**(old or {}), **(new or {})}
+
+
+class PersonaOutput(TypedDict):
+    """What a run gives back."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class PersonaInput(PersonaOutput, total=False):
+    """What a run takes: messages, and in `persona` feedback on the previous answer.
+
+    Feedback is a number from −1 to 1, as in `{"feedback": 1}`, or a dict of `reward`, `docs` (ids of documents that it
+    is about) and `accepted` (the answer as the user edited it).
+    """
+
+    persona: dict[str, Any]
+
+
+class PersonaState(PersonaOutput, total=False):
+    """The whole state, with what the nodes tell in `persona`.
+
+    `user` ("" is anonymous), `scored` (signals on the previous answer), `profile` (persona text and style), `query`
+    (what is searched for), `cards` and `documents` (what the model sees, and why), `system` and `beside` (the texts
+    around the conversation), `learned` (changes of the cards), `reflection`, `proposal` (a persona text that waits for
+    approval), `turn` (what the next turn needs), `feedback` (the input, then None).
+    """
+
+    persona: Annotated[dict[str, Any], merge_persona]
+
+
+def has_question(messages: Sequence[AnyMessage]) -> bool:
+    """False where there is nothing to answer: no message, or an answer at the end."""
+    return bool(messages) and not (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls)
+
+
+def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage | None]:
+    """Position and message of the latest user message; (−1, None) where there is none."""
+    found = [(place, one) for place, one in enumerate(messages) if isinstance(one, HumanMessage)]
+    return found[-1] if found else (-1, None)
+
+
+def text_of(message: BaseMessage | None) -> str:
+    """The text of a message as it may be stored: no secrets, nothing that a database cannot write, not too long."""
+    text = "" if message is None else str(message.text)
+    text = text if len(text) <= 2 * _HALF else f"{text[:_HALF]}\n{text[-_HALF:]}"
+    return mask(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8"))
+
+
+def episode_id(message: BaseMessage | None, identity: Identity) -> str:
+    """The id of the turn that a message begins; the same wherever no state was kept."""
+    named = message is not None and message.id
+    return hashlib.sha256(f"{identity.session}|{named}".encode()).hexdigest()[:32] if named else new_id()
+
+
+def episode_at(messages: Sequence[AnyMessage], position: int, identity: Identity) -> Episode:
+    """The turn that begins with the user message at a position, as the conversation tells it."""
+    question = messages[position] if position >= 0 else None
+    turn = list(takewhile(lambda one: not isinstance(one, HumanMessage), messages[position + 1 :]))
+    return Episode(
+        id=episode_id(question, identity),
+        thread=identity.session,
+        message_id=(question and question.id) or "",
+        query=text_of(question),
+        answer=_last_answer(turn),
+        before=_last_answer(messages[: max(position, 0)]),
+        outcomes=tuple(_outcome(one) for one in turn if isinstance(one, ToolMessage)),
+    )
+
+
+def _last_answer(messages: Sequence[AnyMessage]) -> str:
+    answers = (one for one in reversed(messages) if isinstance(one, AIMessage) and one.text.strip())
+    return text_of(next(answers, None))
+
+
+def _outcome(message: ToolMessage) -> ToolOutcome:
+    error = text_of(message)[:300] if message.status == "error" else None
+    return ToolOutcome(tool=message.name or "", ok=error is None, error=error)
+
+
+def feedback_in(value: object, message: str) -> dict[str, Any]:
+    """The feedback of a run, see `PersonaInput`, as a dict; a thumb as message counts. Empty where there is none.
+
+    What cannot be read is left out with a warning: it must not cost the answer.
+    """
+    given = dict(value) if isinstance(value, Mapping) else {"reward": thumb_in(message) if value is None else value}
+    reward, docs, accepted = (given.pop(name, None) for name in ("reward", "docs", "accepted"))
+    try:
+        if reward is not None:
+            reward = thumbs(reward) if isinstance(reward, bool) else validated(reward)
+    except (TypeError, ValueError):
+        given["reward"] = reward
+    if given:  # "doc" for "docs" would rate documents that nobody meant
+        names = ", ".join(sorted(map(str, given)))
+        warn(logger, "Leaving out feedback (%s): give a number from -1 to 1, or reward, docs and accepted", names)
+        return {}
+    named = [docs] if isinstance(docs, str) else docs if isinstance(docs, list | tuple) else []
+    accepted = accepted if isinstance(accepted, str) and accepted.strip() else None
+    found = {"reward": reward, "docs": [str(one) for one in named] or None, "accepted": accepted}
+    return {name: value for name, value in found.items() if value is not None}

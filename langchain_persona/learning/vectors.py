@@ -1,0 +1,236 @@
+"""What is learned about one user, and how it acts on a ranking: the bonus, how large it may be, and the policy.
+
+All calibrations compare standard deviations. `moderation` scales the bonus to the spread of relevance over the
+collection: where everything is alike, a query says little, and a strong bonus would take its place. `scale_of` brings
+the bonus to the scale of a reranker's scores.
+
+Source: Hao et al., *User Preference Modeling for Conversational LLM Agents* (VARS), arXiv 2603.20939.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from langchain_persona.errors import ConfigError, DimensionMismatchError
+from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.learning.space import PreferenceSpace
+
+MIN_SPREAD = 0.02  # cosines closer together count as this far apart, so that near duplicates make no huge scale
+MIN_SAMPLE = 16  # fewer documents tell no spread, and nothing is moderated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BonusVectors:
+    """A user's preference as it acts on the ranking: two directions in embedding space.
+
+    The bonus of a document with unit embedding `e` is `⟨long + short, e − mean⟩`. It is linear in `e`, so the whole
+    personalised ranking is one nearest-neighbour query (see `fold`).
+
+    Attributes:
+        long, short: shape (d,), in units of the base score (cosine).
+        mean: shape (d,), the mean `μ` of the preference space.
+    """
+
+    long: Vector = field(repr=False)
+    short: Vector = field(repr=False)
+    mean: Vector = field(repr=False)
+
+    @property
+    def total(self) -> Vector:
+        """`long + short`, shape (d,)."""
+        return self.long + self.short
+
+    def shrink(self, max_bonus: float) -> float:
+        """The factor, at most 1, that keeps the bonus of every unit embedding within ±`max_bonus`.
+
+        Example:
+            >>> BonusVectors(np.array([0.0, 2.0]), np.zeros(2), np.zeros(2)).shrink(0.5)
+            0.25
+        """
+        # ‖long + short‖ · sup‖e − μ‖
+        reach = float(np.linalg.norm(self.total)) * (1.0 + float(np.linalg.norm(self.mean)))
+        return 1.0 if reach <= max_bonus else max_bonus / reach
+
+    def times(self, factor: float) -> BonusVectors:
+        """Both parts, multiplied."""
+        return BonusVectors(self.long * factor, self.short * factor, self.mean)
+
+    def fold(self, query: npt.ArrayLike, scale: float = 1.0) -> Vector:
+        """The query whose plain nearest neighbours are the personalised ranking: `q + scale · (long + short)`.
+
+        `scale` is 1 for a collection of unit vectors, otherwise `1 / ‖e‖`.
+
+        Example:
+            >>> zero = np.zeros(2)
+            >>> BonusVectors(np.array([0.0, 0.5]), zero, zero).fold([1.0, 0.0])
+            array([1. , 0.5])
+        """
+        return np.asarray(query, dtype=np.float64) + scale * self.total
+
+    def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector]:
+        """The long-term and the short-term part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
+        centred = np.asarray(embeddings, dtype=np.float64) - self.mean
+        return np.einsum("nd,d->n", centred, self.long), np.einsum("nd,d->n", centred, self.short)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UserVectors:
+    """One user's vectors in one session: what `PersonaMemory.vectors` returns.
+
+    Attributes:
+        long: shape (k,), long-term preference `z_L`; kept for ever.
+        short: shape (k,), short-term preference `z_S` of one session; zero at its start.
+        beta_long, beta_short: their weights in the effective vector.
+        baseline: running mean of the user's rewards, in [−1, 1].
+        count: number of feedback events behind it.
+        space: the preference space in which they lie; None where the caller knows it.
+    """
+
+    long: Vector = field(repr=False)
+    short: Vector = field(repr=False)
+    beta_long: float = 1.0
+    beta_short: float = 1.0
+    baseline: float = 0.0
+    count: int = 0
+    space: PreferenceSpace | None = None
+
+    def __post_init__(self) -> None:
+        if self.long.shape != self.short.shape or self.long.ndim != 1:
+            raise DimensionMismatchError(
+                f"long and short must be vectors of one length, got {self.long.shape} and {self.short.shape}"
+            )
+        object.__setattr__(self, "long", frozen(self.long))
+        object.__setattr__(self, "short", frozen(self.short))
+
+    @classmethod
+    def cold(cls, dimension: int) -> UserVectors:
+        """A user about whom nothing is known: two zero vectors of `dimension` numbers."""
+        return cls(np.zeros(dimension), np.zeros(dimension))
+
+    @property
+    def effective(self) -> Vector:
+        """`z = β_L z_L + β_S z_S`, shape (k,)."""
+        return self.beta_long * self.long + self.beta_short * self.short
+
+    @property
+    def is_cold(self) -> bool:
+        """True when the bonus of every document is zero."""
+        return not self.effective.any()
+
+    def bonus(self, space: PreferenceSpace, *, max_bonus: float, strength: float = 1.0) -> BonusVectors:
+        """The bonus in embedding space: at most `strength · max_bonus` in absolute value for any unit embedding.
+
+        One factor shrinks both parts. Twice the strength is twice the bonus, also where the cap holds.
+
+        Args:
+            space: the preference space in which the vectors were learned; another is a `DimensionMismatchError`.
+            max_bonus: cap at strength 1, in units of the base score; 0 is no bonus, infinity no cap.
+            strength: factor on the capped bonus; 0 is no bonus.
+
+        Example:
+            >>> user = UserVectors(np.array([0.0, 2.0]), np.zeros(2))
+            >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5).total
+            array([0. , 0.5])
+            >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5, strength=0.2).total
+            array([0. , 0.1])
+        """
+        if self.long.shape != (space.k,):
+            raise DimensionMismatchError(
+                f"user vectors of {self.long.shape[0]} numbers do not fit a preference space with k={space.k}; "
+                "rebuild them from the ledger: memory.rebuild(user)"
+            )
+        long, short = space.lift(self.beta_long * self.long), space.lift(self.beta_short * self.short)
+        bonus = BonusVectors(long, short, space.mean)
+        return bonus.times(strength * bonus.shrink(max_bonus))
+
+
+def policy(scores: npt.ArrayLike, temperature: float = 1.0) -> Vector:
+    """Probabilities of the candidates: `softmax(scores / temperature)`, shape (n,).
+
+    `temperature` is `τ`, in units of the score; `ConfigError` where it is not positive.
+
+    Example:
+        >>> policy([0.5, 0.5]).tolist()
+        [0.5, 0.5]
+    """
+    if not temperature > 0.0:
+        raise ConfigError(f"temperature must be above 0, got {temperature}")
+    logits = np.asarray(scores, dtype=np.float64) / temperature
+    weights: Vector = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    return weights
+
+
+def attribution_gate(reward: float, similarity: float) -> float:
+    """How much of a turn's reward is due to retrieval (`γ`), by the table of the VARS paper.
+
+    | reward | similarity | gate | why |
+    | --- | --- | --- | --- |
+    | below −0.5 | below 0.2 | 0.9 | retrieval brought the wrong thing |
+    | below −0.5 | above 0.5 | 0.2 | the right thing was there, so the answer was wrong |
+    | above 0.5 | above 0.4 | 0.6 | the right thing helped |
+    | above 0.5 | up to 0.4 | 0.3 | the answer was good without it |
+    | otherwise | | 0.5 | nobody can tell |
+
+    `similarity` is the highest base score (cosine) among what was chosen.
+
+    Example:
+        >>> attribution_gate(-1.0, 0.1), attribution_gate(1.0, 0.6)
+        (0.9, 0.6)
+    """
+    if reward < -0.5:
+        if similarity < 0.2:
+            return 0.9
+        return 0.2 if similarity > 0.5 else 0.5
+    if reward > 0.5:
+        return 0.6 if similarity > 0.4 else 0.3
+    return 0.5
+
+
+def spread_of(rows: npt.NDArray[np.floating[Any]], direction: Vector) -> float:
+    """The standard deviation of `⟨direction, e⟩`, shape (d,), over unit embeddings, shape (n, d), n at least 1.
+
+    Example:
+        >>> spread_of(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.4, 0.0]))
+        0.2
+    """
+    # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
+    return float(np.std(np.einsum("nd,d->n", rows, direction)))
+
+
+def moderation(relevance: float, bonus: float, share: float) -> float:
+    """The factor, at most 1, that keeps the spread of a bonus at or below a share of the spread of relevance.
+
+    Both spreads are over the same documents, in units of a cosine; that of the bonus is at strength 1.
+
+    Example:
+        >>> moderation(relevance=0.2, bonus=0.4, share=0.5)
+        0.25
+    """
+    most = share * relevance
+    return 1.0 if bonus <= most else most / bonus
+
+
+def scale_of(scores: npt.ArrayLike, cosines: npt.ArrayLike) -> float:
+    """What one unit of cosine is worth on another scale of scores of the same candidates.
+
+    It is the ratio of the two standard deviations, with at least `MIN_SPREAD` for the cosines. Because it is
+    proportional to the spread of the scores, `a · scores + b` (a > 0) gives the same personalised order for any a, b.
+    It is 0, which switches the bonus off, for fewer than three candidates and where all scores are alike.
+
+    Args:
+        scores: of a reranker, shape (n,), on any scale: logits, probabilities, 0 to 1000.
+        cosines: base scores of the same candidates, shape (n,).
+
+    Example:
+        >>> round(scale_of([-10.0, 0.0, 10.0], [0.4, 0.5, 0.6]), 6)
+        100.0
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if values.size < 3 or (spread := float(np.std(values))) <= 1e-12 * float(np.abs(values).max()):
+        return 0.0
+    return spread / max(float(np.std(np.asarray(cosines, dtype=np.float64))), MIN_SPREAD)

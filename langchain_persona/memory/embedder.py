@@ -1,0 +1,56 @@
+"""An embedding model with a deadline, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.learning.arrays import Vector, unit
+from langchain_persona.resilience import await_within, call_within
+
+
+class Embedder:
+    """Calls an embedding model within a deadline.
+
+    Args:
+        model: None where there is none; then every call raises `ConfigError`.
+        timeout_seconds: for one text and for each further 32.
+    """
+
+    def __init__(self, model: Embeddings | None, timeout_seconds: float) -> None:
+        self._model = model
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model."""
+        return self._model is not None
+
+    @property
+    def model(self) -> Embeddings:
+        """The model."""
+        if self._model is None:
+            raise ConfigError("this memory has no embedding model: PersonaMemory(store, embeddings=model)")
+        return self._model
+
+    def embed_query(self, text: str) -> Vector:
+        """The embedding of a text as the model gives it, shape (d,)."""
+        return np.asarray(call_within(self._timeout_seconds, lambda: self.model.embed_query(text)), dtype=np.float64)
+
+    async def aembed_query(self, text: str) -> Vector:
+        """Async twin of `embed_query`."""
+        return np.asarray(await await_within(self._timeout_seconds, self.model.aembed_query(text)), dtype=np.float64)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vector:
+        """Unit embeddings of texts, shape (n, d)."""
+        return unit(call_within(self._seconds(texts), lambda: self.model.embed_documents(list(texts))))
+
+    async def aembed_documents(self, texts: Sequence[str]) -> Vector:
+        """Async twin of `embed_documents`."""
+        return unit(await await_within(self._seconds(texts), self.model.aembed_documents(list(texts))))
+
+    def _seconds(self, texts: Sequence[str]) -> float:
+        return self._timeout_seconds * (1 + len(texts) // 32)

@@ -1,0 +1,771 @@
+"""`PersonaMemory`: everything that is held on users, behind one object."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial, update_wrapper
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import run_in_executor
+from langgraph.store.base import BaseStore
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.identity import ANONYMOUS, Trust, User, label, normalise_user
+from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig
+from langchain_persona.learning.vectors import UserVectors
+from langchain_persona.masking import mask
+from langchain_persona.memory.background import Background
+from langchain_persona.memory.cards import Cards
+from langchain_persona.memory.embedder import Embedder
+from langchain_persona.memory.episodes import Episodes
+from langchain_persona.memory.explanation import Explanation, Rating, explain_ledger, list_ratings
+from langchain_persona.memory.ledger import FeedbackReceipt, Folded, Ledger
+from langchain_persona.memory.local import open_store
+from langchain_persona.memory.migration import MigrationReport, migrate_user
+from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
+from langchain_persona.memory.spaces import Spaces
+from langchain_persona.memory.store import UserStore
+from langchain_persona.memory.turns import Turns
+from langchain_persona.records import (
+    CommunicationStyle,
+    Episode,
+    Persona,
+    PersonaRevision,
+    PreferenceCard,
+    Retirement,
+    new_id,
+)
+from langchain_persona.resilience import run_or_default, warn
+from langchain_persona.rewards import validated
+
+if TYPE_CHECKING:
+    from langchain_persona.retrieval import VARSRetriever
+
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+DAY_SECONDS = 86_400.0
+
+_LABEL = re.compile(r"(?!langgraph)[^.]+")
+
+
+def async_twin(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """The async form of a method: the same body in a worker thread, with its context."""
+
+    async def twin(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await run_in_executor(None, partial(method, self, *args, **kwargs))
+
+    update_wrapper(twin, method)
+    twin.__name__ = twin.__qualname__ = f"a{method.__name__}"
+    twin.__doc__ = f"Async twin of `{method.__name__}`."
+    return twin
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of a user at a glance.
+
+    Attributes:
+        style: how they want to be talked to.
+        facts: active cards of kind "fact", oldest first.
+    """
+
+    style: CommunicationStyle
+    facts: tuple[PreferenceCard, ...] = ()
+
+
+class PersonaMemory:
+    """Feedback, user vectors, preference cards, episodes and personas of all users, in one LangGraph store.
+
+    Args:
+        store: any LangGraph `BaseStore`: `InMemoryStore`, `SqliteStore`, `AsyncPostgresStore`, …
+        embeddings: the model that embeds cards; may be left out when only documents are ranked.
+        config: the learner; `VARSConfig()` by default, `VARSConfig.paper()` for the published rule.
+        space: a preference space; it stays in force whatever `fit` finds. None is the space that `fit` found for the
+            embeddings that come, and the identity before there is one.
+        trust: who decides where a LangGraph server authenticated one user and the call claims another. "server" makes
+            the call anonymous; "caller" takes the claim, for a service that calls with one key for all its users.
+        retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
+        timeout_seconds: how long a call to the store or the embedding model may take. After that the turn goes on
+            without.
+        namespace: where in the store everything lies.
+
+    Raises:
+        ConfigError: an argument that cannot work; says what was given, what is allowed, what to do.
+
+    Example:
+        >>> from langgraph.store.memory import InMemoryStore
+        >>> memory = PersonaMemory(store=InMemoryStore())
+        >>> memory.vectors("ana@example.com").count
+        0
+
+    A user id is a str, an int or a UUID. None and blank text are the anonymous user, of whom nothing is read or
+    written. Methods that take a card's id raise `KeyError` where the user has no such card, and all raise `StoreError`
+    when the store fails; retriever, graph and middleware go on without. Every method has an async twin: `aremember`, …
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        embeddings: Embeddings | None = None,
+        *,
+        config: VARSConfig | None = None,
+        space: PreferenceSpace | None = None,
+        trust: Trust = "server",
+        retrieval_ttl_seconds: float = 30 * DAY_SECONDS,
+        timeout_seconds: float = 5.0,
+        namespace: Sequence[str] = ("persona",),
+    ) -> None:
+        advice = "a LangGraph BaseStore such as InMemoryStore(); PersonaMemory.local(folder) opens one for you"
+        _check_type("store", store, BaseStore, advice, optional=False)
+        _check_type("embeddings", embeddings, Embeddings, "a LangChain Embeddings object")
+        _check_type("config", config, VARSConfig, "a VARSConfig such as VARSConfig(spread=0.2)")
+        _check_type("space", space, PreferenceSpace, "a PreferenceSpace")
+        _check_numbers(retrieval_ttl_seconds=retrieval_ttl_seconds, timeout_seconds=timeout_seconds)
+        if trust not in ("server", "caller"):
+            raise ConfigError(f'trust must be "server" or "caller", got {trust!r}')
+        if config is not None and config.prior == "population" and space is not None and space.prior is None:
+            raise ConfigError(
+                f'prior="population" needs a space with a prior, and {space.id} has none: give one that was fitted '
+                '(PreferenceSpace.fit, memory.fit), leave `space` out, or use prior="none"'
+            )
+        self.store = store
+        self.embeddings = embeddings
+        self.config = VARSConfig() if config is None else config
+        self.trust = trust
+        self.timeout_seconds = timeout_seconds
+        self.background = Background()
+        self._store = UserStore(store, _checked_root(namespace), timeout_seconds)
+        self.spaces = Spaces(self._store, space)
+        self.ledger = Ledger(self._store, self.config, self.spaces, self.background, retrieval_ttl_seconds)
+        self.embedder = Embedder(embeddings, timeout_seconds)
+        self.cards = Cards(self._store, self.embedder)
+        self.episodes = Episodes(self._store)
+        self.personas = Personas(self._store)
+        self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
+        self._betas = self.config.rule.betas
+        self._warned_no_prior = False
+        self._resources = ExitStack()
+
+    @classmethod
+    def local(
+        cls,
+        path: str | Path,
+        *,
+        embeddings: Embeddings | None = None,
+        config: VARSConfig | None = None,
+        space: PreferenceSpace | None = None,
+        trust: Trust = "server",
+        timeout_seconds: float = 5.0,
+    ) -> Self:
+        """Open (or create) the embedded default: one SQLite file in a folder, and a local embedding model.
+
+        Several processes may have the folder open at once. Needs the extra `local`. Close it with `close()`, or use
+        `with`.
+
+        Args:
+            path: the folder.
+            embeddings: another embedding model than the local MiniLM.
+            config, space, trust, timeout_seconds: as in the class.
+
+        Raises:
+            MissingExtraError: a package of the extra is not installed; names the extra.
+            ConfigError: the path is not a folder, or cannot be written.
+
+        Example:
+            >>> with PersonaMemory.local("./persona") as memory:  # doctest: +SKIP
+            ...     memory.remember("ana@example.com", "Drinks her coffee black.")
+        """
+        with ExitStack() as resources:
+            store = open_store(path, resources)
+            if embeddings is None:
+                from langchain_persona.embeddings import LocalEmbeddings
+
+                embeddings = LocalEmbeddings()
+            memory = cls(store, embeddings, config=config, space=space, trust=trust, timeout_seconds=timeout_seconds)
+            memory._resources = resources.pop_all()
+        return memory
+
+    def __repr__(self) -> str:
+        """What it is made of: `<PersonaMemory SqliteStore, LocalEmbeddings>`."""
+        model = "no embeddings" if self.embeddings is None else type(self.embeddings).__name__
+        return f"<PersonaMemory {type(self.store).__name__}, {model}>"
+
+    # feedback ---------------------------------------------------------------------------------------------------------
+
+    def feedback(
+        self,
+        user: User | None,
+        retrieval_id: str,
+        *,
+        reward: float,
+        source: str = "thumbs",
+        key: str | None = None,
+        docs: str | Document | Sequence[str | Document] | None = None,
+        gate: float | None = None,
+    ) -> FeedbackReceipt:
+        """Record how good a retrieval was for a user; the very next ranking moves.
+
+        Args:
+            user: whose; a retrieval of another user is unknown here.
+            retrieval_id: `document.metadata["persona"]["retrieval_id"]`.
+            reward: from −1 (bad) to 1 (good); `langchain_persona.rewards` makes one of any signal.
+            source: the kind of signal: a name of `rewards.RELIABILITY`, or one of your own.
+            key: idempotency key; a second feedback with the same key changes nothing.
+            docs: the documents (or their ids) that it is about; the whole retrieval when left out.
+            gate: how much it counts, in [0, 1]. By default the share that is due to retrieval (1 for thumbs, rating,
+                click, dwell and copy, else by the rules of `attribution_gate`) times how far the source is believed
+                (`rewards.RELIABILITY`: 1 for thumbs and rating, 0.15 for a click, 0.3 for a source of your own).
+
+        Returns:
+            A receipt. `applied` is False for an anonymous user, a used key, a gate of 0, and an unknown or expired
+            retrieval; the last three kinds are kept in the ledger.
+
+        Raises:
+            TypeError, ValueError: the reward is not a number, NaN, or out of range.
+            ConfigError: another argument cannot be right, such as `docs` that this retrieval did not return.
+            StoreError: the store failed; nothing was recorded, so the same call can be made again. Where it only did
+                not answer in time it may have recorded it, and with a `key` the repetition counts once.
+        """
+        name = normalise_user(user)
+        validated(reward)
+        _require_text("retrieval_id", retrieval_id, "document.metadata['persona']['retrieval_id']")
+        _require_text("source", source, "a word such as 'thumbs'")
+        if key is not None:
+            _require_text("key", key, "a text that names this feedback")
+        if gate is not None and (isinstance(gate, bool) or not isinstance(gate, int | float) or not 0 <= gate <= 1):
+            raise ConfigError(f"gate must be a number from 0 to 1, got {gate!r}")
+        ids = _document_ids(docs)
+        if name == ANONYMOUS:
+            return FeedbackReceipt("", applied=False, reason="anonymous: nothing is written without a user id")
+        return self.ledger.feedback(name, retrieval_id, reward, source=source, key=key, docs=ids, gate=gate)
+
+    def withdraw(self, user: User | None, feedback_id: str) -> FeedbackReceipt:
+        """Take one feedback back: the vectors become what they would be without it.
+
+        Args:
+            user: whose.
+            feedback_id: the `id` of a `FeedbackReceipt` or of a `Rating`.
+
+        Returns:
+            A receipt; `applied` is False, with the reason, for an unknown id and for one that was withdrawn before.
+        """
+        _require_text("feedback_id", feedback_id, "the id of a FeedbackReceipt or of one of memory.ratings(user)")
+        name = normalise_user(user)
+        if name == ANONYMOUS:
+            return FeedbackReceipt("", applied=False, reason="an anonymous user has no feedback")
+        return self.ledger.withdraw(name, feedback_id)
+
+    def ratings(self, user: User | None) -> list[Rating]:
+        """What was learned from, newest first: every thumb, and all that the loop recorded by itself.
+
+        Each can be taken back with `withdraw(user, rating.id)`.
+        """
+        name = normalise_user(user)
+        return [] if name == ANONYMOUS else list_ratings(self.ledger.entries(name))
+
+    # vectors ----------------------------------------------------------------------------------------------------------
+
+    def vectors(self, user: User | None, session: str | None = None) -> UserVectors:
+        """The user's long-term vector, and the short-term one of a session (zeros without one).
+
+        They belong to the embedding model of the latest feedback. A user without any has zeros, or with
+        `prior="population"` the mean user of the fitted space, where exactly one is in force.
+        """
+        return self._vectors(normalise_user(user), session or "", rebuild=False)
+
+    def rebuild(self, user: User | None) -> UserVectors:
+        """Fold the user's whole ledger again and replace the snapshot; returns the long-term state."""
+        return self._vectors(normalise_user(user), "", rebuild=True)
+
+    def explain(self, user: User | None, session: str | None = None) -> Explanation:
+        """What is known of a user and why; `print(memory.explain(user))` says it in words."""
+        name = normalise_user(user)
+        if name == ANONYMOUS:
+            return Explanation(name)
+        current = self.ledger.current(name)
+        return explain_ledger(
+            name,
+            self.ledger.entries(name),
+            self._vectors(name, session or "", rebuild=False),
+            None if current is None else current[0],
+            self.cards.read(name),
+        )
+
+    # cards ------------------------------------------------------------------------------------------------------------
+
+    def remember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
+        """Keep a preference or fact about a user. Secrets in the text (keys, passwords, card numbers) are masked.
+
+        Args:
+            user: whose; nothing is written for the anonymous user.
+            card: one line of text, or a whole card.
+
+        Returns:
+            The card as stored. Where the embedding model does not answer, the text is kept and its vector follows.
+
+        Raises:
+            ConfigError: the text is empty or too long.
+            KeyError: a card with this id was erased.
+        """
+        return self._keep(user, self._embed(_as_card(card)))
+
+    async def aremember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
+        """Async twin of `remember`."""
+        return await run_in_executor(None, self._keep, user, await self._aembed(_as_card(card)))
+
+    def preferences(self, user: User | None, *, all: bool = False) -> list[PreferenceCard]:
+        """The user's cards in force, oldest first; with `all`, retired and held-back ones too."""
+        name = normalise_user(user)
+        if name == ANONYMOUS:
+            return []
+        cards = self.cards.read(name)
+        return cards.all if all else list(cards.active)
+
+    def update(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
+        """Put a new card in the place of another. The old one is retired: readable with `all=True`, and revivable.
+
+        Raises:
+            ConfigError: the text is empty or too long.
+        """
+        return self._replace(user, card_id, self._embed(_as_card(card)))
+
+    async def aupdate(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
+        """Async twin of `update`."""
+        return await run_in_executor(None, self._replace, user, card_id, await self._aembed(_as_card(card)))
+
+    def retire(self, user: User | None, card_id: str, reason: str = "") -> PreferenceCard:
+        """Take a card out of force. It stays readable with its date and reason, and `revive` brings it back."""
+        name = _known_user(user)
+        before = self.cards.get(name, card_id).retired
+        gone = Retirement(time=time.time(), reason=mask(reason), by=before.by if before else None)
+        return self.cards.change(name, card_id, retired=gone)
+
+    def revive(self, user: User | None, card_id: str) -> PreferenceCard:
+        """Bring a retired card back. The card that took its place, if there is one, is retired instead."""
+        name, now = _known_user(user), time.time()
+        card = self.cards.get(name, card_id)
+        revived = card.model_copy(update={"retired": None, "updated": now})
+        gone = {"retired": Retirement(time=now, reason="the card that it replaced was revived"), "updated": now}
+        successors = [one for one in self.cards.read(name).all if card.retired and one.id == card.retired.by]
+        changed = [one.model_copy(update=gone) for one in successors if one.retired is None]
+        if revived not in self.cards.write(name, [revived, *changed]):
+            raise KeyError(f"card {card_id!r} was erased")
+        return revived
+
+    def pin(self, user: User | None, card_id: str, pinned: bool = True) -> PreferenceCard:
+        """Protect a card from being changed automatically, or lift the protection."""
+        return self.cards.change(_known_user(user), card_id, pinned=pinned)
+
+    def hold_back(self, user: User | None, card_id: str, held_back: bool = True) -> PreferenceCard:
+        """Keep a card but never show it to a model, or show it again."""
+        return self.cards.change(_known_user(user), card_id, held_back=held_back)
+
+    def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
+        """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
+
+        Unknown ids are ignored.
+
+        Returns:
+            What was erased.
+        """
+        name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids)
+        if name == ANONYMOUS or not ids:
+            return []
+        gone = self.cards.bury(name, ids)
+        doomed = {card.id for card in gone} | set(ids)
+        self._erase_story(name, doomed, gone)
+        self.cards.take_back(name, doomed)  # the texts go last, so that what failed half-way can be repeated
+        return gone
+
+    # profile and persona ----------------------------------------------------------------------------------------------
+
+    def profile(self, user: User | None) -> Profile:
+        """Communication style and facts of a user; the defaults where nothing is known."""
+        name = normalise_user(user)
+        if name == ANONYMOUS:
+            return Profile(CommunicationStyle())
+        reading = self.turns.read(name)
+        return Profile(reading.style, tuple(card for card in reading.cards.active if card.kind == "fact"))
+
+    def persona(self, user: User | None) -> Persona:
+        """The persona in force; an empty one, number 0, before any was written."""
+        name = normalise_user(user)
+        return Persona() if name == ANONYMOUS else self.personas.read(name)[1]
+
+    def history(self, user: User | None) -> list[PersonaRevision]:
+        """Every revision of the persona, oldest first, with reason and unified diff."""
+        name = normalise_user(user)
+        return [] if name == ANONYMOUS else self.personas.history(name)
+
+    def revise_persona(self, user: User | None, text: str, *, reason: str = "written by hand") -> Persona:
+        """Write the persona by hand, also where it is pinned. Later automatic rewrites keep its lines.
+
+        Args:
+            user: whose; nothing is written for the anonymous user.
+            text: one sentence a line, at most 4,000 characters; "" empties the persona.
+            reason: kept with the revision.
+
+        Raises:
+            ConfigError: not a text, or too long.
+        """
+        if not isinstance(text, str) or len(text) > LONGEST_PERSONA:
+            given = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
+            raise ConfigError(f"a persona is a text of at most {LONGEST_PERSONA:,} characters, got {given}; shorten it")
+        name = normalise_user(user)
+        return Persona() if name == ANONYMOUS else self.personas.revise(name, mask(text), mask(reason))
+
+    def pin_persona(self, user: User | None, pinned: bool = True) -> Persona:
+        """Protect the persona from automatic rewrites, or lift the protection."""
+        name = normalise_user(user)
+        return Persona() if name == ANONYMOUS else self.personas.pin(name, pinned)
+
+    def rollback_persona(self, user: User | None, number: int) -> Persona:
+        """Put an earlier revision in force again, as a revision of its own; 0 is the empty persona.
+
+        Lines that rest on cards which are no longer in force go at the next rewrite; pin the persona if they are to
+        stay.
+
+        Raises:
+            KeyError: the user has no such revision.
+        """
+        return self.personas.rollback(_known_user(user), number)
+
+    # preference spaces and embedding models ---------------------------------------------------------------------------
+
+    def fit(
+        self,
+        *,
+        embedding: str | None = None,
+        k: int = 64,
+        min_users: int = 20,
+        min_events: int = 5,
+        progress: bool = False,
+    ) -> PreferenceSpace:
+        """Fit a preference space from the feedback of all users in the store, and put it in force.
+
+        Every memory on this store that was made without `space=` learns in it from a user's next read on. Withdrawn
+        feedback is left out, and embedding models are never mixed. The space is an aggregate over many users, without
+        anybody's own vector or name. 150 users with 20,000 thumbs take about ten seconds of one core.
+
+        Args:
+            embedding: name of the embedding model, as `explain(user).embedding` tells it; by default the one in which
+                most users have enough feedback.
+            k: numbers in an item vector.
+            min_users: refuse to fit from fewer.
+            min_events: users with less feedback are left out.
+            progress: show a bar.
+
+        Raises:
+            ConfigError: too few users with enough feedback, ratings that tell no tastes apart, or an argument out of
+                range. Nothing is changed.
+
+        Example:
+            >>> space = memory.fit(progress=True)  # doctest: +SKIP
+            >>> memory.use_space(None)  # undo: back to the identity  # doctest: +SKIP
+        """
+        return self.spaces.fit(
+            self.ledger.entries,
+            embedding=embedding,
+            k=k,
+            min_users=min_users,
+            min_events=min_events,
+            ridge=float(getattr(self.config.rule, "ridge", 0.1)),
+            progress=progress,
+        )
+
+    def use_space(self, space: PreferenceSpace | None, *, embedding: str | None = None) -> None:
+        """Put a preference space in force, for every memory on this store that was made without `space=`.
+
+        Args:
+            space: the space; None is the identity, as before the first `fit`.
+            embedding: name of the embedding model, as `explain(user).embedding` tells it; None with None is all.
+
+        Raises:
+            ConfigError: a space without the name of its embedding model.
+        """
+        if space is not None and embedding is None:
+            raise ConfigError(
+                "name the embedding model of the space: use_space(space, embedding=explain(user).embedding)"
+            )
+        for model in self.spaces.models() if embedding is None else [embedding]:
+            self.spaces.use(model, space)
+
+    def migrate_embeddings(
+        self,
+        retriever: VARSRetriever | None = None,
+        *,
+        users: Sequence[User] | None = None,
+        progress: bool = True,
+    ) -> MigrationReport:
+        """Carry users over to another embedding model: embed cards again, and translate feedback.
+
+        Fill a collection with the same documents under the same ids, make a retriever on it, and call this once. A
+        rating is carried over by way of the documents that it was about (of each user the latest 500). Doing it again
+        changes nothing. Withdrawing a rating afterwards reaches both.
+
+        Args:
+            retriever: on the documents under the new model; None only embeds cards again, with `memory.embeddings`.
+            users: whose; by default all users in the store. Ids as they were given.
+            progress: show a bar.
+        """
+        source = None if retriever is None else retriever.source
+        names = self._store.users() if users is None else [normalise_user(user) for user in users]
+        bar = tqdm(names, desc="embedding model", unit="user", disable=not progress)
+        reports = [migrate_user(name, self.cards, self.ledger, source) for name in bar]
+        return MigrationReport(*(sum(getattr(one, name) for one in reports) for name in MigrationReport.__slots__))
+
+    # work behind the answer -------------------------------------------------------------------------------------------
+
+    def process_pending(self, user: User | None = None) -> int:
+        """Work through episodes that were answered but not yet learned from, such as after a crash.
+
+        Each is worked through by the reflection that it waits for: make the graph or middleware first.
+
+        Args:
+            user: whose; all users' when left out.
+
+        Returns:
+            How many episodes were worked through.
+        """
+        names = [normalise_user(user)] if user is not None else self.episodes.waiting_users()
+        return sum(one.process(name) for name in names if name for one in self.turns.processors.values())
+
+    async def aprocess_pending(self, user: User | None = None) -> int:
+        """Async twin of `process_pending`."""
+        waiting = self.episodes.waiting_users
+        names = [normalise_user(user)] if user is not None else await run_in_executor(None, waiting)
+        return sum([await one.aprocess(name) for name in names if name for one in self.turns.processors.values()])
+
+    def drain(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the work behind answers (`reflect="background"`) that this process has begun.
+
+        Args:
+            timeout_seconds: how long at most; None waits to the end.
+
+        Returns:
+            True when none is left. What runs on an event loop is waited for with `adrain` there.
+        """
+        return self.background.drain(timeout_seconds)
+
+    async def adrain(self, timeout_seconds: float | None = None) -> bool:
+        """Async twin of `drain`."""
+        return await self.background.adrain(timeout_seconds)
+
+    def close(self) -> None:
+        """Wait for work behind answers, then release what `local` opened; your own objects stay open."""
+        self.background.close()
+        self._resources.close()
+
+    async def aclose(self) -> None:
+        """Async twin of `close`."""
+        await self.background.adrain()
+        await run_in_executor(None, self.close)
+
+    def as_retriever(self, **options: Any) -> VARSRetriever:
+        """A retriever over the user's own preference cards; takes the options of `VARSRetriever`, such as `k=5`."""
+        from langchain_persona.retrieval import VARSRetriever
+        from langchain_persona.retrieval.sources import CardSource
+
+        return VARSRetriever(vectorstore=CardSource(self), memory=self, **options)
+
+    afeedback = async_twin(feedback)
+    awithdraw = async_twin(withdraw)
+    aratings = async_twin(ratings)
+    avectors = async_twin(vectors)
+    arebuild = async_twin(rebuild)
+    aexplain = async_twin(explain)
+    apreferences = async_twin(preferences)
+    aretire = async_twin(retire)
+    arevive = async_twin(revive)
+    apin = async_twin(pin)
+    ahold_back = async_twin(hold_back)
+    aforget = async_twin(forget)
+    aprofile = async_twin(profile)
+    apersona = async_twin(persona)
+    ahistory = async_twin(history)
+    arevise_persona = async_twin(revise_persona)
+    apin_persona = async_twin(pin_persona)
+    arollback_persona = async_twin(rollback_persona)
+    afit = async_twin(fit)
+    ause_space = async_twin(use_space)
+    amigrate_embeddings = async_twin(migrate_embeddings)
+
+    def __enter__(self) -> Self:
+        """The memory itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """The memory itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    # helpers ----------------------------------------------------------------------------------------------------------
+
+    def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> UserVectors:
+        """For the retriever: the state of a user in one session, from the cache while nothing was written.
+
+        Args:
+            user: a normalised id.
+            session: the thread; "" is none.
+            embedding: name of the embedding model.
+            dimension: numbers in one of its vectors.
+        """
+        return self._as_vectors(self.ledger.fold(user, embedding, dimension), session)
+
+    def _vectors(self, name: str, session: str, *, rebuild: bool = False) -> UserVectors:
+        current = None if name == ANONYMOUS else self.ledger.current(name)
+        if current is not None:
+            return self._as_vectors(self.ledger.fold(name, *current, rebuild=rebuild), session)
+        given = self.spaces.given
+        starts = [] if name == ANONYMOUS or self.config.prior == "none" else self.spaces.in_force()
+        if len(starts) == 1:
+            return self._as_vectors(Folded(LearnerState.cold(starts[0].k), starts[0]), session)
+        # whose embeddings, of how many numbers, is not known
+        return UserVectors.cold(0 if given is None else given.k)
+
+    def _as_vectors(self, folded: Folded, session: str) -> UserVectors:
+        state, space, long = folded.state, folded.space, folded.state.long
+        short = state.short(label(session, prefix="s") if session else None)
+        if self.config.prior == "population":
+            if space.prior is not None:
+                long = long + (self.config.prior_scale or 0.0) * space.prior
+            elif not self._warned_no_prior:
+                self._warned_no_prior = True
+                warn(logger, 'prior="population" does nothing before memory.fit() has fitted a space (%s)', space.id)
+        return UserVectors(long, short, *self._betas, state.baseline, state.count, space)
+
+    def _embed(self, card: PreferenceCard) -> PreferenceCard:
+        """The card with its vector; without one where there is no model or it does not answer."""
+
+        def embed() -> PreferenceCard:
+            return self.cards.with_vectors([card], self.embedder.embed_documents([card.text]))[0]
+
+        return card if self.embeddings is None else run_or_default(_UNEMBEDDED, embed, card)
+
+    async def _aembed(self, card: PreferenceCard) -> PreferenceCard:
+        if self.embeddings is None:
+            return card
+        try:
+            vectors = await self.embedder.aembed_documents([card.text])
+        except Exception as error:
+            warn(logger, "%s (%s)", _UNEMBEDDED, type(error).__name__)
+            return card
+        return self.cards.with_vectors([card], vectors)[0]
+
+    def _keep(self, user: User | None, card: PreferenceCard) -> PreferenceCard:
+        name = normalise_user(user)
+        if name != ANONYMOUS and not self.cards.write(name, [card]):
+            raise KeyError(f"card {card.id!r} was erased; remember its text to keep it anew")
+        return card
+
+    def _replace(self, user: User | None, card_id: str, card: PreferenceCard) -> PreferenceCard:
+        if card.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
+            card = card.model_copy(update={"id": new_id(), "created": time.time()})
+        return self.cards.replace(_known_user(user), card_id, card, "updated")
+
+    def _erase_story(self, name: str, ids: set[str], gone: Sequence[PreferenceCard]) -> None:
+        """Erase what tells of erased cards: episodes from which they came or that repeat them, lines of the persona."""
+        evidence = [one for card in gone for one in card.evidence]
+        texts = {text for text in (*(card.text for card in gone), *(one.quote for one in evidence)) if len(text) > 3}
+        messages = {one.message_id for one in evidence if one.message_id}
+
+        def tells(episode: Episode) -> bool:
+            said = (episode.query, episode.answer, episode.before, episode.accepted or "", *episode.reasons)
+            return episode.message_id in messages or any(text in one for text in texts for one in said)
+
+        episodes = {episode.id for episode in self.episodes.all(name) if tells(episode)}
+        self.episodes.erase(name, episodes)
+        self.personas.drop(name, ids | episodes, texts)
+
+
+_UNEMBEDDED = "The text of a card is kept; its vector could not be made and follows later"
+
+
+def _check_type(name: str, value: object, kind: type, advice: str, *, optional: bool = True) -> None:
+    if not (isinstance(value, kind) or (optional and value is None)):
+        raise ConfigError(f"{name} must be {advice}, got {value!r}"[:400])
+
+
+def _check_numbers(**values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ConfigError(f"{name} must be a number above 0 and finite, got {value!r}")
+
+
+def _checked_root(namespace: object) -> tuple[str, ...]:
+    labels = tuple(namespace) if isinstance(namespace, Sequence) and not isinstance(namespace, str) else ()
+    if not labels or not all(isinstance(one, str) and _LABEL.fullmatch(one) for one in labels):
+        raise ConfigError(
+            f"namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
+            f"begin with 'langgraph'; got {namespace!r}"
+        )
+    return labels
+
+
+def _require_text(name: str, value: object, what: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} must be {what}, got {value!r}")
+
+
+def _known_user(user: User | None) -> str:
+    name = normalise_user(user)
+    if name == ANONYMOUS:
+        raise KeyError("nothing is kept of an anonymous user")
+    return name
+
+
+def _document_ids(docs: str | Document | Sequence[str | Document] | None) -> list[str] | None:
+    """Ids of the documents that a feedback is about; None is all of them."""
+    if docs is None:
+        return None
+    given = [docs] if isinstance(docs, str | Document) else list(docs)
+    ids = [doc.id if isinstance(doc, Document) else doc for doc in given]
+    if not all(isinstance(one, str) and one for one in ids):
+        raise ConfigError(f"docs takes documents of a retrieval or their ids, got {docs!r}")
+    if not ids:
+        raise ConfigError("docs is empty: leave it out to rate the whole retrieval")
+    return [str(one) for one in ids]
+
+
+def _as_card(card: str | PreferenceCard) -> PreferenceCard:
+    """A card without secrets, and without a vector: that belongs to another text."""
+    if isinstance(card, PreferenceCard):
+        evidence = tuple(one.model_copy(update={"quote": mask(one.quote)}) for one in card.evidence)
+        condition = card.condition and mask(card.condition)
+        clean = {"text": mask(card.text), "condition": condition, "evidence": evidence, "vector": "", "embedding": ""}
+        return card.model_copy(update=clean)
+    if not isinstance(card, str) or not card.strip():
+        raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r}")
+    try:
+        return PreferenceCard(text=mask(card.strip()))
+    except ValidationError as error:
+        raise ConfigError(
+            f"a card holds one short text, at most 4,000 characters; got {len(card.strip()):,}; split it up"
+        ) from error

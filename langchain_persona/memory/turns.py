@@ -1,0 +1,139 @@
+"""What a turn reads and writes of its user, each in one batch: for the graph and the middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from langchain_persona.memory.cards import Cards, CardSet
+from langchain_persona.memory.episodes import Episodes, Pending, Progress
+from langchain_persona.memory.ledger import FeedbackReading, Ledger
+from langchain_persona.memory.persona import Personas
+from langchain_persona.memory.store import UserStore, parse_record
+from langchain_persona.records import CommunicationStyle, Episode, Persona, PreferenceCard
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReading:
+    """What a turn needs to know of its user.
+
+    Attributes:
+        cards: the user's cards.
+        persona: the persona in force.
+        style: how the user wants to be talked to.
+        episode: the previous turn's; None where none was kept.
+        feedback: what feedback on the previous turn's retrievals needs; None where none was asked for.
+    """
+
+    cards: CardSet = field(default_factory=CardSet)
+    persona: Persona = field(default_factory=Persona)
+    style: CommunicationStyle = field(default_factory=CommunicationStyle)
+    episode: Episode | None = None
+    feedback: FeedbackReading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReading(TurnReading):
+    """What a reflection works on: the episodes that wait, oldest first, and what is known of their user."""
+
+    marks: tuple[Pending, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+
+
+class Processor(Protocol):
+    """What works through the episodes that wait for one reflection; returns how many."""
+
+    def process(self, user: str) -> int:
+        """Work through what waits of a user."""
+        ...
+
+    async def aprocess(self, user: str) -> int:
+        """Async twin of `process`."""
+        ...
+
+
+class Turns:
+    """Reads and writes of a turn, over the parts of a memory. `user` is a normalised id, never the anonymous one."""
+
+    def __init__(self, store: UserStore, cards: Cards, personas: Personas, episodes: Episodes, ledger: Ledger) -> None:
+        self._store = store
+        self._cards = cards
+        self._personas = personas
+        self._episodes = episodes
+        self._ledger = ledger
+        self.processors: dict[str, Processor] = {}
+
+    def register(self, reflection: str, processor: Processor) -> None:
+        """Name who works through what waits for a reflection; see `PersonaMemory.process_pending`."""
+        self.processors[reflection] = processor
+
+    def read(self, user: str, *, episode_id: str | None = None, retrieval_ids: Sequence[str] = ()) -> TurnReading:
+        """What a turn needs to know, in one batch (two where cards are out of date).
+
+        The episode is that of the previous turn, and so are the retrievals, where feedback on it was given.
+        """
+        persona, cards = self._personas.read_ops(user), self._cards.read_ops(user)
+        episode = [] if episode_id is None else [self._episodes.read_op(user, episode_id)]
+        feedback = self._ledger.reading_ops(user, retrieval_ids) if retrieval_ids else []
+        results = iter(self._store.batch([*persona, *episode, *feedback, *cards]))
+        style, current = self._personas.parse([next(results), next(results)])
+        previous = parse_record(Episode, next(results)) if episode else None
+        known = [next(results) for _ in feedback]
+        return TurnReading(
+            cards=self._cards.parse(user, list(results)),
+            persona=current,
+            style=style,
+            episode=previous,
+            feedback=self._ledger.parse_reading(user, retrieval_ids, known) if feedback else None,
+        )
+
+    def read_pending(self, user: str, reflection: str, judged: str | None = None) -> PendingReading:
+        """What waits for a reflection, and what it needs to know of the user, in one batch.
+
+        `judged` is an episode that was just written with its verdict; erased meanwhile, it stays erased.
+        """
+        waiting, persona = self._episodes.pending_ops(user, reflection), self._personas.read_ops(user)
+        tombstone = [] if judged is None else [self._episodes.tombstone_op(user, judged)]
+        results = self._store.batch([*waiting, *persona, *self._cards.read_ops(user), *tombstone])
+        if judged is not None and results.pop() is not None:
+            self._episodes.take_back(user, [judged])
+        marks, progress = self._episodes.parse_pending(user, reflection, results[:2])
+        style, current = self._personas.parse(results[2:4])
+        known = self._cards.parse(user, results[4:])
+        return PendingReading(known, current, style, marks=tuple(marks), progress=progress)
+
+    def finish(
+        self,
+        user: str,
+        marks: Sequence[Pending],
+        progress: Progress,
+        *,
+        cards: Sequence[PreferenceCard] = (),
+        persona: Persona | None = None,
+    ) -> list[PreferenceCard]:
+        """Keep what a reflection found: one batch of writes, then one look at what was erased meanwhile.
+
+        Args:
+            marks: of the episodes that were worked through.
+            progress: as it is now.
+            cards: new and changed ones.
+            persona: with a new revision; None leaves it as it is.
+
+        Returns:
+            The cards that stand. One that was erased since it was read, or rests on an erased episode, is taken back.
+        """
+        revision = [] if persona is None else self._personas.write_ops(user, persona)
+        done = self._episodes.finish_ops(user, marks, progress)
+        self._store.batch([*self._cards.write_ops(user, cards), *revision, *done])
+        rests_on = {name for names in persona.revision.sources for name in names} if persona is not None else set()
+        if not cards and not rests_on:
+            return []
+        names = [*(card.id for card in cards), *(mark.episode.id for mark in marks), *rests_on]
+        erased = self._store.erased(user, names)
+        unsaid = {mark.episode.message_id for mark in marks if mark.episode.id in erased}
+        gone = [card for card in cards if card.id in erased or any(one.message_id in unsaid for one in card.evidence)]
+        self._cards.take_back(user, {card.id for card in gone})
+        if persona is not None and (gone or rests_on & erased):
+            self._personas.drop(user, erased | {card.id for card in gone}, {card.text for card in gone})
+        return [card for card in cards if card not in gone]

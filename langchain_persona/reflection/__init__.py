@@ -1,0 +1,80 @@
+"""What a turn teaches: from the latest exchanges to what changes in the user's cards.
+
+A reflection reads and proposes (`Findings`); `apply` checks each proposal and makes the cards. `VerbatimReflection`
+needs no model. One of your own has a name and the two methods of `Reflection`; `docs/agents.md` shows one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from langchain_persona.records import PreferenceCard, Record, Share
+
+__all__ = ["Exchange", "Findings", "Operation", "Reflection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One turn, as a reflection reads it; secrets are masked.
+
+    Attributes:
+        message_id, user: id and text of the user's message.
+        assistant, previous_assistant: what was answered, and the assistant's message that the user answers.
+        time, id: seconds since the epoch, and the turn; cards that are made from it are named after it.
+    """
+
+    message_id: str
+    user: str
+    assistant: str = ""
+    previous_assistant: str = ""
+    time: float = 0.0
+    id: str = ""
+
+
+class Operation(Record):
+    """One proposed change of a user's cards.
+
+    Attributes:
+        action: "add" a card, "update" the text of one, "retire" one that no longer holds, "confirm" one.
+        text, condition, kind, scope, origin, confidence: of the new card, as in `PreferenceCard`.
+        quote: the user's words that show it.
+        target, reason: id of the card to update, retire or confirm, and why it is retired.
+    """
+
+    action: Literal["add", "update", "retire", "confirm"] = "add"
+    text: str = ""
+    condition: str | None = None
+    kind: Literal["like", "dislike", "fact", "style"] = "fact"
+    scope: Literal["always", "topic"] = "topic"
+    origin: Literal["stated", "inferred"] = "stated"
+    confidence: Share = 1.0
+    quote: str = ""
+    target: str | None = None
+    reason: str = ""
+
+
+class Findings(Record):
+    """What a reflection proposes."""
+
+    operations: tuple[Operation, ...] = ()
+
+
+@runtime_checkable
+class Reflection(Protocol):
+    """Finds in some exchanges what is to be remembered of the user.
+
+    Attributes:
+        name: tells two reflections on one memory apart: each works through its own turns. Keep it between releases.
+    """
+
+    name: str
+
+    def reflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
+        """What the exchanges teach, oldest first, given the cards in force. What it raises is tried again later."""
+        ...
+
+    async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
+        """Async twin of `reflect`."""
+        ...

@@ -1,0 +1,183 @@
+"""From findings to cards, and from cards to the persona text, kept honest.
+
+A quote must occur in the user's own words. A target must be a card that was shown and is not pinned. Nothing is erased:
+what no longer holds is retired, with date and reason. What fails a check is left out, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_persona.learning.arrays import Vector
+from langchain_persona.masking import mask
+from langchain_persona.memory.cards import CardSet
+from langchain_persona.memory.persona import LONGEST_PERSONA
+from langchain_persona.prompt import clean_line
+from langchain_persona.records import Evidence, Persona, PreferenceCard, Retirement
+from langchain_persona.reflection import Exchange, Findings, Operation
+from langchain_persona.reflection.verbatim import own_words
+
+_SAME = 0.92  # cosine from which two cards may say the same
+_EVIDENCE = 5  # quotes kept of a card, the latest
+_STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+
+Rows = Mapping[str, Vector]
+
+
+class Applied(NamedTuple):
+    """Cards to write; and for the state what was done with which text, and why something was left out or retired."""
+
+    cards: tuple[PreferenceCard, ...] = ()
+    changes: tuple[dict[str, Any], ...] = ()
+
+
+class _LeftOutError(Exception):
+    """Why an operation is not applied."""
+
+
+def texts_to_embed(findings: Findings) -> list[str]:
+    """The texts of new cards, each once, as `apply_findings` writes them."""
+    return list(dict.fromkeys(filter(None, map(_text, findings.operations))))
+
+
+def apply_findings(findings: Findings, exchanges: Sequence[Exchange], cards: CardSet, vectors: Rows) -> Applied:
+    """Check each operation and make the cards.
+
+    Doing it twice gives the same cards: the id of a new one is made from its message and its quote. The reflection was
+    shown the `cards` in force. `vectors` are unit embeddings of new texts, each of shape (d,); a text without one is
+    compared by its words alone.
+    """
+    shown = {card.id: row for card, row in zip(cards.active, cards.vectors, strict=False)}
+    rows, current = dict(shown), {card.id: card for card in cards.all}
+    said = [(exchange, _fold(own_words(exchange.user))) for exchange in exchanges]
+    written, changes = dict[str, PreferenceCard](), list[dict[str, Any]]()
+    for operation in findings.operations:
+        try:
+            exchange = _source(operation, said)
+            if operation.action == "add":
+                done = _add(operation, exchange, current, vectors, rows)
+            else:
+                done = _change(operation, exchange, current[operation.target] if operation.target in shown else None)
+        except _LeftOutError as error:
+            changes.append({"change": "left out", "text": mask(operation.text), "reason": str(error)})
+            continue
+        for card in done:
+            told = "retired" if card.retired else "confirmed" if card.id in current else "added"
+            reason = {"reason": card.retired.reason} if card.retired else {}
+            changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
+            written[card.id] = current[card.id] = card
+            rows |= {card.id: vectors[card.text]} if card.text in vectors else {}
+    return Applied(tuple(written.values()), tuple(changes))
+
+
+def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> list[tuple[str, tuple[str, ...]]] | None:
+    """The persona text without a model: one line for every card that holds in every conversation, in its words.
+
+    Lines stay where they are while their cards are in force, and so do those that a person wrote; new ones follow.
+
+    Returns:
+        Each line with the ids of the cards that it rests on; None where the text in force stands, or is pinned.
+
+    Example:
+        >>> draft_persona(Persona(), [PreferenceCard(id="c1", text="No horror films.", scope="always")])
+        [('No horror films.', ('c1',))]
+    """
+    active = {card.id: card for card in cards if card.active}
+    lines = [(line, names) for line, names in persona.revision.lines if active.keys() >= set(names)]
+    covered = {name for _, names in lines for name in names}
+    room = LONGEST_PERSONA - sum(len(line) + 1 for line, _ in lines)
+    for card in active.values():
+        line = clean_line(card.text) if card.scope == "always" and card.id not in covered else ""
+        if line and len(line) < room:
+            lines.append((line, (card.id,)))
+            room -= len(line) + 1
+    return None if persona.pinned or lines == persona.revision.lines else lines
+
+
+def _source(operation: Operation, said: Sequence[tuple[Exchange, str]]) -> Exchange:
+    """The latest exchange in which the quote occurs."""
+    quote = _fold(operation.quote)
+    if len(quote) < (4 if quote.isascii() else 2):  # a letter occurs everywhere
+        raise _LeftOutError("there is no quote")
+    if found := [exchange for exchange, words in said if quote in words]:
+        return found[-1]
+    raise _LeftOutError("the quote is not in the user's own words")
+
+
+def _add(
+    operation: Operation, exchange: Exchange, current: Mapping[str, PreferenceCard], vectors: Rows, rows: Rows
+) -> list[PreferenceCard]:
+    """A new card; or the one that says the same already, confirmed."""
+    card = _new_card(operation, exchange)
+    if card.id in current:
+        return []  # done before
+    for other in current.values():
+        if other.retired is None and _says_no_more(card, other, vectors.get(card.text), rows.get(other.id)):
+            return [] if other.pinned or other.held_back else _confirm(operation, exchange, other)
+    return [card]
+
+
+def _change(operation: Operation, exchange: Exchange, target: PreferenceCard | None) -> list[PreferenceCard]:
+    if target is None or target.pinned or not target.active:
+        what = "was not shown" if target is None else "is pinned" if target.pinned else "has been retired"
+        raise _LeftOutError(f"the card {what}")
+    if operation.action == "confirm":
+        return _confirm(operation, exchange, target)
+    new = [_new_card(operation, exchange)] if operation.action == "update" else []
+    reason = mask(operation.reason) or ("updated" if new else "no longer holds")
+    retirement = Retirement(time=exchange.time, reason=reason, by=new[0].id if new else None)
+    return [*new, target.model_copy(update={"retired": retirement})]
+
+
+def _confirm(operation: Operation, exchange: Exchange, card: PreferenceCard) -> list[PreferenceCard]:
+    """The card with one more quote and a newer date, so that a reader sees what was said last."""
+    if any(one.message_id == exchange.message_id for one in card.evidence):
+        return []
+    evidence = (*card.evidence, _evidence(operation, exchange))[-_EVIDENCE:]
+    return [card.model_copy(update={"evidence": evidence, "updated": max(card.updated, exchange.time)})]
+
+
+def _text(operation: Operation) -> str:
+    return mask(operation.text.strip())[:1_000]
+
+
+def _evidence(operation: Operation, exchange: Exchange) -> Evidence:
+    return Evidence(message_id=exchange.message_id, quote=mask(operation.quote.strip()))
+
+
+def _new_card(operation: Operation, exchange: Exchange) -> PreferenceCard:
+    if not (text := _text(operation)):
+        raise _LeftOutError("there is no text")
+    name = f"{exchange.id or exchange.message_id}|{_fold(operation.quote)}"
+    return PreferenceCard(
+        **operation.model_dump(include={"kind", "scope", "origin", "confidence"}),
+        id=hashlib.sha256(name.encode()).hexdigest()[:32],
+        text=text,
+        condition=mask(operation.condition or "") or None,
+        evidence=(_evidence(operation, exchange),),
+        created=exchange.time,
+        updated=exchange.time,
+    )
+
+
+def _says_no_more(new: PreferenceCard, old: PreferenceCard, vector: Vector | None, row: Vector | None) -> bool:
+    """Whether a new text says nothing that an old one does not.
+
+    An embedding alone cannot tell: with MiniLM "I prefer tea to coffee" and its reverse have a cosine of .99, "two
+    cats" and "three cats" .94. So the words of the new text must also occur in the old one, in order.
+    """
+    words, known = _WORD.findall(_fold(new.text)), _WORD.findall(_fold(old.text))
+    if words == known or new.kind != old.kind or vector is None or row is None or vector.shape != row.shape:
+        return words == known
+    left = iter(known)
+    return float(vector @ row) >= _SAME and all(word in left for word in words)
+
+
+def _fold(text: str) -> str:
+    """A text for comparing: one form of each letter and mark, small letters, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_STRAIGHT).split())

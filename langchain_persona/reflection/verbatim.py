@@ -1,0 +1,143 @@
+"""Without a model: the user's own sentences about themselves, kept word for word.
+
+A sentence is kept when it speaks of the user ("I run a bakery") or sets a standing rule ("Never use emojis"). Nothing
+is rephrased and no contradiction is judged: the answering model sees the sentences with their dates. Small markers for
+twelve languages are in `data/verbatim.json`.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from langchain_core.runnables.config import run_in_executor
+
+from langchain_persona.records import PreferenceCard
+from langchain_persona.reflection import Exchange, Findings, Operation
+
+_LONG = 2_000  # characters: of a longer message only the first and the last sentences are read
+_EDGE = 600
+_LONGEST_SENTENCE = 300
+
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+_CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
+_LONG_QUOTE = re.compile('["“„«「『][^"“”„«»「」『』]{30,2000}["”“»」』]')
+_STRAIGHT = str.maketrans("’‘`´", "''''")
+_UNSPACED = ("zh", "ja", "ko", "cjk")
+
+
+class VerbatimReflection:
+    """Keeps the user's own sentences about themselves, without a model.
+
+    Example:
+        >>> turn = Exchange("m1", "I'm allergic to nuts. What can I bake?")
+        >>> [(found.text, found.scope) for found in VerbatimReflection().reflect([turn], ()).operations]
+        [("I'm allergic to nuts.", 'always')]
+    """
+
+    name = "verbatim"
+
+    def reflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
+        """An "add" for each such sentence, at most ten a message."""
+        found: list[Operation] = []
+        for exchange in exchanges:
+            kept = dict.fromkeys(filter(None, map(_statement, _sentences(own_words(exchange.user)))))
+            found += map(_operation, list(kept)[:10])
+        return Findings(operations=tuple(found))
+
+    async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
+        """Async twin of `reflect`."""
+        return await run_in_executor(None, self.reflect, exchanges, cards)
+
+
+def own_words(text: str) -> str:
+    r"""A message without what the user only passes on.
+
+    Left out are quoted lines, code, long quotations, what follows "Translate:" and the like, and a whole message that
+    opens a role play.
+
+    Example:
+        >>> own_words("Is this right?\n> I hate cats\nI have two. Translate: I love dogs")
+        'Is this right?\nI have two. Translate'
+    """
+    text = "\n".join(text.split("```")[::2])
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith((">", "＞")))
+    text = _LONG_QUOTE.sub('""', text.translate(_STRAIGHT)).strip()
+    if _found("play", text[:_EDGE], start=True):
+        return ""
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        task = _task().search(line[:_EDGE])
+        if task and task[1]:
+            return "\n".join([*lines[:index], line[: task.start(1)]])
+        if task and sum(map(len, lines[index + 1 :])) > _EDGE:  # "Summarise this article", and a long text below
+            return "\n".join(lines[: index + 1])
+    return text
+
+
+def _sentences(text: str) -> list[str]:
+    if len(text) <= _LONG:
+        found = _END.split(text)
+    else:  # the sentences at the cuts are not whole
+        found = [*_END.split(text[:_EDGE])[:-1][:2], *_END.split(text[-_EDGE:])[1:][-2:]]
+    return [line for sentence in found if 2 < len(line := sentence.strip(" \t-*•")) <= _LONGEST_SENTENCE]
+
+
+def _statement(sentence: str) -> str:
+    """The sentence if it is to be kept; of a question what is stated ahead of it ("I'm vegan, what can I eat?")."""
+    if sentence.endswith(("?", "？")) and not _is_rule(sentence):
+        clause = _CLAUSE.search(sentence)
+        sentence = sentence[: clause.start()] if clause else ""
+    if _found("skip", sentence):
+        return ""
+    speaks = _found("me", sentence) or (_found("respect", sentence) and _found("mine", sentence))
+    return sentence if speaks or _is_rule(sentence) else ""
+
+
+def _is_rule(sentence: str) -> bool:
+    """Whether a sentence says how to answer from now on."""
+    asks = _found("ask", sentence, start=True) or (_found("ever", sentence, start=True) and _found("ask", sentence))
+    return _found("rule", sentence, start=True) or (asks and _found("ever", sentence))
+
+
+def _operation(sentence: str) -> Operation:
+    rule = _is_rule(sentence)
+    kind = "style" if rule else "like" if _found("like", sentence) else "fact"
+    kind = "dislike" if _found("dislike", sentence) else kind
+    scope = "always" if rule or _found("respect", sentence) else "topic"
+    return Operation.model_validate({"text": sentence, "quote": sentence, "kind": kind, "scope": scope})
+
+
+def _found(role: str, text: str, *, start: bool = False) -> bool:
+    """Whether a marker of a role occurs; `start`: at the beginning, after words such as "please" or "and"."""
+    return _marker(role, start=start).search(text) is not None
+
+
+@cache
+def _words() -> dict[str, dict[str, str]]:
+    path = importlib.resources.files("langchain_persona") / "data" / "verbatim.json"
+    words: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return words
+
+
+def _joined(role: str, *, spaced: bool) -> str:
+    found = [words[role] for name, words in _words().items() if role in words and (name not in _UNSPACED) is spaced]
+    return "|".join(found) or r"(?!)"
+
+
+@cache
+def _marker(role: str, *, start: bool) -> re.Pattern[str]:
+    """Compiled at the first message: the languages with spaces between words, and those without."""
+    lead = rf"^\W*(?:(?:{_joined('lead', spaced=True)})\W+)*" if start else r"(?<!\w)"
+    spaced = rf"{lead}(?:{_joined(role, spaced=True)})(?!\w)"
+    return re.compile(f"{spaced}|{_joined(role, spaced=False)}", re.IGNORECASE)
+
+
+@cache
+def _task() -> re.Pattern[str]:
+    """A task on a text, such as "translate", and the colon behind it if there is one."""
+    words = rf"(?<!\w)(?:{_joined('paste', spaced=True)})(?!\w)|{_joined('paste', spaced=False)}"
+    return re.compile(rf"(?:{words})(?:[^:：\n]{{0,80}}([:：]))?", re.IGNORECASE)

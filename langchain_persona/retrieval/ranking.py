@@ -1,0 +1,220 @@
+"""From what is known of a user and what was found to a ranking, its record, and documents that say why.
+
+A retrieval goes `Taste` (what is known of the user) → `Plan` (what to search for) → `Candidates` (what was found) →
+`Ranking` (scores and choice) → documents.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.identity import Identity
+from langchain_persona.learning import (
+    HALF,
+    MIN_SAMPLE,
+    BonusVectors,
+    PreferenceSpace,
+    Vector,
+    encode_vectors,
+    moderation,
+    policy,
+    unit,
+)
+from langchain_persona.memory import PersonaMemory
+from langchain_persona.resilience import warn
+from langchain_persona.retrieval.sources import Candidates, Source
+
+__all__ = ["Plan", "Ranking", "Taste", "read_taste"]
+
+logger = logging.getLogger(__name__)
+
+_TITLE = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taste:
+    """What a ranking may use of its user.
+
+    Attributes:
+        bonus: at strength 1, before the cap; None where there is none to use.
+        abstained: "thin evidence" where the ranking is plain although there is a user, else None.
+        readable: False when the user is anonymous or could not be read; then nothing is recorded either.
+    """
+
+    bonus: BonusVectors | None = None
+    abstained: str | None = None
+    readable: bool = True
+
+    def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
+        """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
+
+        `rows` are unit vectors of a sample of documents, shape (n, d); too small a sample moderates nothing.
+        """
+        if self.bonus is None or len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
+            return self
+        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
+        scores = np.einsum("nd,kd->kn", rows, np.array([unit(query), self.bonus.total]))
+        relevance, bonus = np.std(scores, axis=1).tolist()
+        return replace(self, bonus=self.bonus.times(moderation(relevance, bonus, share)))
+
+
+def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension: int) -> Taste:
+    """What is known of a user under one embedding model; nothing, with one WARNING, where it cannot be read."""
+    if identity.anonymous:
+        return Taste(readable=False)
+    config = memory.config
+    try:
+        user = memory.user_vectors(identity.user, identity.session, model, dimension)
+        space = user.space or PreferenceSpace.identity(dimension)
+        bonus = user.bonus(space, max_bonus=float("inf"))
+    except ConfigError:
+        raise
+    except Exception as error:
+        warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
+        return Taste(readable=False)
+    prior = config.prior == "population" and space.prior is not None and config.min_feedback == 1
+    if user.count < config.min_feedback and not prior:
+        return Taste(abstained="thin evidence")
+    return Taste(bonus if config.spread and bonus.total.any() else None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """One retrieval: what is asked and where, see `VARSRetriever`; and once the query is embedded, what moves it.
+
+    `vector`, shape (d,), is the query as the model gave it. `bonus` is moderated, capped, at the strength asked for;
+    None where it is off, so that the query stays untouched.
+    """
+
+    query: str
+    source: Source
+    identity: Identity
+    k: int
+    fetch_k: int
+    filter: Any
+    strength: float
+    max_bonus: float
+    vector: Vector = field(default_factory=lambda: np.zeros(0))
+    taste: Taste = Taste()
+    model: str = ""
+    bonus: BonusVectors | None = None
+
+    @property
+    def shift(self) -> Vector | None:
+        """What moves the query, shape (d,): all that is personal and linear in a document's embedding."""
+        return None if self.bonus is None else self.bonus.total
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Scores and choice of one retrieval. Positions are those of the candidates; scores have shape (n,).
+
+    Attributes:
+        base: relevance, or the reranker's scores.
+        long, short: the two parts of the bonus, on the same scale.
+        order, chosen: all positions, best first; and those to return.
+        scale: what one unit of cosine is worth on the scale of the scores; 0 leaves the bonus out of play.
+        logged: what an experiment keeps of it, as JSON.
+    """
+
+    candidates: Candidates
+    base: Vector
+    long: Vector
+    short: Vector
+    order: Sequence[int]
+    chosen: Sequence[int]
+    scale: float = 1.0
+    logged: dict[str, Any] | None = None
+
+    @property
+    def total(self) -> Vector:
+        """The personalised scores."""
+        return self.base + self.long + self.short
+
+
+def best_first(scores: Vector) -> list[int]:
+    """Positions, best first; ties keep the order of the source."""
+    positions: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return positions
+
+
+def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | None:
+    """Keep what a later feedback needs to know; returns its id, or None with one WARNING where it was not written."""
+    found, order, chosen, total = ranking.candidates, list(ranking.order), list(ranking.chosen), ranking.total
+    now = time.time()
+    name = memory.ledger.new_retrieval_id(now)
+    try:
+        # on the scale of the scores, so that what is learned does not depend on a reranker's units either
+        probabilities = policy(total / (ranking.scale or 1.0), memory.config.temperature)
+        record = {  # a `Retrieval` as JSON; of our own numbers, so there is nothing to validate
+            "id": name,
+            "session": plan.identity.session,
+            "time": now,
+            "expires": now + memory.ledger.retrieval_ttl_seconds,
+            "embedding": plan.model,
+            "dimension": found.vectors.shape[1],
+            "candidates": [found.ids[place] for place in order],
+            "base": ranking.base[order].tolist(),
+            "scores": total[order].tolist(),
+            "probabilities": probabilities[order].tolist(),
+            "chosen": [found.ids[place] for place in chosen],
+            # a card's text is the user's own: it must not outlive the card
+            "titles": [] if plan.source.name == "cards" else [found.texts[i][:_TITLE] for i in chosen],
+            "chosen_vectors": encode_vectors(found.vectors[chosen], HALF),
+            "expected": encode_vectors(np.einsum("n,nd->d", probabilities, found.vectors)),
+            "logged": ranking.logged,
+        }
+        memory.ledger.save_retrieval(plan.identity.user, name, record)
+        return name
+    except Exception as error:
+        warn(logger, "This retrieval cannot be given feedback: its record was not written (%r)", error)
+        return None
+
+
+def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | None) -> list[Document]:
+    """The chosen documents; each says why it stands where it stands."""
+    ranks = {place: rank for rank, place in enumerate(best_first(ranking.base), start=1)}
+    base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
+    documents = []
+    for rank, place in enumerate(ranking.chosen, start=1):
+        why = {
+            "retrieval_id": retrieval_id,
+            "rank": rank,
+            "candidate_rank": ranks[place],
+            "score": base[place] + long[place] + short[place],
+            "base": base[place],
+            "long": long[place],
+            "short": short[place],
+            "abstained": abstained,
+        }
+        documents.append(ranking.candidates.document(place, persona=why))
+    return documents
+
+
+def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) -> list[int]:
+    """Maximal marginal relevance (Carbonell and Goldstein, 1998): positions of `k` candidates, best first.
+
+    Each step takes the candidate with the largest `λ · score − (1 − λ) · max cos(candidate, taken)`.
+
+    Example:
+        >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> mmr_order(np.array([1.0, 0.9, 0.5]), rows, k=2, lambda_mult=0.5)
+        [0, 2]
+    """
+    taken: list[int] = []
+    closest = np.full(len(scores), -np.inf)
+    while len(taken) < min(k, len(scores)):
+        penalty = np.where(np.isfinite(closest), closest, 0.0)
+        value = lambda_mult * scores - (1.0 - lambda_mult) * penalty
+        value[taken] = -np.inf
+        taken.append(int(np.argmax(value)))
+        closest = np.maximum(closest, np.einsum("nd,d->n", vectors, vectors[taken[-1]]))
+    return taken

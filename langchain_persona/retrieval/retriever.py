@@ -1,0 +1,477 @@
+"""`VARSRetriever`: a LangChain retriever whose ranking learns from each user's feedback."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables.config import RunnableConfig, ensure_config, run_in_executor
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SkipValidation, ValidationError
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
+from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector, scale_of
+from langchain_persona.memory import FeedbackReceipt, PersonaMemory
+from langchain_persona.memory.memory import async_twin
+from langchain_persona.resilience import await_within, call_within, warn
+from langchain_persona.retrieval.ranking import (
+    Plan,
+    Ranking,
+    Taste,
+    best_first,
+    documents_of,
+    mmr_order,
+    read_taste,
+    write_record,
+)
+from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
+from langchain_persona.rewards import validated
+
+__all__ = ["Reranker", "VARSRetriever", "check_number", "check_whole", "refusal"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SAMPLE = 128
+"""Documents on which the spread of relevance and bonus is measured."""
+
+SAMPLE_SECONDS, SHORT_SECONDS = 600.0, 5.0
+"""How long a sample is kept, and how long a small one: a collection that is just being filled soon has more."""
+
+Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float]]
+"""A LangChain cross encoder, or a function from a query and documents to scores, higher is better."""
+
+_NO_ROWS: Vector = np.zeros((0, 0))
+_OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus")
+
+
+class VARSRetriever(BaseRetriever):
+    """Personalised retrieval over any vector store: relevance plus a bounded bonus learned from the user's feedback.
+
+    Put it where `vectorstore.as_retriever()` stood. A user without feedback gets exactly the plain ranking.
+
+    Attributes:
+        vectorstore: a LangChain `VectorStore` (Chroma, FAISS, Qdrant, pgvector, …) or a `chromadb.Collection`. For the
+            user's own preference cards write `memory.as_retriever()`.
+        memory: a `PersonaMemory`.
+        embeddings: the model that made the store's vectors; a `VectorStore` has its own.
+        k: documents to return, at least 1.
+        fetch_k: candidates to read; by default `memory.config.candidates`, at least k + 2.
+        filter: in the language of the store, such as `{"genre": "comedy"}`.
+        strength: the one knob to turn: 0 is exactly the plain ranking, 1 the default, at most 10. It multiplies the
+            bonus and its cap; by default `memory.config.strength`.
+        max_bonus: cap on the absolute bonus at strength 1, in units of a cosine; by default `memory.config.max_bonus`.
+        user_id: the user where the call names none.
+        reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`), so that
+            logits, probabilities and percentages give the same order. Fewer than three candidates have no scale: then
+            the reranker alone decides.
+        search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
+        lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
+        timeout_seconds: for each call to the embedding model and the vector store; by default the memory's.
+
+    Raises:
+        ConfigError: at construction, an argument that cannot work; at the first search `DimensionMismatchError`, where
+            model and store do not fit.
+
+    The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
+    `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
+    `retrieval_id`; `rank`, and `candidate_rank` by relevance among the candidates read, both from 1; `score` = `base` +
+    `long` + `short`; `abstained`, "thin evidence" where too little is known of the user, else None.
+
+    Where the memory's store fails or is slow, the ranking is the plain one; where the vector store or the embedding
+    model does, there are no documents. Each time one WARNING says so.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    vectorstore: SkipValidation[Any] = None
+    memory: InstanceOf[PersonaMemory]
+    embeddings: SkipValidation[Embeddings | None] = None
+    k: SkipValidation[int] = 4
+    fetch_k: SkipValidation[int | None] = None
+    filter: SkipValidation[Any] = None
+    strength: SkipValidation[float | None] = None
+    max_bonus: SkipValidation[float | None] = None
+    user_id: SkipValidation[User | None] = None
+    reranker: SkipValidation[Reranker | None] = None
+    search_type: Literal["similarity", "mmr"] = "similarity"
+    lambda_mult: float = Field(default=0.5, ge=0.0, le=1.0)
+    timeout_seconds: float | None = Field(default=None, ge=0.0, le=86_400.0, strict=True)
+
+    _source: Source = PrivateAttr()
+    _samples: dict[Hashable, tuple[float, Vector]] = PrivateAttr(default_factory=dict)
+
+    if not TYPE_CHECKING:  # type checkers go on seeing the fields as the arguments
+
+        def __init__(self, **arguments: Any) -> None:
+            """Understand the `search_kwargs` of `as_retriever`, and say pydantic's complaints in our words."""
+            arguments |= arguments.pop("search_kwargs", None) or {}
+            if arguments.get("search_type") == "similarity_score_threshold" or "score_threshold" in arguments:
+                raise ConfigError(
+                    "a score threshold is not built in; filter what comes back: [doc for doc in retriever.invoke(query)"
+                    f' if doc.metadata["persona"]["base"] >= {arguments.get("score_threshold", 0.5)}]'
+                )
+            try:
+                super().__init__(**arguments)
+            except ValidationError as error:
+                raise refusal(type(self), error) from None
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Refuse what cannot work, and find the source of documents."""
+        if self.reranker is not None and not (isinstance(self.reranker, BaseCrossEncoder) or callable(self.reranker)):
+            raise ConfigError(f"reranker must be a BaseCrossEncoder or a function, got {type(self.reranker).__name__}")
+        self._source = source_of(self.vectorstore, self.embeddings)
+        self._plan("", Identity(normalise_user(self.user_id)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._source.name}, k={self.k}>"
+
+    __str__ = __repr__
+
+    @property
+    def source(self) -> Source:
+        """Where the documents lie."""
+        return self._source
+
+    # calls ------------------------------------------------------------------------------------------------------------
+
+    def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """Documents for a query, ranked for the user of this call; see the class for the keywords."""
+        config = ensure_config(config)
+        return super().invoke(input, config, **self._resolve(input, config, kwargs))
+
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """Async twin of `invoke`."""
+        config = ensure_config(config)
+        return await super().ainvoke(input, config, **self._resolve(input, config, kwargs))
+
+    def rank_for(
+        self,
+        query: str,
+        identity: Identity,
+        vector: Sequence[float] | Vector | None = None,
+        taste: Taste | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """Documents for a query of a caller who is known already; the options are those of a call, such as `strength`.
+
+        `vector` is the embedded query and `taste` what is known of the user (see `read_taste`), where they are at hand.
+        """
+        plan = self._plan(query, identity, **options)
+        try:
+            if vector is None:
+                vector = call_within(self._seconds, partial(plan.source.embeddings.embed_query, query))
+        except Exception as error:
+            return _without_embedding(error)
+        plan = self._personalise(plan, vector, taste)
+        return self._finish(plan, self._search(plan))
+
+    async def arank_for(
+        self,
+        query: str,
+        identity: Identity,
+        vector: Sequence[float] | Vector | None = None,
+        taste: Taste | None = None,
+        **options: Any,
+    ) -> list[Document]:
+        """Async twin of `rank_for`: embedding and search are awaited, the rest runs in threads."""
+        plan = self._plan(query, identity, **options)
+        try:
+            if vector is None:
+                vector = await await_within(self._seconds, plan.source.embeddings.aembed_query(query))
+        except Exception as error:
+            return _without_embedding(error)
+        plan = await run_in_executor(None, self._personalise, plan, vector, taste)
+        return await run_in_executor(None, self._finish, plan, await self._asearch(plan))
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, verbose: bool = False, **options: Any
+    ) -> list[Document]:
+        return self.rank_for(query, **{"identity": Identity(ANONYMOUS), **options})
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, verbose: bool = False, **options: Any
+    ) -> list[Document]:
+        return await self.arank_for(query, **{"identity": Identity(ANONYMOUS), **options})
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        """What traces say about this retriever."""
+        params, model = super()._get_ls_params(**kwargs), self._source.embeddings
+        params["ls_vector_store_provider"] = self._source.name
+        params["ls_embedding_provider"] = type(model).__name__
+        name = getattr(model, "model", None) or getattr(model, "model_name", None)
+        if isinstance(name, str):
+            params["ls_embedding_model"] = name
+        return params
+
+    # feedback ---------------------------------------------------------------------------------------------------------
+
+    def feedback(
+        self,
+        docs: Document | Sequence[Document],
+        reward: float,
+        config: RunnableConfig | None = None,
+        *,
+        user_id: User | None = None,
+        source: str = "thumbs",
+        key: str | None = None,
+    ) -> FeedbackReceipt:
+        """Rate one document or several that this retriever returned: the short way to `PersonaMemory.feedback`.
+
+        Config or `user_id` name the user as in `invoke`; the rest is as in `PersonaMemory.feedback`.
+
+        Raises:
+            ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
+        """
+        validated(reward)
+        rated = [docs] if isinstance(docs, Document) else list(docs)
+        facts = [doc.metadata.get("persona") if isinstance(doc, Document) else None for doc in rated]
+        found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else "" for fact in facts}
+        if len(found) != 1 or "" in found:
+            raise ConfigError(
+                f"feedback takes documents that one invoke of this retriever returned, got {rated!r:.200}; rate each "
+                "retrieval in a call of its own; for ids use memory.feedback(user, retrieval_id, reward=..., docs=...)"
+            )
+        (retrieval_id,) = found
+        if retrieval_id is None:
+            return FeedbackReceipt("", applied=False, reason="the retrieval was anonymous or could not be recorded")
+        user = self._identity(ensure_config(config), user_id).user
+        if user == ANONYMOUS:
+            raise ConfigError("these documents were retrieved for a user, and the feedback names none: pass user_id")
+        ids = [str(doc.id) for doc in rated]
+        return self.memory.feedback(user, retrieval_id, reward=reward, source=source, key=key, docs=ids)
+
+    afeedback = async_twin(feedback)
+
+    # steps ------------------------------------------------------------------------------------------------------------
+
+    def _personalise(self, plan: Plan, embedded: Sequence[float] | Vector, taste: Taste | None) -> Plan:
+        """The plan with what is known of the user, moderated: one vector that moves the query."""
+        vector = np.asarray(embedded, dtype=np.float64)
+        model = embedding_name(plan.source.embeddings, vector.size)
+        taste = taste or read_taste(self.memory, plan.identity, model, vector.size)
+        if taste.bonus is not None and plan.strength and plan.max_bonus:
+            taste = taste.moderated(vector, self._sample(plan), self.memory.config.spread)
+        bonus = taste.bonus and taste.bonus.times(plan.strength * taste.bonus.shrink(plan.max_bonus))
+        bonus = bonus if bonus and bonus.total.any() else None
+        return replace(plan, vector=vector, model=model, taste=taste, bonus=bonus)
+
+    def _sample(self, plan: Plan) -> Vector:
+        """Some documents on which the spread of relevance is measured; kept for a while, by filter."""
+        where, now = plan.filter or None, time.monotonic()
+        # a function is kept alive as part of the key, so that no other can take its address
+        key = where if isinstance(where, Hashable) else repr(where)
+        kept = self._samples if plan.source is self._source else {}  # no copy of a user's own cards is to stay
+        until, rows = kept.get(key, (0.0, _NO_ROWS))
+        if now < until:
+            return rows
+        try:
+            rows = self._within(plan.source, partial(plan.source.sample, SAMPLE, where))
+        except Exception:
+            # the search itself is about to meet the same trouble, and says so
+            logger.debug("The spread of relevance could not be measured", exc_info=True)
+            rows = _NO_ROWS
+        if len(kept) >= 128:
+            kept.clear()
+        kept[key] = (now + (SAMPLE_SECONDS if len(rows) >= 48 else SHORT_SECONDS), rows)
+        return rows
+
+    def _search(self, plan: Plan) -> Candidates:
+        """The candidates: the nearest documents to the query, moved or plain."""
+        found = self._ask(plan, self._count(plan))
+        again = self._count_again(plan, found)
+        return _join(found, self._ask(plan, again)) if again else found
+
+    async def _asearch(self, plan: Plan) -> Candidates:
+        found = await self._aask(plan, self._count(plan))
+        again = self._count_again(plan, found)
+        return _join(found, await self._aask(plan, again)) if again else found
+
+    def _ask(self, plan: Plan, k: int) -> Candidates:
+        search = partial(plan.source.search, plan.vector, k, filter=plan.filter, shift=plan.shift)
+        try:
+            return self._within(plan.source, search)
+        except Exception as error:
+            return _nothing_found(plan, error)
+
+    async def _aask(self, plan: Plan, k: int) -> Candidates:
+        search = plan.source.asearch(plan.vector, k, filter=plan.filter, shift=plan.shift)
+        try:
+            return await await_within(self._seconds, search)
+        except Exception as error:
+            return _nothing_found(plan, error)
+
+    @property
+    def _selects(self) -> bool:
+        """Whether something else than the nearest documents is chosen from the candidates."""
+        return self.reranker is not None or self.search_type == "mmr"
+
+    def _count(self, plan: Plan) -> int:
+        """How many documents to ask for first."""
+        # beyond its depth an approximate index may also change the first results: cold start must not
+        plain = not plan.bonus and not self._selects
+        return max(plan.k, min(plan.fetch_k, plan.source.depth)) if plain else plan.fetch_k
+
+    def _count_again(self, plan: Plan, found: Candidates) -> int:
+        """How many a second, plain query must ask for so that the first `k` are those of the store; 0 for none."""
+        k = plan.k
+        if plan.bonus or self._selects or not found.measured:
+            return 0
+        if plan.source.depth == 0:
+            return plan.fetch_k if plan.fetch_k > k == len(found) else 0
+        # which of several equal documents come first depends on how many are asked for
+        return k if len(found) > k and not np.diff(found.relevance[: k + 1]).all() else 0
+
+    def _finish(self, plan: Plan, found: Candidates) -> list[Document]:
+        """Score, choose and record; the documents."""
+        if not found.measured:  # in the order of the source, all scores 0
+            zero, places = np.zeros(len(found)), range(len(found))
+            return documents_of(Ranking(found, zero, zero, zero, places, places[: plan.k]), None, plan.taste.abstained)
+        ranking = self._rank(plan, found)
+        retrieval_id = write_record(self.memory, plan, ranking) if plan.taste.readable else None
+        return documents_of(ranking, retrieval_id, plan.taste.abstained)
+
+    def _rank(self, plan: Plan, found: Candidates) -> Ranking:
+        """Exact scores of the candidates, and the choice."""
+        reranked = None if self.reranker is None else _rerank(self.reranker, plan.query, found)
+        base = found.relevance if reranked is None else reranked
+        scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
+        long = short = np.zeros(len(found))
+        if plan.bonus is not None:
+            long, short = (part * scale for part in plan.bonus.parts(found.vectors))
+        total = base + long + short
+        # with nothing of our own the order is that of the store, whatever the last bits of the scores say
+        order = best_first(total) if plan.bonus or self._selects else range(len(found))
+        mmr = self.search_type == "mmr"
+        chosen = mmr_order(total, found.vectors, k=plan.k, lambda_mult=self.lambda_mult) if mmr else order[: plan.k]
+        return Ranking(found, base, long, short, order, chosen, scale)
+
+    # arguments --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _seconds(self) -> float:
+        return self.memory.timeout_seconds if self.timeout_seconds is None else self.timeout_seconds
+
+    def _within(self, source: Source, function: Callable[[], T]) -> T:
+        # cards are read by the memory, which has deadlines of its own
+        return function() if isinstance(source, CardSource) else call_within(self._seconds, function)
+
+    def _identity(self, config: RunnableConfig, user_id: User | None, session_id: str | None = None) -> Identity:
+        return resolve_identity(
+            config, user_id=user_id, session_id=session_id, default_user=self.user_id, trust=self.memory.trust
+        )
+
+    def _resolve(self, query: object, config: RunnableConfig, keywords: dict[str, Any]) -> dict[str, Any]:
+        """The keywords of a call, with user and session found while the config is at hand."""
+        if not isinstance(query, str):
+            raise ConfigError(f"a query is a text, got {query!r}")
+        identity = self._identity(config, keywords.pop("user_id", None), keywords.pop("session_id", None))
+        if identity.anonymous:
+            _tell_anonymous()
+        return {**keywords, "identity": identity}
+
+    def _plan(self, query: str, identity: Identity, **options: Any) -> Plan:
+        """What one call asks for: what it names, else what the constructor was given, else the configuration."""
+        if unknown := options.keys() - set(_OPTIONS):
+            known = ", ".join((*_OPTIONS, "user_id", "session_id"))
+            raise ConfigError(f"a call takes no option {min(unknown)!r}, only {known}; set others at construction")
+        given = (getattr(self, name) if options.get(name) is None else options[name] for name in _OPTIONS)
+        config, source, (k, fetch_k, where, strength, max_bonus) = self.memory.config, self._source, given
+        usual = max(config.candidates, check_whole("k", k) + 2, 20 if self.search_type == "mmr" else 0)
+        wanted = max(k, usual if fetch_k is None else check_whole("fetch_k", fetch_k))
+        if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
+            raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
+        return Plan(
+            query,
+            source.of(identity.user) if isinstance(source, CardSource) else source,
+            identity,
+            k,
+            # what is read and not shown is the contrast to learn from; of the anonymous nothing is learned
+            k if identity.anonymous and not self._selects else wanted,
+            where,
+            check_number("strength", config.strength if strength is None else strength, MAX_STRENGTH),
+            check_number("max_bonus", config.max_bonus if max_bonus is None else max_bonus, 1e6),
+        )
+
+
+@cache
+def _tell_anonymous() -> None:
+    logger.info('A retrieval named no user, so it is plain: pass user_id, or {"configurable": {"user_id": ...}}')
+
+
+def check_whole(name: str, value: object) -> int:
+    """A whole number of at least 1, or `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def check_number(name: str, value: object, high: float) -> float:
+    """A number from 0 to `high`, or `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= high:
+        raise ConfigError(f"{name} must be a number from 0 to {high:g}, got {value!r}")
+    return float(value)
+
+
+def _rerank(reranker: Reranker, query: str, found: Candidates) -> Vector | None:
+    """The reranker's scores, shape (n,); None, with a WARNING, where it fails."""
+    try:
+        if isinstance(reranker, BaseCrossEncoder):
+            given: Sequence[float] = reranker.score([(query, text) for text in found.texts])
+        else:
+            given = reranker(query, [found.document(place) for place in range(len(found))])
+        scores = np.asarray(given, dtype=np.float64)
+        if scores.shape != (len(found),) or not np.isfinite(scores).all():
+            raise ValueError(f"expected {len(found)} finite scores, got an array of shape {scores.shape}")
+        return scores
+    except Exception as error:
+        warn(logger, "The reranker failed; keeping the order by similarity (%r)", error)
+        return None
+
+
+def _join(found: Candidates, again: Candidates) -> Candidates:
+    """The answers of two plain queries: the one that asked for fewer documents leads."""
+    fewer, more = sorted((found, again), key=len)
+    return more.behind(fewer)
+
+
+def _without_embedding(error: Exception) -> list[Document]:
+    """No documents, and one WARNING; what is the developer's to mend is raised."""
+    if isinstance(error, ConfigError):
+        raise error
+    warn(logger, "No documents: the query could not be embedded (%r)", error)
+    return []
+
+
+def _nothing_found(plan: Plan, error: Exception) -> Candidates:
+    """No candidates, and one warning in a retrieval; what is the developer's to mend is raised."""
+    misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
+    if misuse or type(error).__name__ == "InvalidArgumentError":
+        raise error
+    warned = not plan.taste.readable and not plan.identity.anonymous
+    (logger.debug if warned else partial(warn, logger))("No documents: the vector store does not answer (%r)", error)
+    return Candidates()
+
+
+def refusal(kind: type[BaseModel], error: ValidationError) -> ConfigError:
+    """The first complaint of pydantic about arguments, in our words."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] != "extra_forbidden":
+        return ConfigError(f"{kind.__name__}: {name}: {first['msg']}")
+    if name in VARSConfig.__dataclass_fields__:
+        return ConfigError(f"{name} belongs to the memory: PersonaMemory(..., config=VARSConfig({name}=...))")
+    return ConfigError(f"{kind.__name__} has no argument {name!r}, only {', '.join(sorted(kind.model_fields))}")

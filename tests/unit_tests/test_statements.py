@@ -1,0 +1,42 @@
+"""Plain statements, one after the other: nothing true is lost, nothing ordinary is refused (with the verbatim mode)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.graphs import Agent, echo, new_memory, texts_of, warnings_of
+
+
+@pytest.mark.parametrize(
+    ("messages", "kept"),
+    [
+        (["I'm allergic to nuts", "Forget it. What's a good film?"], ["I'm allergic to nuts"]),
+        (["I live in Berlin", "I live in a small flat"], ["I live in Berlin", "I live in a small flat"]),
+        (["I love coffee", "I love decaf in the evening"], ["I love coffee", "I love decaf in the evening"]),
+        (["I use bash and curl"], ["I use bash and curl"]),
+        (["I run a bakery and send invoices every Friday"], ["I run a bakery and send invoices every Friday"]),
+        (["I stopped eating red meat"], ["I stopped eating red meat"]),
+        (["I'm vegetarian", "I'm not vegetarian anymore"], ["I'm vegetarian", "I'm not vegetarian anymore"]),
+        (["I love tea", "I LOVE tea!", "i love tea."], ["I love tea"]),
+        (["I love tea", "Thanks for nothing", "Never mind"], ["I love tea"]),
+    ],
+)
+async def test_what_was_said_is_in_the_next_sessions_prompt(messages, kept, caplog):
+    memory = new_memory()
+    agent = Agent(echo(), memory, how="ainvoke")
+    for message in messages:
+        await agent.say(message)
+    assert await texts_of(memory) == kept
+    await agent.say("What should I cook tonight?", thread="another day")
+    assert all(f'"{text}"' in agent.prompt for text in kept)
+    assert warnings_of(caplog) == []
+
+
+async def test_coke_then_coffee_then_coke_ends_with_coke_as_the_newest():
+    memory = new_memory()
+    agent = Agent(echo(), memory, how="ainvoke")
+    for drink in ("coke", "coffee", "coke"):
+        await agent.say(f"My favourite drink is {drink}.")
+    coke, coffee = await memory.apreferences("ana")
+    assert (coke.text, coffee.text) == ("My favourite drink is coke.", "My favourite drink is coffee.")
+    assert coke.updated > coffee.updated

@@ -1,0 +1,159 @@
+"""Without a model: which of the user's own sentences are kept, and which are not theirs or not lasting."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from langchain_persona.reflection import Exchange, Reflection
+from langchain_persona.reflection.verbatim import VerbatimReflection, own_words
+
+
+def found(text: str) -> list[tuple[str, str, str]]:
+    operations = VerbatimReflection().reflect([Exchange("m1", text)], ()).operations
+    assert all(one.action == "add" and one.quote == one.text and one.text in text for one in operations)
+    return [(one.text, one.kind, one.scope) for one in operations]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "scope"),
+    [
+        ("I love slow Scandinavian crime novels.", "like", "topic"),
+        ("I can't stand phone calls.", "dislike", "topic"),
+        ("I strongly dislike long films", "dislike", "topic"),
+        ("I work as a nurse in Leeds.", "fact", "topic"),
+        ("My name is Priya.", "fact", "topic"),
+        ("I'm vegetarian.", "fact", "always"),
+        ("My daughter is allergic to milk.", "fact", "always"),
+        ("I never eat pork.", "dislike", "always"),
+        ("Please always answer in German.", "style", "always"),
+        ("Never use emojis.", "style", "always"),
+        ("From now on, give prices in euros.", "style", "always"),
+        ("Call me Sam.", "style", "always"),
+        ("Could you always include sources?", "style", "always"),
+        ("Don't suggest seafood restaurants.", "dislike", "always"),
+        ("Ich mag keine Horrorfilme.", "dislike", "topic"),
+        ("Ich wohne in Graz.", "fact", "topic"),
+        ("Bitte antworte ab jetzt auf Englisch.", "style", "always"),
+        ("Je suis allergique aux arachides.", "fact", "always"),
+        ("Je préfère le train.", "like", "topic"),
+        ("No me gustan las películas de terror.", "dislike", "topic"),
+        ("Soy vegano.", "fact", "always"),
+        ("我不喜欢恐怖片。", "dislike", "topic"),
+        ("我对花生过敏。", "fact", "always"),
+        ("以后请不要用表情符号。", "style", "always"),
+        ("Mi piace il jazz.", "like", "topic"),
+        ("Moro em Lisboa.", "fact", "topic"),
+        ("Ik woon in Utrecht.", "fact", "topic"),
+        ("Nie lubię kawy.", "dislike", "topic"),
+        ("Я живу в Казани.", "fact", "topic"),
+        ("私は東京に住んでいます。", "fact", "topic"),
+        ("저는 커피를 좋아해요.", "like", "topic"),
+    ],
+)
+def test_the_users_sentences_about_themselves_are_kept(text, kind, scope):
+    assert found(text) == [(text, kind, scope)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the capital of France?",
+        "Do you like coffee?",
+        "Am I allergic to gluten?",
+        "Write a limerick about a goat.",
+        "I'm looking for a laptop.",
+        "I have a question.",
+        "I like your answer.",
+        "I prefer the second option.",
+        "In this mail please don't mention the delay.",
+        "For the essay, always use the passive voice.",
+        "I'm tired today.",
+        "If I were a vegetarian, what would I eat?",
+        "She said she loves jazz.",
+        "The bus is never on time.",
+        "Never heard of it.",
+        "Forget that I live in Berlin.",
+        "Forget it.",
+        "Thanks for nothing.",
+        "Was ist die Hauptstadt von Kanada?",
+        "Wenn ich Vegetarier wäre, was würde ich essen?",
+        "J'aime bien ta réponse.",
+        "Me gusta esta respuesta.",
+        "我喜欢你的回答。",
+        "如果我是素食者，我该吃什么？",
+        "",
+        "👍",
+    ],
+)
+def test_questions_tasks_for_this_once_and_other_people_are_not(text):
+    assert found(text) == []
+
+
+def test_of_a_question_what_is_stated_ahead_of_it_is_kept():
+    assert found("I'm allergic to shellfish, so what can I order here?") == [
+        ("I'm allergic to shellfish", "fact", "always")
+    ]
+    assert found("我对花生过敏，能推荐什么点心吗？") == [("我对花生过敏", "fact", "always")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "> I hate cats.\nWhat does she mean?",
+        "```\nI love tabs.\n```\nWhat does this do?",
+        "```\nI love tabs. It never ends",
+        "Summarise this:\n\nI love my job and I never drink coffee.",
+        "Translate: I'm allergic to nuts.",
+        "Can you proofread the following text: I live in Rome.",
+        "Übersetze: Ich hasse Montage.",
+        "Traduis : Je suis allergique aux noix.",
+        "请把这句话翻译成英文：我对花生过敏。",
+        'How would you rate "I love long walks and I never drink coffee at night" as a profile?',
+        "You are a pirate. I live on your ship.",
+        "Pretend I live on Mars.",
+        "Let's roleplay. I'm a wizard.",
+        "Write a story in which the hero says: I hate the sea.",
+        "Please summarise this article\n" + "I love my garden and I live alone. " * 40,
+    ],
+)
+def test_what_is_quoted_pasted_or_played_is_not_the_users_own_word(text):
+    assert found(text) == []
+
+
+def test_of_a_long_message_only_the_first_and_the_last_sentences_are_read():
+    middle = "I own a boat. The weather was fine and nothing happened. " * 100
+    text = f"I live in Oslo. {middle}I work as a baker."
+    assert [sentence for sentence, _, _ in found(text)] == ["I live in Oslo.", "I own a boat.", "I work as a baker."]
+
+
+def test_a_message_makes_ten_cards_at_most_each_once():
+    assert len(found(" ".join(f"I love hobby number {number}." for number in range(50)))) == 10
+    assert len(found("I love tea. I love tea.")) == 1
+
+
+def test_own_words_keeps_what_comes_before_a_task():
+    text = "I live in Rome.\n> quoted\nTranslate this: I live in Oslo.\nI live in Bern."
+    assert own_words(text) == "I live in Rome.\nTranslate this"
+
+
+async def test_it_has_the_protocol_and_its_twin_finds_the_same():
+    reflection = VerbatimReflection()
+    exchanges = [Exchange("m1", "I live in Oslo."), Exchange("m2", "I love tea.")]
+    assert isinstance(reflection, Reflection)
+    assert await reflection.areflect(exchanges, ()) == reflection.reflect(exchanges, ())
+
+
+def test_nothing_is_compiled_at_import():
+    for name in [name for name in sys.modules if name.startswith("langchain_persona.reflection")]:
+        del sys.modules[name]
+    module = importlib.import_module("langchain_persona.reflection.verbatim")
+    assert module._words.cache_info().currsize == module._marker.cache_info().currsize == 0
+
+
+def test_the_word_lists_stay_small():
+    module = importlib.import_module("langchain_persona.reflection.verbatim")
+    path = module.importlib.resources.files("langchain_persona") / "data" / "verbatim.json"
+    assert len(path.read_bytes()) < 14_000
