@@ -70,7 +70,7 @@ format: venv ## put the code into shape
 	$(BIN)/ruff format .
 
 test: venv ## all but the slow tests and those that need fetched models; the pure core must be covered to the last branch
-	$(BIN)/python -m pytest -m "not slow and not model_files" --cov $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not model_files" --cov $(ARGS)
 
 test-slow: venv ## the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -64,8 +64,10 @@ def new_memory(store: BaseStore | None = None, **options: Any) -> PersonaMemory:
     return PersonaMemory(InMemoryStore() if store is None else store, EMBEDDINGS, **options)
 
 
-def films(memory: PersonaMemory, texts: Sequence[str] = FILMS, *, k: int = 2) -> VARSRetriever:
-    store = InMemoryVectorStore(EMBEDDINGS)
+def films(
+    memory: PersonaMemory, texts: Sequence[str] = FILMS, *, k: int = 2, embeddings: HashEmbeddings = EMBEDDINGS
+) -> VARSRetriever:
+    store = InMemoryVectorStore(embeddings)
     store.add_texts(list(texts), ids=[str(number) for number in range(len(texts))])
     return VARSRetriever(vectorstore=store, memory=memory, k=k)
 
@@ -103,8 +105,8 @@ class Agent:
         self, model: Any, memory: PersonaMemory, *, how: str = "invoke", saver: Any = None, **options: Any
     ) -> None:
         given = {"system_prompt": BASE, **options}
-        self.model, self.memory, self.how = model, memory, how
-        self.graph = create_persona_graph(model, memory=memory, **given).compile(checkpointer=saver or InMemorySaver())
+        self.model, self.memory, self.how, self.saver = model, memory, how, saver or InMemorySaver()
+        self.graph = create_persona_graph(model, memory=memory, **given).compile(checkpointer=self.saver)
 
     async def run(self, given: Any, thread: str = "t1", user: Any = "ana", **context: Any) -> dict[str, Any]:
         """One run, in the way of `how`, and what goes on behind it; what it gives back."""

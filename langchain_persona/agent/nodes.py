@@ -160,7 +160,8 @@ def changes(state: State, update: Update, scope: WarningScope | None = None) -> 
         update = {**update, "turn": {**(update.get("turn") or old.get("turn") or {}), "warned": True}}
     new = {key: value for key, value in update.items() if (old[key] != value if key in old else value or key == "user")}
     # a run that only brings feedback must change the messages too, or a server gives its client the whole state
-    return {"persona": new} if has_question(state.get("messages") or []) else {"persona": new, "messages": []}
+    only_feedback = "feedback" in update and not has_question(state.get("messages") or [])
+    return {"persona": new, "messages": []} if only_feedback else {"persona": new}
 
 
 class MemoryNode(Node):
@@ -319,7 +320,7 @@ class RetrieveNode(Node):
     def _find_cards(
         self, identity: Identity, vector: Vector | None, strength: float | None
     ) -> tuple[list[Update], Update]:
-        """The cards for the message, best first; and its embedding and the user's taste, if the documents share them."""
+        """Cards for the message, best first; and its embedding and the user's taste, if the documents share them."""
         memory, config, shared, scores = self.memory, self.memory.config, Update(), dict[str, float]()
         cards, retriever = memory.cards.latest(identity.user), self.loop.retriever
         rows, (_, others, left) = cards.vectors, prompt.split_cards(cards.active, self.loop.budget_tokens)

@@ -186,7 +186,7 @@ class ApproveNode(Node):
         if not identity.anonymous and identity.user != owner:
             return {"decision": "none: the proposal is another user's"}
         if kind == "reject":
-            name = getattr(self.loop.reflection, "name", VerbatimReflection.name)
+            name = self.loop.reflection if isinstance(self.loop.reflection, str) else self.loop.reflection.name
             progress = memory.turns.read_pending(owner, name).progress
             memory.turns.finish(owner, [], progress.model_copy(update={"rejected": _digest(text)}))
             return {"decision": "rejected"}

@@ -41,11 +41,8 @@ logger = logging.getLogger(__name__)
 
 Interval = tuple[float, float]
 
-_RESAMPLES = 1_000
-_FEW = 30
-_STEP = 0.5
-_EARLY, _LATE = -25.0, 5.0
-_FLOOR = -60.0
+_RESAMPLES, _FEW = 1_000, 30
+_STEP, _EARLY, _LATE, _FLOOR = 0.5, -25.0, 5.0, -60.0  # of the grid of times, see `inclusion`
 
 
 def draw(logits: npt.ArrayLike, k: int, random: np.random.Generator) -> list[int]:

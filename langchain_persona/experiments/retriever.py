@@ -74,8 +74,7 @@ class ExperimentRetriever(VARSRetriever):
     def _finish(self, plan: Plan, found: Candidates) -> list[Document]:
         if not self.shadow or not found.measured:
             return super()._finish(plan, found)
-        places = enumerate(self._rank(plan, found).order, start=1)
-        ranks = {found.ids[place]: rank for rank, place in places}
+        ranks = {found.ids[place]: rank for rank, place in enumerate(self._rank(plan, found).order, start=1)}
         documents = super()._finish(replace(plan, bonus=None), found.plain if isinstance(found, _TwoPools) else found)
         for doc in documents:
             doc.metadata["persona"]["shadow_rank"] = ranks[str(doc.id)]

@@ -17,17 +17,8 @@ from langchain_core.documents import Document
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
-from langchain_persona.learning import (
-    HALF,
-    MIN_SAMPLE,
-    BonusVectors,
-    PreferenceSpace,
-    Vector,
-    encode_vectors,
-    moderation,
-    policy,
-    unit,
-)
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, PreferenceSpace, moderation, policy, scale_of
+from langchain_persona.learning.arrays import HALF, Vector, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
 from langchain_persona.retrieval.sources import Candidates, Source
@@ -35,8 +26,6 @@ from langchain_persona.retrieval.sources import Candidates, Source
 __all__ = ["Plan", "Ranking", "Taste", "read_taste"]
 
 logger = logging.getLogger(__name__)
-
-_TITLE = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,11 +96,6 @@ class Plan:
     model: str = ""
     bonus: BonusVectors | None = None
 
-    @property
-    def shift(self) -> Vector | None:
-        """What moves the query, shape (d,): all that is personal and linear in a document's embedding."""
-        return None if self.bonus is None else self.bonus.total
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
@@ -134,13 +118,26 @@ class Ranking:
     scale: float = 1.0
     logged: dict[str, Any] | None = None
 
-    @property
-    def total(self) -> Vector:
-        """The personalised scores."""
-        return self.base + self.long + self.short
+
+def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: float | None) -> Ranking:
+    """Exact scores of the candidates, all 0 where they are not measured, and the choice.
+
+    `reranked` are a reranker's scores, shape (n,); with `lambda_mult` the choice is by maximal marginal relevance.
+    """
+    base = found.relevance if reranked is None else reranked
+    scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
+    long = short = np.zeros(len(found))
+    if plan.bonus is not None and found.measured:
+        long, short = (part * scale for part in plan.bonus.parts(found.vectors))
+    total = base + long + short
+    # with nothing of our own the order is that of the store, whatever the last bits of the scores say
+    plain = plan.bonus is None and reranked is None and lambda_mult is None
+    order = range(len(found)) if plain else _best_first(total)
+    mmr = None if lambda_mult is None else mmr_order(total, found.vectors, k=plan.k, lambda_mult=lambda_mult)
+    return Ranking(found, base, long, short, order, order[: plan.k] if mmr is None else mmr, scale)
 
 
-def best_first(scores: Vector) -> list[int]:
+def _best_first(scores: Vector) -> list[int]:
     """Positions, best first; ties keep the order of the source."""
     positions: list[int] = np.argsort(-scores, kind="stable").tolist()
     return positions
@@ -148,8 +145,8 @@ def best_first(scores: Vector) -> list[int]:
 
 def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | None:
     """Keep what a later feedback needs to know; returns its id, or None with one WARNING where it was not written."""
-    found, order, chosen, total = ranking.candidates, list(ranking.order), list(ranking.chosen), ranking.total
-    now = time.time()
+    found, order, chosen = ranking.candidates, list(ranking.order), list(ranking.chosen)
+    total, now = ranking.base + ranking.long + ranking.short, time.time()
     name = memory.ledger.new_retrieval_id(now)
     try:
         # on the scale of the scores, so that what is learned does not depend on a reranker's units either
@@ -167,7 +164,7 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
             "probabilities": probabilities[order].tolist(),
             "chosen": [found.ids[place] for place in chosen],
             # a card's text is the user's own: it must not outlive the card
-            "titles": [] if plan.source.name == "cards" else [found.texts[i][:_TITLE] for i in chosen],
+            "titles": [] if plan.source.name == "cards" else [found.texts[i][:80] for i in chosen],
             "chosen_vectors": encode_vectors(found.vectors[chosen], HALF),
             "expected": encode_vectors(np.einsum("n,nd->d", probabilities, found.vectors)),
             "logged": ranking.logged,
@@ -181,20 +178,13 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
 
 def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | None) -> list[Document]:
     """The chosen documents; each says why it stands where it stands."""
-    ranks = {place: rank for rank, place in enumerate(best_first(ranking.base), start=1)}
+    ranks = {place: rank for rank, place in enumerate(_best_first(ranking.base), start=1)}
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
-        why = {
-            "retrieval_id": retrieval_id,
-            "rank": rank,
-            "candidate_rank": ranks[place],
-            "score": base[place] + long[place] + short[place],
-            "base": base[place],
-            "long": long[place],
-            "short": short[place],
-            "abstained": abstained,
-        }
+        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
+        why |= {"score": base[place] + long[place] + short[place]}
+        why |= {"base": base[place], "long": long[place], "short": short[place], "abstained": abstained}
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
 

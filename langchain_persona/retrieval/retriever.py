@@ -21,22 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, Skip
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
-from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector, scale_of
+from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.resilience import await_within, call_within, warn
-from langchain_persona.retrieval.ranking import (
-    Plan,
-    Ranking,
-    Taste,
-    best_first,
-    documents_of,
-    mmr_order,
-    read_taste,
-    write_record,
-)
+from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
 from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
-from langchain_persona.rewards import validated
 
 __all__ = ["Reranker", "VARSRetriever", "check_number", "check_whole", "refusal"]
 
@@ -52,6 +42,8 @@ SAMPLE_SECONDS, SHORT_SECONDS = 600.0, 5.0
 
 Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float]]
 """A LangChain cross encoder, or a function from a query and documents to scores, higher is better."""
+
+Embedded = Sequence[float] | Vector
 
 _NO_ROWS: Vector = np.zeros((0, 0))
 _OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus")
@@ -159,12 +151,7 @@ class VARSRetriever(BaseRetriever):
         return await super().ainvoke(input, config, **self._resolve(input, config, kwargs))
 
     def rank_for(
-        self,
-        query: str,
-        identity: Identity,
-        vector: Sequence[float] | Vector | None = None,
-        taste: Taste | None = None,
-        **options: Any,
+        self, query: str, identity: Identity, vector: Embedded | None = None, taste: Taste | None = None, **options: Any
     ) -> list[Document]:
         """Documents for a query of a caller who is known already; the options are those of a call, such as `strength`.
 
@@ -180,12 +167,7 @@ class VARSRetriever(BaseRetriever):
         return self._finish(plan, self._search(plan))
 
     async def arank_for(
-        self,
-        query: str,
-        identity: Identity,
-        vector: Sequence[float] | Vector | None = None,
-        taste: Taste | None = None,
-        **options: Any,
+        self, query: str, identity: Identity, vector: Embedded | None = None, taste: Taste | None = None, **options: Any
     ) -> list[Document]:
         """Async twin of `rank_for`: embedding and search are awaited, the rest runs in threads."""
         plan = self._plan(query, identity, **options)
@@ -236,7 +218,6 @@ class VARSRetriever(BaseRetriever):
         Raises:
             ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
         """
-        validated(reward)
         rated = [docs] if isinstance(docs, Document) else list(docs)
         facts = [doc.metadata.get("persona") if isinstance(doc, Document) else None for doc in rated]
         found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else "" for fact in facts}
@@ -258,7 +239,7 @@ class VARSRetriever(BaseRetriever):
 
     # steps ------------------------------------------------------------------------------------------------------------
 
-    def _personalise(self, plan: Plan, embedded: Sequence[float] | Vector, taste: Taste | None) -> Plan:
+    def _personalise(self, plan: Plan, embedded: Embedded, taste: Taste | None) -> Plan:
         """The plan with what is known of the user, moderated: one vector that moves the query."""
         vector = np.asarray(embedded, dtype=np.float64)
         model = embedding_name(plan.source.embeddings, vector.size)
@@ -301,15 +282,17 @@ class VARSRetriever(BaseRetriever):
         return _join(found, await self._aask(plan, again)) if again else found
 
     def _ask(self, plan: Plan, k: int) -> Candidates:
-        search = partial(plan.source.search, plan.vector, k, filter=plan.filter, shift=plan.shift)
+        shift = plan.bonus.total if plan.bonus else None
+        search = partial(plan.source.search, plan.vector, k, filter=plan.filter, shift=shift)
         try:
             return self._within(plan.source, search)
         except Exception as error:
             return _nothing_found(plan, error)
 
     async def _aask(self, plan: Plan, k: int) -> Candidates:
-        search = plan.source.asearch(plan.vector, k, filter=plan.filter, shift=plan.shift)
+        shift = plan.bonus.total if plan.bonus else None
         try:
+            search = plan.source.asearch(plan.vector, k, filter=plan.filter, shift=shift)
             return await await_within(self._seconds, search)
         except Exception as error:
             return _nothing_found(plan, error)
@@ -337,27 +320,13 @@ class VARSRetriever(BaseRetriever):
 
     def _finish(self, plan: Plan, found: Candidates) -> list[Document]:
         """Score, choose and record; the documents."""
-        if not found.measured:  # in the order of the source, all scores 0
-            zero, places = np.zeros(len(found)), range(len(found))
-            return documents_of(Ranking(found, zero, zero, zero, places, places[: plan.k]), None, plan.taste.abstained)
-        ranking = self._rank(plan, found)
-        retrieval_id = write_record(self.memory, plan, ranking) if plan.taste.readable else None
+        ranking, learns = self._rank(plan, found), plan.taste.readable and found.measured
+        retrieval_id = write_record(self.memory, plan, ranking) if learns else None
         return documents_of(ranking, retrieval_id, plan.taste.abstained)
 
     def _rank(self, plan: Plan, found: Candidates) -> Ranking:
-        """Exact scores of the candidates, and the choice."""
-        reranked = None if self.reranker is None else _rerank(self.reranker, plan.query, found)
-        base = found.relevance if reranked is None else reranked
-        scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
-        long = short = np.zeros(len(found))
-        if plan.bonus is not None:
-            long, short = (part * scale for part in plan.bonus.parts(found.vectors))
-        total = base + long + short
-        # with nothing of our own the order is that of the store, whatever the last bits of the scores say
-        order = best_first(total) if plan.bonus or self._selects else range(len(found))
-        mmr = self.search_type == "mmr"
-        chosen = mmr_order(total, found.vectors, k=plan.k, lambda_mult=self.lambda_mult) if mmr else order[: plan.k]
-        return Ranking(found, base, long, short, order, chosen, scale)
+        reranked = _rerank(self.reranker, plan.query, found) if self.reranker is not None and found else None
+        return rank(plan, found, reranked, self.lambda_mult if self.search_type == "mmr" else None)
 
     # arguments --------------------------------------------------------------------------------------------------------
 

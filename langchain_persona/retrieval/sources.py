@@ -290,7 +290,7 @@ class VectorStoreSource(Source):
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """See `Source.search`; `DimensionMismatchError` where the store's vectors have another length."""
         with self._mismatch_in_words(query.size):
-            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), k=k, **_keywords(filter))
+            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return measure(found, query, self._vectors_of)
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
@@ -298,21 +298,18 @@ class VectorStoreSource(Source):
         if isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with self._mismatch_in_words(query.size):
-            moved = _move(query, shift)
-            found = await self._vectorstore.asimilarity_search_by_vector(moved, k=k, **_keywords(filter))
+            found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return await run_in_executor(None, measure, found, query, self._vectors_of)
 
     def sample(self, n: int, filter: Any = None) -> Vector:
         """See `Source.sample`: the 16 nearest documents to each of four random directions, always the same.
 
-        For a `VectorStore` cannot be listed. The first sample costs four queries and the embedding of up to 64 texts;
+        A `VectorStore` cannot be listed. The first sample costs four queries and the embedding of up to 64 texts;
         later ones find these embedded. A store that only works asynchronously gives no sample.
         """
         size = len(self.embeddings.embed_query("dimension"))
-        some = [
-            self._vectorstore.similarity_search_by_vector(row, k=16, **_keywords(filter))
-            for row in np.random.default_rng(0).normal(size=(4, size)).tolist()
-        ]
+        queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
+        some = [search(query.tolist(), **_options(16, filter)) for query in queries]
         found = {(doc.id, doc.page_content): doc for documents in some for doc in documents}
         return self._vectors_of(list(found.values()))
 
@@ -338,14 +335,14 @@ class VectorStoreSource(Source):
             raise
 
 
-def _keywords(filter: Any) -> dict[str, Any]:
-    return {"filter": filter} if filter else {}
-
-
 def _move(query: Vector, shift: Vector | None) -> list[float]:
     """The query that finds the personalised neighbours, as long as the given one, for stores that do not normalise."""
     moved: list[float] = (query if shift is None else np.linalg.norm(query) * (unit(query) + shift)).tolist()
     return moved
+
+
+def _options(k: int, filter: Any) -> dict[str, Any]:
+    return {"k": k, "filter": filter} if filter else {"k": k}
 
 
 def _dimension_of(store: VectorStore) -> int | None:

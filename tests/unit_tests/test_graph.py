@@ -21,7 +21,7 @@ from langchain_persona import ConfigError, PersonaContext, PersonaMemory, Prefer
 from langchain_persona.agent import Loop, MemoryNode, PersonaNode, PersonaState, RetrieveNode
 from langchain_persona.agent.nodes import LIMIT_NOTICE, MOST_STEPS
 from langchain_persona.rewards import KeywordReward
-from langchain_persona.testing import ScriptedChatModel
+from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.graphs import (
     BASE,
     Agent,
@@ -198,12 +198,7 @@ async def test_what_the_conversation_shows_is_counted_once_with_the_next_message
 
     model = ScriptedChatModel([AIMessage("", tool_calls=[call("broken", x=1)]), "It is out of order.", "Fine."])
     agent = Agent(model, memory, how="ainvoke", tools=[broken], retriever=films(memory))
-    await agent.say("use the tool for a film")
-    assert (
-        [one.source for one in (await agent.state())["scored"] or ()] == []
-        if (await agent.state()).get("scored")
-        else True
-    )
+    assert not (await agent.say("use the tool for a film")).get("scored")
     assert (await agent.say(None, feedback=1))["scored"] == [
         {"source": "thumbs", "reward": 1.0, "reason": "thumb up (+1)"}
     ]
@@ -266,6 +261,23 @@ async def test_law_4_what_a_broken_off_run_left_in_a_thread_stays_its_users(memo
     await agent.graph.aupdate_state(config_of(), {"persona": {"turn": turn}}, as_node="reflect")
     await agent.say(text, user="bob", feedback=1)
     assert "ana's secret question" not in [one.query for one in await episodes_of(memory, "bob")]
+
+
+@pytest.mark.parametrize("reflect", ["inline", "background", "off"])
+async def test_law_5_an_episode_that_is_erased_ahead_of_its_verdict_stays_erased(memory, reflect):
+    agent = Agent(echo(), memory, how="ainvoke")
+    await agent.say("a question")
+    (episode,) = await episodes_of(memory)
+
+    def answer(messages: Any) -> str:
+        memory.episodes.erase("ana", {episode.id})
+        return "An answer."
+
+    agent = Agent(ScriptedChatModel(answer), memory, how="invoke", saver=agent.saver, reflect=reflect)
+    state = await agent.say("another question", feedback=1)
+    assert state["scored"]
+    assert "judged" not in state["turn"]
+    assert [one.query for one in await episodes_of(memory)] == ([] if reflect == "off" else ["another question"])
 
 
 @pytest.mark.parametrize("turn", [{}, {"id": 3}, {"user": "ana"}, {"user": "ana", "id": "x", "judged": {"query": 1}}])
@@ -338,6 +350,22 @@ async def test_store_calls_of_every_kind_of_turn(budget, reflect):
     assert {kind: count for kind, count in counts.items() if count[0] > 4 or count[1] > 8} == {}
     assert counts["question"] == (3, 3 if reflect == "off" else 6)
     assert counts["anonymous"] == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_documents_and_cards_of_two_embedding_models_cost_no_more(memory, how):
+    """The user is read once, for the documents; cards are ranked by their relevance."""
+    memory = new_memory(store := FailingStore())
+    for number in range(9):
+        await memory.aremember("ana", f"likes topic number {number} with word{number}")
+    model, ahead = ScriptedChatModel(lambda messages: ahead.append(store.count) or "An answer."), list[int]()
+    agent = Agent(model, memory, how=how, retriever=films(memory, embeddings=HashEmbeddings(32)), budget_tokens=80)
+    await agent.say("a film with word3")
+    store.count = 0
+    state = await agent.say("a film with word7", feedback=1)
+    assert ahead[-1] <= 4
+    assert state["cards"][0]["text"].endswith("word7")
+    assert len(state["documents"]) == 2
 
 
 # cards beyond the budget ----------------------------------------------------------------------------------------------
@@ -727,6 +755,7 @@ async def test_an_agent_that_answers_with_something_else_is_an_error(memory):
         ({"document_tokens": 1.5}, "document_tokens"),
         ({"context_schema": dict}, "PersonaContext"),
         ({"system_prompt": None}, "system_prompt"),
+        ({"budget": 3}, "no option 'budget', only .*budget_tokens"),
     ],
 )
 def test_misuse_raises_early_in_plain_words(memory, options, words):

@@ -279,6 +279,7 @@ async def test_the_models_own_error_is_raised_and_the_next_turn_works():
         ({"reflect": "later"}, "background"),
         ({"align_every": -1}, "align_every"),
         ({"budget_tokens": 1.5}, "budget_tokens"),
+        ({"approve": True}, "no option 'approve'"),
     ],
 )
 def test_misuse_raises_early_in_plain_words(options, words):

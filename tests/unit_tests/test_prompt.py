@@ -125,6 +125,16 @@ def test_beyond_the_budget_always_and_pinned_cards_stay_and_the_others_go():
     assert sum(approximate_tokens(one.text) for one in fitting) <= left
 
 
+def test_cards_are_counted_without_being_rendered(monkeypatch):
+    cards = [card(f"long fact {number} {'x' * 100}", number, condition="at home") for number in range(50)]
+    lines = [render_system("", cards=[one]).splitlines()[-2] for one in cards]
+    monkeypatch.setattr("langchain_persona.prompt.clean_line", lambda *text: pytest.fail("rendered"))
+    for few in (1, 5, 20):
+        budget = sum(map(approximate_tokens, lines[:few]))
+        assert abs(len(fit_cards(cards, budget)) - few) <= 1
+    assert len(split_cards(cards, 200)[1]) == 50
+
+
 def test_too_many_always_cards_leave_the_newest_and_a_quarter_for_the_message():
     cards = [card(f"rule {number} {'x' * 100}", number, scope="always") for number in range(50)]
     shown, rest, left = split_cards(cards, 400)
