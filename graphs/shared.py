@@ -47,7 +47,7 @@ def chat_model() -> tuple[BaseChatModel, bool]:
         return ChatOpenAI(model=os.environ.get("PERSONA_MODEL", "gpt-5-mini")), True
     file = os.environ.get("PERSONA_GGUF")
     if file:
-        from langchain_persona.local_llm import serve
+        from graphs.local_llm import serve
 
         # a small model repeats itself without a penalty, and goes on for ever without a stop
         longest = int(os.environ.get("PERSONA_MAX_TOKENS", "200"))

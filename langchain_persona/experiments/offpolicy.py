@@ -35,8 +35,6 @@ from langchain_persona.memory.spaces import valid_feedback
 from langchain_persona.records import Feedback, Record, Reward, read_record
 from langchain_persona.retrieval.retriever import check_number
 
-__all__ = ["Decision", "Estimate", "Evaluation", "aevaluate", "draw", "estimate", "evaluate", "inclusion"]
-
 logger = logging.getLogger(__name__)
 
 Interval = tuple[float, float]

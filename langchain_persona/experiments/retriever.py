@@ -14,8 +14,6 @@ from langchain_persona.retrieval import Candidates, VARSRetriever
 from langchain_persona.retrieval.ranking import Plan, Ranking
 from langchain_persona.retrieval.retriever import check_number
 
-__all__ = ["ExperimentRetriever"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TwoPools(Candidates):

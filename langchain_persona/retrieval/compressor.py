@@ -20,8 +20,6 @@ from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval.retriever import VARSRetriever, refusal
 from langchain_persona.retrieval.sources import Candidates, Source, TextVectors, measure
 
-__all__ = ["PersonalizedCompressor"]
-
 
 class PersonalizedCompressor(BaseDocumentCompressor):
     """Re-ranks what any retriever found, for hosts whose retriever cannot be replaced (BM25, hybrid, a web search).

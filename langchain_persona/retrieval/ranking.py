@@ -23,8 +23,6 @@ from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
 from langchain_persona.retrieval.sources import Candidates, Source
 
-__all__ = ["Plan", "Ranking", "Taste", "read_taste"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -28,8 +28,6 @@ from langchain_persona.resilience import await_within, call_within, warn
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
 from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
 
-__all__ = ["Reranker", "VARSRetriever", "check_number", "check_whole", "refusal"]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

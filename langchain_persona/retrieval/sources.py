@@ -28,8 +28,6 @@ from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import PreferenceCard
 from langchain_persona.resilience import warn
 
-__all__ = ["Candidates", "CardSource", "ChromaSource", "Source", "TextVectors", "VectorStoreSource", "source_of"]
-
 logger = logging.getLogger(__name__)
 
 TEXTS = 20_000

@@ -26,7 +26,7 @@ FACTS = [
 @pytest.fixture(scope="module", params=["qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"])
 def model(request: pytest.FixtureRequest) -> Iterator[BaseChatModel]:
     pytest.importorskip("xllamacpp", reason="needs the extra local-llm")
-    from langchain_persona.local_llm import serve
+    from graphs.local_llm import serve
 
     with serve(model_file(request.param)) as server:
         yield server.chat_model(max_tokens=60)

@@ -15,7 +15,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel
 
-from langchain_persona.local_llm import LocalModelServer, serve
+from graphs.local_llm import LocalModelServer, serve
 
 pytestmark = [
     pytest.mark.integration,

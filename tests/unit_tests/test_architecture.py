@@ -19,7 +19,7 @@ PACKAGE = Path(langchain_persona.__file__).parent
 ROWS = [
     {"errors"},
     {"learning", "masking", "rewards", "resilience", "identity", "records"},
-    {"embeddings", "local_llm", "testing", "memory"},
+    {"embeddings", "testing", "memory"},
     {"retrieval"},
     {"prompt"},
     {"reflection", "experiments"},

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from langchain_persona import local_llm
+from graphs import local_llm
+from graphs.local_llm import bundled_model, serve
 from langchain_persona.errors import ConfigError, MissingExtraError
-from langchain_persona.local_llm import bundled_model, serve
 
 
 class Server:
