@@ -69,7 +69,7 @@ def create_persona_graph(
     """
     loop = nodes.make_loop(memory, options, system_prompt=system_prompt, approve=approve)
     if (model is None) == (agent is None):
-        raise ConfigError("give a chat model, or an agent that answers in its place, and not both")
+        raise ConfigError("give either a chat model, or an agent that answers in its place; not both")
     if agent is not None and (tools or not isinstance(agent, Runnable)):
         raise ConfigError("agent must be a compiled graph or another Runnable on messages; it brings its own tools")
     if not isinstance(context_schema, type) or not issubclass(context_schema, PersonaContext):

@@ -378,7 +378,10 @@ class ActNode(Runnable[Any, Update]):
 
     def __init__(self, model: Runnable[Any, Any], tools: Sequence[Any] = ()) -> None:
         self._is_model, self._is_graph = isinstance(model, BaseChatModel), isinstance(model, PregelProtocol)
-        self._model = model.bind_tools(tools) if isinstance(model, BaseChatModel) and tools else model
+        try:
+            self._model = model.bind_tools(tools) if isinstance(model, BaseChatModel) and tools else model
+        except NotImplementedError:
+            raise ConfigError(f"{type(model).__name__} takes no tools: pass memory_tools=False, and no tools") from None
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
         """The new messages."""

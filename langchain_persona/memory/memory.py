@@ -384,7 +384,7 @@ class PersonaMemory:
         Returns:
             What was erased.
         """
-        name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids)
+        name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids or ())
         if name == ANONYMOUS or not ids:
             return []
         gone = self.cards.bury(name, ids)

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from langchain_persona.learning.arrays import Vector
 from langchain_persona.masking import mask
 from langchain_persona.memory.cards import CardSet
-from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.prompt import clean_line
 from langchain_persona.records import Evidence, Persona, PreferenceCard, Retirement
 from langchain_persona.reflection import Exchange, Findings, Operation
 from langchain_persona.reflection.verbatim import own_words
 
+_PERSONA = 1_200  # characters of a persona text that is written without a model
 _SAME = 0.92  # cosine from which two cards may say the same
 _EVIDENCE = 5  # quotes kept of a card, the latest
 _STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
@@ -67,6 +67,9 @@ def apply_findings(findings: Findings, exchanges: Sequence[Exchange], cards: Car
             changes.append({"change": "left out", "text": mask(operation.text), "reason": str(error)})
             continue
         for card in done:
+            if card.id not in current:  # cards of one message keep the order of its sentences
+                moment = card.created + 1e-6 * len(written)
+                card = card.model_copy(update={"created": moment, "updated": moment})
             told = "retired" if card.retired else "confirmed" if card.id in current else "added"
             reason = {"reason": card.retired.reason} if card.retired else {}
             changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
@@ -90,7 +93,7 @@ def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> list[tup
     active = {card.id: card for card in cards if card.active}
     lines = [(line, names) for line, names in persona.revision.lines if active.keys() >= set(names)]
     covered = {name for _, names in lines for name in names}
-    room = LONGEST_PERSONA - sum(len(line) + 1 for line, _ in lines)
+    room = _PERSONA - sum(len(line) + 1 for line, _ in lines)
     for card in active.values():
         line = clean_line(card.text) if card.scope == "always" and card.id not in covered else ""
         if line and len(line) < room:

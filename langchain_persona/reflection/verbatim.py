@@ -25,6 +25,7 @@ _LONGEST_SENTENCE = 300
 _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 _LONG_QUOTE = re.compile('["“„«「『][^"“”„«»「」『』]{30,2000}["”“»」』]')
+_CODE = re.compile(r"```|'''")
 _STRAIGHT = str.maketrans("’‘`´", "''''")
 _UNSPACED = ("zh", "ja", "ko", "cjk")
 
@@ -57,16 +58,16 @@ def own_words(text: str) -> str:
     r"""A message without what the user only passes on.
 
     Left out are quoted lines, code, long quotations, what follows "Translate:" and the like, and a whole message that
-    opens a role play.
+    opens a role play or asks not to be remembered.
 
     Example:
         >>> own_words("Is this right?\n> I hate cats\nI have two. Translate: I love dogs")
         'Is this right?\nI have two. Translate'
     """
-    text = "\n".join(text.split("```")[::2])
+    text = "\n".join(_CODE.split(text)[::2])
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith((">", "＞")))
     text = _LONG_QUOTE.sub('""', text.translate(_STRAIGHT)).strip()
-    if _found("play", text[:_EDGE], start=True):
+    if _found("play", text[:_EDGE], start=True) or _found("private", text[:_EDGE]) or _found("private", text[-_EDGE:]):
         return ""
     lines = text.split("\n")
     for index, line in enumerate(lines):

@@ -359,19 +359,14 @@ class VARSRetriever(BaseRetriever):
         config, source, (k, fetch_k, where, strength, max_bonus) = self.memory.config, self._source, given
         usual = max(config.candidates, check_whole("k", k) + 2, 20 if self.search_type == "mmr" else 0)
         wanted = max(k, usual if fetch_k is None else check_whole("fetch_k", fetch_k))
+        if identity.anonymous and not self._selects:
+            wanted = k  # what is read and not shown is the contrast to learn from
+        strength = check_number("strength", config.strength if strength is None else strength, MAX_STRENGTH)
+        max_bonus = check_number("max_bonus", config.max_bonus if max_bonus is None else max_bonus, 1e6)
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
-        return Plan(
-            query,
-            source.of(identity.user) if isinstance(source, CardSource) else source,
-            identity,
-            k,
-            # what is read and not shown is the contrast to learn from; of the anonymous nothing is learned
-            k if identity.anonymous and not self._selects else wanted,
-            where,
-            check_number("strength", config.strength if strength is None else strength, MAX_STRENGTH),
-            check_number("max_bonus", config.max_bonus if max_bonus is None else max_bonus, 1e6),
-        )
+        source = source.of(identity.user) if isinstance(source, CardSource) else source
+        return Plan(query, source, identity, k, wanted, where, strength, max_bonus)
 
 
 @cache

@@ -62,7 +62,7 @@ def test_the_instruction_stands_outside_the_fence_and_the_quotes_within():
     text = render_system(BASE, style=["Keep answers short."], cards=[card("Never spoil the ending")])
     ahead, inside = text.split("<user_notes>\n")
     assert "the current message wins" in ahead
-    assert "Do not mention the notes" in ahead
+    assert "Do not mention the notes unless asked about them" in ahead
     assert "Keep answers short." in ahead
     assert "Never spoil" not in ahead
     assert inside.splitlines() == ['- 2026-03-01: the user said "Never spoil the ending"', "</user_notes>"]

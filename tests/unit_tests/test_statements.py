@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from langchain_persona.reflection import Exchange
+from langchain_persona.reflection.verbatim import VerbatimReflection
 from tests.graphs import Agent, echo, new_memory, texts_of, warnings_of
 
 
@@ -40,3 +42,24 @@ async def test_coke_then_coffee_then_coke_ends_with_coke_as_the_newest():
     coke, coffee = await memory.apreferences("ana")
     assert (coke.text, coffee.text) == ("My favourite drink is coke.", "My favourite drink is coffee.")
     assert coke.updated > coffee.updated
+
+
+@pytest.mark.parametrize(
+    "text", ["im allergic to nuts", "cant eat gluten, I'm coeliac", "Im vegan", "i dont like subtitles"]
+)
+def test_phones_write_no_apostrophes(text):
+    assert VerbatimReflection().reflect([Exchange("m1", text)], ()).operations
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Don't remember this: I'm pregnant.",
+        "I'm gay. Don't remember that.",
+        "Off the record, I hate my job.",
+        "My colleague wrote 'I hate pizza'",
+        "Can you fix this? '''def f(x): return x+1  # I love tabs'''",
+    ],
+)
+def test_what_is_private_or_quoted_is_not_kept(text):
+    assert not VerbatimReflection().reflect([Exchange("m1", text)], ()).operations
