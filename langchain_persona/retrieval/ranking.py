@@ -180,9 +180,16 @@ def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | No
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
-        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
-        why |= {"score": base[place] + long[place] + short[place]}
-        why |= {"base": base[place], "long": long[place], "short": short[place], "abstained": abstained}
+        why = {
+            "retrieval_id": retrieval_id,
+            "rank": rank,
+            "candidate_rank": ranks[place],
+            "score": base[place] + long[place] + short[place],
+            "base": base[place],
+            "long": long[place],
+            "short": short[place],
+            "abstained": abstained,
+        }
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
 
