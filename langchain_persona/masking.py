@@ -71,7 +71,7 @@ _BY_CATEGORY = {"Cf": "", "Cs": "", "Co": "", "Zl": "\n", "Zp": "\n", "Cc": " ",
 
 
 def mask(text: str) -> str:
-    """Replace every secret by "[secret]"; the rest of the text stays as it is.
+    """Replace every secret by "[secret]"; the rest of the text stays as it is, unless it hides one.
 
     Masked are API keys and tokens that show their maker, private keys, passwords and codes that are called so ("my
     password is …", in five languages), passwords in addresses, payment card numbers with a right check digit (Luhn;
@@ -81,6 +81,17 @@ def mask(text: str) -> str:
         >>> mask("my password is hunter2; pay with 4111 1111 1111 1111")
         'my password is [secret]; pay with [secret]'
     """
+    masked, seen = _mask(text), _as_seen(text)
+    plain = masked if seen == text else _mask(seen)
+    return plain if plain.count(MASK) > masked.count(MASK) else masked  # format characters or wide forms hid one
+
+
+def has_secret(text: str) -> bool:
+    """Whether a text holds a secret."""
+    return mask(text) != text
+
+
+def _mask(text: str) -> str:
     text = re.sub(_PRIVATE_KEY, MASK, text)
     text = _mask_named(text, "seed|recovery|助记词", _PHRASE)
     text = _mask_named(text, _CHINESE, _NAMED_IN_CHINESE)
@@ -94,14 +105,13 @@ def mask(text: str) -> str:
     return re.sub(_NOISE, _mask_noise, text)
 
 
-def has_secret(text: str) -> bool:
-    """Whether a text holds a secret, also when format characters, wide forms or curly quotes hide it."""
+def _as_seen(text: str) -> str:
+    """The text as a reader sees it: without format characters, wide forms and curly quotes."""
     table = {}
     for char in set(re.findall(r"[^\n -_a-~\u4e00-\u9fff]", text)):  # the others are what they look like
         plain = unicodedata.normalize("NFKC", char).translate(_QUOTES)
         table[ord(char)] = "".join(_BY_CATEGORY.get(unicodedata.category(one), one) for one in plain)
-    seen = unicodedata.normalize("NFC", text.translate(table) if table else text)
-    return mask(text) != text or (seen != text and mask(seen) != seen)
+    return unicodedata.normalize("NFC", text.translate(table) if table else text)
 
 
 def _mask_named(text: str, starts: str, secret: str) -> str:

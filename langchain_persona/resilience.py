@@ -8,9 +8,10 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore, Thread
 from typing import Any, ClassVar, Generic, TypeVar
@@ -75,7 +76,8 @@ def _hand_over(call: _Call[Any], seconds: float) -> bool:
         worker = _Worker.idle.get_nowait()
     except Empty:
         try:
-            worker = _Worker() if _Worker.room.acquire(blocking=False) else _Worker.idle.get(timeout=seconds)
+            free = _Worker.room.acquire(blocking=False)
+            worker = _Worker() if free else _Worker.idle.get(seconds > 0.0, seconds or None)
         except Empty:
             return False
     worker.run(call)
@@ -100,6 +102,27 @@ def call_within(seconds: float, function: Callable[[], T]) -> T:
     if call.error is not None:
         raise call.error
     return call.value
+
+
+async def acall(function: Callable[[], T]) -> T:
+    """What the function returns, run as by `call_within`; `await_within` gives it a deadline.
+
+    One that hangs holds none of the few threads that the event loop lends to everybody.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            settle = partial(answer.set_result, function())
+        except BaseException as error:
+            settle = partial(answer.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: answer.done() or settle())
+
+    if not _hand_over(_Call(run), 0.0):
+        raise TimeoutError("no thread is free: too many calls hang")
+    return await answer
 
 
 async def await_within(seconds: float, awaitable: Awaitable[T]) -> T:
@@ -127,9 +150,10 @@ _SCOPE: ContextVar[WarningScope | None] = ContextVar("persona_warning_scope", de
 def warning_scope(*, warned: bool = False) -> Iterator[WarningScope]:
     """One turn, or one node of it: when a store is gone every step fails, and one line in the log says so.
 
-    `warned` tells whether an earlier node of this turn has logged it.
+    `warned` tells whether an earlier node of this turn has logged it. A retrieval within a turn belongs to it.
     """
-    scope = WarningScope(warned)
+    scope = _SCOPE.get() or WarningScope(warned=False)
+    scope.warned |= warned
     token = _SCOPE.set(scope)
     try:
         yield scope

@@ -59,6 +59,9 @@ _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
 _NO_VECTOR = "This turn has the newest cards: the message could not be embedded"
 
 
+_EMPTY: Update = {"documents": [], "learned": [], "reflection": {}, "proposal": None}  # of what the last turn left
+
+
 class LoopOptions(TypedDict, total=False):
     """The options that graph, middleware and `Loop` share; `create_persona_graph` says what they do."""
 
@@ -176,13 +179,15 @@ class MemoryNode(Node):
         if not has_question(messages):
             self._keep_verdict(identity.user, turn)
             turn = turn or persona.get("turn") or {}
+            if persona.get("user") not in (None, identity.user):  # on a shared thread, what was another user's goes
+                update |= {**_EMPTY, "query": "", "profile": {}, "cards": [], "system": "", "beside": ""}
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
         message, cards = last_user_message(messages)[1], reading.cards.active
         shown, others, _ = prompt.split_cards(cards, self.loop.budget_tokens)
         lines, style = prompt.persona_lines(reading.persona.revision, cards), prompt.describe(reading.style)
         opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
         query, why = text_of(message)[:_QUERY], "always" if others else "all"
-        update |= {"documents": [], "learned": [], "reflection": {}, "proposal": None}  # what the last turn left
+        update |= _EMPTY
         return {
             **update,
             "query": query if any(map(str.isalnum, query)) else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,8 +25,8 @@ from langchain_persona.agent.state import episode_at, last_user_message
 from langchain_persona.identity import Identity, context_value
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.persona import LONGEST_PERSONA
-from langchain_persona.memory.turns import PendingReading
-from langchain_persona.records import Episode, Persona, read_record
+from langchain_persona.memory.turns import PendingReading, TurnReading
+from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
 from langchain_persona.reflection import Exchange, Findings, Reflection
 from langchain_persona.reflection.apply import apply_findings, draft_persona, texts_to_embed
 from langchain_persona.reflection.verbatim import VerbatimReflection
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 _SECONDS = 60.0  # how long a reflection may take; what was not learned by then is tried again
 _TOGETHER = 5  # episodes that one reflection reads
 _FAILED = "This turn was not learned from and will be tried again"
+_QUICK = 0.5  # seconds from reading to applying after which all is read once more
+_LATE = 32  # cards without a vector that get one in the same batch
+_NO_ROWS = np.zeros((0, 0))
 _NOTHING: Update = {"learned": [], "proposal": None, "reflection": {"episodes": 0}}
 
 
@@ -47,7 +51,9 @@ class ReflectNode(Node):
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
         self.reflection: Reflection = VerbatimReflection() if isinstance(loop.reflection, str) else loop.reflection
-        loop.memory.turns.register(self.reflection.name, self)
+        # what waits for a graph that asks a person is not for one that does not
+        self.queue = f"{self.reflection.name} approved" if loop.approve else self.reflection.name
+        loop.memory.turns.register(self.queue, self)
 
     def process(self, user: str, reading: PendingReading | None = None) -> int:
         """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked."""
@@ -87,8 +93,8 @@ class ReflectNode(Node):
         except Exception as error:
             return await run_in_executor(None, self._put_off, reading, error)
 
-    def _read(self, user: str, judged: str | None = None) -> PendingReading:
-        reading = self.memory.turns.read_pending(user, self.reflection.name, judged)
+    def _read(self, user: str, written: Sequence[str] = ()) -> PendingReading:
+        reading = self.memory.turns.read_pending(user, self.queue, written)
         return replace(reading, marks=reading.marks[:_TOGETHER])
 
     def _put_off(self, reading: PendingReading, error: Exception) -> Update:
@@ -98,32 +104,47 @@ class ReflectNode(Node):
         return _NOTHING
 
     def _apply(self, user: str, reading: PendingReading, findings: Findings) -> Update:
-        memory, loop, progress, persona, proposal = self.memory, self.loop, reading.progress, None, None
-        texts, rows = texts_to_embed(findings) if memory.embedder.has_model else [], np.zeros((0, 0))
-        if texts:
+        memory, marks = self.memory, reading.marks
+        texts, rows = [*texts_to_embed(findings), *(card.text for card in reading.cards.unembedded[:_LATE])], _NO_ROWS
+        if texts and memory.embedder.has_model:
             embed = partial(memory.embedder.embed_documents, texts)
             rows = run_or_default("New cards have no vectors yet", embed, rows)
         vectors = dict(zip(texts, rows, strict=False))
-        applied = apply_findings(findings, _exchanges(reading), reading.cards, vectors)
-        cards = [
-            memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
-            for card in applied.cards
-        ]
-        since = progress.since + len(reading.marks)
-        if loop.align_every and since >= loop.align_every:
-            since, known = 0, {card.id: card for card in (*reading.cards.active, *cards)}
-            lines = draft_persona(reading.persona, list(known.values()))
-            persona = None if lines is None else _revise(memory, reading.persona, lines)
-            if persona is not None and loop.approve:
-                revision, persona = persona.revision, None
-                if _digest(revision.text) != progress.rejected:
-                    proposal = {"user": user, "text": revision.text, "lines": lines, "diff": revision.diff}
-        progress = progress.model_copy(update={"since": since})
-        kept = memory.turns.finish(user, reading.marks, progress, cards=cards, persona=persona)
+        since = reading.progress.since + len(marks)
+        aligns = bool(self.loop.align_every and since >= self.loop.align_every)
+        with memory.turns.editing(user):
+            # while a model reflects, the user may pin, edit or retire: what counts is what stands now
+            late = time.monotonic() - reading.moment > _QUICK
+            now = memory.turns.read(user) if late else reading
+            applied = apply_findings(findings, _exchanges(reading), now.cards, vectors)
+            changed = {card.id: card for card in (*now.cards.unembedded, *applied.cards)}
+            cards = [
+                memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
+                for card in changed.values()
+                if card in applied.cards or card.text in vectors
+            ]
+            persona, proposal = self._align(user, reading, now, cards) if aligns else (None, None)
+            progress = reading.progress.model_copy(update={"since": 0 if aligns else since})
+            kept = memory.turns.finish(user, marks, progress, cards=cards, persona=persona)
         gone = {card.text for card in cards} - {card.text for card in kept}
         learned = [one for one in applied.changes if one["text"] not in gone]
-        facts = {"episodes": len(reading.marks)} | ({} if persona is None else {"persona": _facts(persona)})
+        facts = {"episodes": len(marks)} | ({} if persona is None else {"persona": _facts(persona)})
         return {"learned": learned, "proposal": proposal, "reflection": facts}
+
+    def _align(
+        self, user: str, reading: PendingReading, now: TurnReading, cards: Sequence[PreferenceCard]
+    ) -> tuple[Persona | None, Update | None]:
+        """The persona brought up to date; or where a person decides, the proposal."""
+        known = {card.id: card for card in (*now.cards.active, *cards)}
+        if (lines := draft_persona(now.persona, list(known.values()))) is None:
+            return None, None
+        persona = _revise(self.memory, now.persona, lines)
+        if not self.loop.approve:
+            return persona, None
+        revision = persona.revision
+        asked = _digest(revision.text) != reading.progress.rejected
+        proposal = {"user": user, "text": revision.text, "lines": lines, "diff": revision.diff}
+        return None, proposal if asked else None
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
         (mode, reading), done = self._keep(identity, state, config), _NOTHING
@@ -159,8 +180,8 @@ class ReflectNode(Node):
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
-            self.memory.episodes.record(user, episode.model_copy(update=shown), self.reflection.name, judged)
-            return self._read(user, None if judged is None else judged.id)
+            self.memory.episodes.record(user, episode.model_copy(update=shown), self.queue, judged)
+            return self._read(user, [episode.id, *([] if judged is None else [judged.id])])
 
         return mode, run_or_default("This turn was not learned from", record, None)
 
@@ -186,16 +207,17 @@ class ApproveNode(Node):
         if not identity.anonymous and identity.user != owner:
             return {"decision": "none: the proposal is another user's"}
         if kind == "reject":
-            name = self.loop.reflection if isinstance(self.loop.reflection, str) else self.loop.reflection.name
-            progress = memory.turns.read_pending(owner, name).progress
+            progress = memory.turns.read_pending(owner, "").progress
             memory.turns.finish(owner, [], progress.model_copy(update={"rejected": _digest(text)}))
             return {"decision": "rejected"}
         if kind == "edit":
             return {"decision": "edited", **_facts(memory.revise_persona(owner, text, reason="edited on approval"))}
-        reading = memory.turns.read(owner)  # a card may have been erased since
-        active = {card.id for card in reading.cards.active}
-        lines = [(line, tuple(names)) for line, names in proposal["lines"] if active.issuperset(names)]
-        return {"decision": "approved", **_facts(memory.personas.write(owner, _revise(memory, reading.persona, lines)))}
+        with memory.turns.editing(owner):
+            reading = memory.turns.read(owner)  # a card may have been erased since
+            active = {card.id for card in reading.cards.active}
+            lines = [(line, tuple(names)) for line, names in proposal["lines"] if active.issuperset(names)]
+            approved = memory.personas.write(owner, _revise(memory, reading.persona, lines))
+        return {"decision": "approved", **_facts(approved)}
 
 
 def after_reflect(state: State) -> str:

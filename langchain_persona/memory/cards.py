@@ -142,7 +142,8 @@ class Cards:
             KeyError: the user has no such card.
         """
         retired = Retirement(time=time.time(), reason=reason, by=new.id)
-        self.write(user, [new, self.get(user, card_id).model_copy(update={"retired": retired})])
+        with self._store.editing(user):
+            self.write(user, [new, self.get(user, card_id).model_copy(update={"retired": retired})])
         return new
 
     def change(self, user: str, card_id: str, **changes: object) -> PreferenceCard:
@@ -151,9 +152,10 @@ class Cards:
         Raises:
             KeyError: the user has no such card, or it was erased at this moment.
         """
-        changed = self.get(user, card_id).model_copy(update={**changes, "updated": time.time()})
-        if not self.write(user, [changed]):
-            raise KeyError(f"card {card_id!r} was erased")
+        with self._store.editing(user):
+            changed = self.get(user, card_id).model_copy(update={**changes, "updated": time.time()})
+            if not self.write(user, [changed]):
+                raise KeyError(f"card {card_id!r} was erased")
         return changed
 
     def bury(self, user: str, card_ids: Collection[str]) -> list[PreferenceCard]:

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.arrays import Vector, unit
-from langchain_persona.resilience import await_within, call_within
+from langchain_persona.resilience import acall, await_within, call_within
 
 
 class Embedder:
@@ -42,7 +42,7 @@ class Embedder:
 
     async def aembed_query(self, text: str) -> Vector:
         """Async twin of `embed_query`."""
-        return np.asarray(await await_within(self._timeout_seconds, self.model.aembed_query(text)), dtype=np.float64)
+        return np.asarray(await aembed_query(self.model, text, self._timeout_seconds), dtype=np.float64)
 
     def embed_documents(self, texts: Sequence[str]) -> Vector:
         """Unit embeddings of texts, shape (n, d)."""
@@ -50,7 +50,17 @@ class Embedder:
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vector:
         """Async twin of `embed_documents`."""
+        if type(self.model).aembed_documents is Embeddings.aembed_documents:  # no async form of its own
+            found = acall(lambda: self.model.embed_documents(list(texts)))
+            return unit(await await_within(self._seconds(texts), found))
         return unit(await await_within(self._seconds(texts), self.model.aembed_documents(list(texts))))
 
     def _seconds(self, texts: Sequence[str]) -> float:
         return self._timeout_seconds * (1 + len(texts) // 32)
+
+
+async def aembed_query(model: Embeddings, text: str, seconds: float) -> Sequence[float]:
+    """The embedding of a text within a deadline, by the model's async form if it has one."""
+    if type(model).aembed_query is Embeddings.aembed_query:
+        return await await_within(seconds, acall(lambda: model.embed_query(text)))
+    return await await_within(seconds, model.aembed_query(text))

@@ -137,7 +137,7 @@ def explain_ledger(
     carried = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == embedding}
     counted = [entry for entry in valid if entry.chosen and (entry.embedding == embedding or entry.id in carried)]
     net: defaultdict[str, float] = defaultdict(float)
-    titles: dict[str, str] = {}
+    titles = {card.id: card.text[:80] for card in cards.all}  # where cards were rated; a record holds no text of theirs
     for entry in counted:
         titles |= dict(zip(entry.documents, entry.titles, strict=False))
         for document in entry.documents:

@@ -44,6 +44,7 @@ from langchain_persona.records import (
     read_entry,
     read_record,
 )
+from langchain_persona.resilience import warn
 from langchain_persona.rewards import RELIABILITY, trust, validated
 
 logger = logging.getLogger(__name__)
@@ -213,18 +214,22 @@ class Ledger:
 
         Args:
             about_documents: whether the signal is about the documents themselves; by default its source tells.
-            reading: what was read ahead; then `key` is not looked up, and delivering twice counts once all the same.
+            reading: what was read ahead; then `key` is looked up only where the retrieval is older than two minutes,
+                for so long a snapshot knows what it holds.
             withdraw: id of an entry that this one replaces.
         """
         value, believed = validated(reward), trust(source, RELIABILITY)
         if gate is None and believed == 0.0:
             return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
+        ahead, now = reading is not None, time.time()
         if reading is None:
             reading = self._read_for_feedback(user, [retrieval_id], key)
-        if reading.used is not None:
-            return FeedbackReceipt(reading.used, applied=False, reason="this key was used before")
-        now = time.time()
         retrieval, reason = _usable_retrieval(reading.retrievals.get(retrieval_id), now)
+        used = reading.used
+        if ahead and key is not None and (retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS):
+            used = self._read_for_feedback(user, [], key).used
+        if used is not None:
+            return FeedbackReceipt(used, applied=False, reason="this key was used before")
         entry = Feedback(
             id=new_id() if key is None else label(key, prefix="k"),
             retrieval_id=retrieval_id,
@@ -236,7 +241,7 @@ class Ledger:
             documents=tuple(docs or ()),
         )
         if retrieval is None:
-            logger.warning("Feedback for retrieval %s is kept but moves nothing: %s", retrieval_id[:64], reason)
+            warn(logger, "Feedback for retrieval %s is kept but moves nothing: %s", retrieval_id[:64], reason)
         else:
             rated = _rated_documents(retrieval, docs)
             if gate is None:
@@ -308,7 +313,7 @@ class Ledger:
                 return embedding, dimension
         except (KeyError, TypeError, ValueError):
             pass
-        logger.warning("The note on a user's embedding model cannot be read; looking through the ledger instead")
+        warn(logger, "The note on a user's embedding model cannot be read; looking through the ledger instead")
         known = [one for one in self.entries(user) if isinstance(one, Feedback) and one.embedding is not None]
         return (str(known[-1].embedding), known[-1].dimension) if known else None
 
@@ -422,7 +427,7 @@ class Ledger:
             if not math.isfinite(_horizon_of(item)):
                 raise CorruptRecordError("its horizon is no time that a clock can have shown")
         except CorruptRecordError as error:
-            logger.warning("Ignoring a corrupt snapshot and folding the ledger again: %s", error)
+            warn(logger, "Ignoring a corrupt snapshot and folding the ledger again: %s", error)
             return None
         fits = k == space.k and snapshot.space == space.id and snapshot.config == self._config.fingerprint
         return snapshot if fits else None
@@ -512,7 +517,7 @@ def _parse_entries(
             entry = read_entry(item.value)
         except CorruptRecordError as error:
             if (tuple(item.namespace), item.key) not in logged:
-                logger.warning("Leaving out the unreadable ledger entry %s: %s", item.key, error)
+                warn(logger, "Leaving out the unreadable ledger entry %s: %s", item.key, error)
             continue
         if entry.time > after and (entry.id not in entries or entry.time < entries[entry.id].time):
             entries[entry.id] = entry
@@ -555,7 +560,7 @@ def _events_of(
             (expected,) = decode_vectors(entry.expected, entry.dimension)
             item, background = space.project(chosen), space.project(expected)
         except (CorruptRecordError, DimensionMismatchError, ValueError) as error:
-            logger.warning("Leaving out feedback %s: %s", entry.id, error)
+            warn(logger, "Leaving out feedback %s: %s", entry.id, error)
             continue
         events.append(
             Event(

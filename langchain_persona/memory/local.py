@@ -14,7 +14,7 @@ _PRAGMAS = (
     "busy_timeout=10000",  # a writer waits for the one before it, up to 10 s
     "journal_mode=WAL",  # readers do not wait for a writer
     "synchronous=NORMAL",  # a killed process loses nothing; a power cut may take the last moments
-    "secure_delete=ON",  # erased text is overwritten
+    "secure_delete=ON",  # erased text is overwritten; in the log beside the file, when that is closed
 )
 
 

@@ -327,7 +327,8 @@ class PersonaMemory:
 
     async def aremember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
         """Async twin of `remember`."""
-        return await run_in_executor(None, self._keep, user, await self._aembed(_as_card(card)))
+        clean = await run_in_executor(None, _as_card, card)  # to look for secrets in a long text takes a while
+        return await run_in_executor(None, self._keep, user, await self._aembed(clean))
 
     def preferences(self, user: User | None, *, all: bool = False) -> list[PreferenceCard]:
         """The user's cards in force, oldest first; with `all`, retired and held-back ones too."""
@@ -347,7 +348,8 @@ class PersonaMemory:
 
     async def aupdate(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
         """Async twin of `update`."""
-        return await run_in_executor(None, self._replace, user, card_id, await self._aembed(_as_card(card)))
+        clean = await run_in_executor(None, _as_card, card)
+        return await run_in_executor(None, self._replace, user, card_id, await self._aembed(clean))
 
     def retire(self, user: User | None, card_id: str, reason: str = "") -> PreferenceCard:
         """Take a card out of force. It stays readable with its date and reason, and `revive` brings it back."""
@@ -359,13 +361,14 @@ class PersonaMemory:
     def revive(self, user: User | None, card_id: str) -> PreferenceCard:
         """Bring a retired card back. The card that took its place, if there is one, is retired instead."""
         name, now = _known_user(user), time.time()
-        card = self.cards.get(name, card_id)
-        revived = card.model_copy(update={"retired": None, "updated": now})
         gone = {"retired": Retirement(time=now, reason="the card that it replaced was revived"), "updated": now}
-        successors = [one for one in self.cards.read(name).all if card.retired and one.id == card.retired.by]
-        changed = [one.model_copy(update=gone) for one in successors if one.retired is None]
-        if revived not in self.cards.write(name, [revived, *changed]):
-            raise KeyError(f"card {card_id!r} was erased")
+        with self._store.editing(name):
+            card = self.cards.get(name, card_id)
+            revived = card.model_copy(update={"retired": None, "updated": now})
+            successors = [one for one in self.cards.read(name).all if card.retired and one.id == card.retired.by]
+            changed = [one.model_copy(update=gone) for one in successors if one.retired is None]
+            if revived not in self.cards.write(name, [revived, *changed]):
+                raise KeyError(f"card {card_id!r} was erased")
         return revived
 
     def pin(self, user: User | None, card_id: str, pinned: bool = True) -> PreferenceCard:
@@ -379,7 +382,8 @@ class PersonaMemory:
     def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
         """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
 
-        Unknown ids are ignored.
+        Unknown ids are ignored. A rating of the card itself, found by `as_retriever` and rated there, stays in the
+        ledger with the card's vector until it is withdrawn and the retrieval has expired.
 
         Returns:
             What was erased.
@@ -499,6 +503,8 @@ class PersonaMemory:
         Raises:
             ConfigError: a space without the name of its embedding model.
         """
+        if space is not None and not isinstance(space, PreferenceSpace):
+            raise ConfigError(f"space must be a PreferenceSpace or None, got {type(space).__name__}")
         if space is not None and embedding is None:
             raise ConfigError(
                 "name the embedding model of the space: use_space(space, embedding=explain(user).embedding)"
@@ -525,7 +531,8 @@ class PersonaMemory:
             progress: show a bar.
         """
         source = None if retriever is None else retriever.source
-        names = self._store.users() if users is None else [normalise_user(user) for user in users]
+        given = [users] if isinstance(users, str) else users
+        names = self._store.users() if given is None else [normalise_user(user) for user in given]
         bar = tqdm(names, desc="embedding model", unit="user", disable=not progress)
         reports = [migrate_user(name, self.cards, self.ledger, source) for name in bar]
         return MigrationReport(*(sum(getattr(one, name) for one in reports) for name in MigrationReport.__slots__))

@@ -99,11 +99,12 @@ class Personas:
 
     def revise(self, user: str, text: str, reason: str) -> Persona:
         """Write the text that a person gave; lines kept from before keep their sources."""
-        _, persona = self.read(user)
-        sources = dict(persona.revision.lines)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        new = self.revised(persona, [(line, sources.get(line, ())) for line in lines], reason=reason, origin="user")
-        return persona if new is persona else self.write(user, new)
+        with self._store.editing(user):
+            _, persona = self.read(user)
+            sources = dict(persona.revision.lines)
+            lines = [(line, sources.get(line, ())) for line in map(str.strip, text.splitlines()) if line]
+            new = self.revised(persona, lines, reason=reason, origin="user")
+            return persona if new is persona else self.write(user, new)
 
     def rollback(self, user: str, number: int) -> Persona:
         """Put an earlier text in force again, as a revision of its own; 0 is the empty persona.
@@ -111,19 +112,21 @@ class Personas:
         Raises:
             KeyError: the user has no revision of this number.
         """
-        _, persona = self.read(user)
         found = [revision for revision in self.history(user) if revision.number == number]
         if not found and number != 0:
             raise KeyError(f"no revision {number!r} for this user; memory.history(user) lists them")
         lines = found[-1].lines if found else []
-        new = self.revised(persona, lines, reason=f"back to revision {number}", origin="rollback")
-        return persona if new is persona else self.write(user, new)
+        with self._store.editing(user):
+            _, persona = self.read(user)
+            new = self.revised(persona, lines, reason=f"back to revision {number}", origin="rollback")
+            return persona if new is persona else self.write(user, new)
 
     def pin(self, user: str, pinned: bool) -> Persona:
         """Protect the persona from automatic rewrites, or lift the protection."""
-        changed = self.read(user)[1].model_copy(update={"pinned": pinned})
-        self._store.batch([self._current_op(user, changed)])
-        return self._without_erased(user, changed)
+        with self._store.editing(user):
+            changed = self.read(user)[1].model_copy(update={"pinned": pinned})
+            self._store.batch([self._current_op(user, changed)])
+            return self._without_erased(user, changed)
 
     def drop(self, user: str, ids: Collection[str], texts: Collection[str]) -> None:
         """Take what was erased out of the persona and out of every revision ever written.

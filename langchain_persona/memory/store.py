@@ -1,7 +1,8 @@
 """All that knows LangGraph's `BaseStore`: paths, batches with a deadline, paging, tombstones.
 
-Everything on one user lies below `(root, user)`. A `BaseStore` has no compare-and-swap, so nothing in `memory` is read,
-changed and written back where two writers could meet: one record a card, one record a feedback, snapshots that trail.
+Everything on one user lies below `(root, user)`. A `BaseStore` has no compare-and-swap, so what two writers could meet
+in is a record of its own: one a card, one a feedback, snapshots that trail. Who edits a card or the persona holds
+`UserStore.editing`, which keeps the threads of one process apart; of two processes the later edit of one card wins.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import count
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Generic, TypeVar
 
 from langgraph.config import get_store
@@ -32,7 +33,7 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
 from langchain_persona.records import Record, read_record
-from langchain_persona.resilience import call_within
+from langchain_persona.resilience import call_within, warn
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class UserStore:
         self.store = store
         self.root = root
         self.timeout_seconds = timeout_seconds
+        self._locks = [RLock() for _ in range(64)]
 
     def batch(self, ops: Sequence[Op]) -> list[Result]:
         """The results of some operations, in order. Reads among them see what was there before the writes.
@@ -131,6 +133,10 @@ class UserStore:
                 return [Label(name) for name in sorted(found) if name.startswith(("u=", "u#"))]
         return []
 
+    def editing(self, user: str) -> RLock:
+        """The lock of who reads a user's record, changes it and writes it back. Of two processes the later one wins."""
+        return self._locks[hash(user) % len(self._locks)]
+
     # tombstones of cards and episodes: what was erased must not be written again
 
     def bury(self, user: str, names: Iterable[str]) -> list[Op]:
@@ -193,7 +199,7 @@ def parse_record(kind: type[R], result: object) -> R | None:
     try:
         return read_record(kind, result.value)
     except CorruptRecordError as error:
-        logger.warning("Leaving out the unreadable record %s: %s", result.key, error)
+        warn(logger, "Leaving out the unreadable record %s: %s", result.key, error)
         return None
 
 

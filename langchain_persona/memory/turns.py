@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Protocol
 
 from langchain_persona.memory.cards import Cards, CardSet
@@ -35,10 +37,11 @@ class TurnReading:
 
 @dataclass(frozen=True, slots=True)
 class PendingReading(TurnReading):
-    """What a reflection works on: the episodes that wait, oldest first, and what is known of their user."""
+    """What a reflection works on: the episodes that wait, oldest first, and what is known of their user at a moment."""
 
     marks: tuple[Pending, ...] = ()
     progress: Progress = field(default_factory=Progress)
+    moment: float = field(default_factory=time.monotonic)
 
 
 class Processor(Protocol):
@@ -64,6 +67,10 @@ class Turns:
         self._ledger = ledger
         self.processors: dict[str, Processor] = {}
 
+    def editing(self, user: str) -> RLock:
+        """Held from reading what is to be changed until it is written; see `UserStore.editing`."""
+        return self._store.editing(user)
+
     def register(self, reflection: str, processor: Processor) -> None:
         """Name who works through what waits for a reflection; see `PersonaMemory.process_pending`."""
         self.processors[reflection] = processor
@@ -88,17 +95,19 @@ class Turns:
             feedback=self._ledger.parse_reading(user, retrieval_ids, known) if feedback else None,
         )
 
-    def read_pending(self, user: str, reflection: str, judged: str | None = None) -> PendingReading:
+    def read_pending(self, user: str, reflection: str, written: Sequence[str] = ()) -> PendingReading:
         """What waits for a reflection, and what it needs to know of the user, in one batch.
 
-        `judged` is an episode that was just written with its verdict; erased meanwhile, it stays erased.
+        `written` are episodes that were just written; one that had been erased is erased again.
         """
         waiting, persona = self._episodes.pending_ops(user, reflection), self._personas.read_ops(user)
-        tombstone = [] if judged is None else [self._episodes.tombstone_op(user, judged)]
-        results = self._store.batch([*waiting, *persona, *self._cards.read_ops(user), *tombstone])
-        if judged is not None and results.pop() is not None:
-            self._episodes.take_back(user, [judged])
+        tombstones = [self._episodes.tombstone_op(user, name) for name in written]
+        results = self._store.batch([*tombstones, *waiting, *persona, *self._cards.read_ops(user)])
+        found, results = results[: len(written)], results[len(written) :]
         marks, progress = self._episodes.parse_pending(user, reflection, results[:2])
+        if erased := {name for name, one in zip(written, found, strict=True) if one is not None}:
+            self._episodes.erase(user, erased)
+            marks = [mark for mark in marks if mark.episode.id not in erased]
         style, current = self._personas.parse(results[2:4])
         known = self._cards.parse(user, results[4:])
         return PendingReading(known, current, style, marks=tuple(marks), progress=progress)

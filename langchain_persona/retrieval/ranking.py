@@ -32,7 +32,7 @@ class Taste:
 
     Attributes:
         bonus: at strength 1, before the cap; None where there is none to use.
-        abstained: "thin evidence" where the ranking is plain although there is a user, else None.
+        abstained: why the ranking is plain although there is a user ("thin evidence", "not measured"), else None.
         readable: False when the user is anonymous or could not be read; then nothing is recorded either.
     """
 
@@ -43,7 +43,7 @@ class Taste:
     def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
         """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
 
-        `rows` are unit vectors of a sample of documents, shape (n, d); too small a sample moderates nothing.
+        `rows` are unit vectors of a sample of documents, shape (n, d). Too small a sample moderates nothing.
         """
         if self.bonus is None or len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
             return self

@@ -23,8 +23,9 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
 from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
+from langchain_persona.memory.embedder import aembed_query
 from langchain_persona.memory.memory import async_twin
-from langchain_persona.resilience import await_within, call_within, warn
+from langchain_persona.resilience import await_within, call_within, warn, warning_scope
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
 from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
 
@@ -78,7 +79,7 @@ class VARSRetriever(BaseRetriever):
     The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
     `retrieval_id`; `rank`, and `candidate_rank` by relevance among the candidates read, both from 1; `score` = `base` +
-    `long` + `short`; `abstained`, "thin evidence" where too little is known of the user, else None.
+    `long` + `short`; `abstained`, why a known user's ranking is plain, else None.
 
     Where the memory's store fails or is slow, the ranking is the plain one; where the vector store or the embedding
     model does, there are no documents. Each time one WARNING says so.
@@ -101,7 +102,7 @@ class VARSRetriever(BaseRetriever):
     timeout_seconds: float | None = Field(default=None, ge=0.0, le=86_400.0, strict=True)
 
     _source: Source = PrivateAttr()
-    _samples: dict[Hashable, tuple[float, Vector]] = PrivateAttr(default_factory=dict)
+    _samples: dict[Hashable, tuple[float, Vector | None]] = PrivateAttr(default_factory=dict)
 
     if not TYPE_CHECKING:  # type checkers go on seeing the fields as the arguments
 
@@ -156,26 +157,28 @@ class VARSRetriever(BaseRetriever):
         `vector` is the embedded query and `taste` what is known of the user (see `read_taste`), where they are at hand.
         """
         plan = self._plan(query, identity, **options)
-        try:
-            if vector is None:
-                vector = call_within(self._seconds, partial(plan.source.embeddings.embed_query, query))
-        except Exception as error:
-            return _without_embedding(error)
-        plan = self._personalise(plan, vector, taste)
-        return self._finish(plan, self._search(plan))
+        with warning_scope():
+            try:
+                if vector is None:
+                    vector = call_within(self._seconds, partial(plan.source.embeddings.embed_query, query))
+            except Exception as error:
+                return _without_embedding(error)
+            plan = self._personalise(plan, vector, taste)
+            return self._finish(plan, self._search(plan))
 
     async def arank_for(
         self, query: str, identity: Identity, vector: Embedded | None = None, taste: Taste | None = None, **options: Any
     ) -> list[Document]:
         """Async twin of `rank_for`: embedding and search are awaited, the rest runs in threads."""
         plan = self._plan(query, identity, **options)
-        try:
-            if vector is None:
-                vector = await await_within(self._seconds, plan.source.embeddings.aembed_query(query))
-        except Exception as error:
-            return _without_embedding(error)
-        plan = await run_in_executor(None, self._personalise, plan, vector, taste)
-        return await run_in_executor(None, self._finish, plan, await self._asearch(plan))
+        with warning_scope():
+            try:
+                if vector is None:
+                    vector = await aembed_query(plan.source.embeddings, query, self._seconds)
+            except Exception as error:
+                return _without_embedding(error)
+            plan = await run_in_executor(None, self._personalise, plan, vector, taste)
+            return await run_in_executor(None, self._finish, plan, await self._asearch(plan))
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, verbose: bool = False, **options: Any
@@ -243,29 +246,33 @@ class VARSRetriever(BaseRetriever):
         model = embedding_name(plan.source.embeddings, vector.size)
         taste = taste or read_taste(self.memory, plan.identity, model, vector.size)
         if taste.bonus is not None and plan.strength and plan.max_bonus:
-            taste = taste.moderated(vector, self._sample(plan), self.memory.config.spread)
+            rows = self._sample(plan)
+            unmeasured = Taste(abstained="not measured")  # without its bound a bonus could drown relevance
+            taste = unmeasured if rows is None else taste.moderated(vector, rows, self.memory.config.spread)
         bonus = taste.bonus and taste.bonus.times(plan.strength * taste.bonus.shrink(plan.max_bonus))
         bonus = bonus if bonus and bonus.total.any() else None
         return replace(plan, vector=vector, model=model, taste=taste, bonus=bonus)
 
-    def _sample(self, plan: Plan) -> Vector:
-        """Some documents on which the spread of relevance is measured; kept for a while, by filter."""
+    def _sample(self, plan: Plan) -> Vector | None:
+        """Some documents on which the spread of relevance is measured; kept for a while, by filter. None: it failed."""
         where, now = plan.filter or None, time.monotonic()
         # a function is kept alive as part of the key, so that no other can take its address
         key = where if isinstance(where, Hashable) else repr(where)
         kept = self._samples if plan.source is self._source else {}  # no copy of a user's own cards is to stay
-        until, rows = kept.get(key, (0.0, _NO_ROWS))
+        rows: Vector | None
+        until, rows = kept.get(key, (0.0, None))
         if now < until:
             return rows
         try:
             rows = self._within(plan.source, partial(plan.source.sample, SAMPLE, where))
-        except Exception:
-            # the search itself is about to meet the same trouble, and says so
-            logger.debug("The spread of relevance could not be measured", exc_info=True)
+        except NotImplementedError:  # a store that only works asynchronously
             rows = _NO_ROWS
+        except Exception as error:
+            warn(logger, "Plain ranking: the spread of relevance could not be measured (%r)", error)
+            rows = None
         if len(kept) >= 128:
             kept.clear()
-        kept[key] = (now + (SAMPLE_SECONDS if len(rows) >= 48 else SHORT_SECONDS), rows)
+        kept[key] = (now + (SAMPLE_SECONDS if rows is not None and len(rows) >= 48 else SHORT_SECONDS), rows)
         return rows
 
     def _search(self, plan: Plan) -> Candidates:
@@ -419,12 +426,11 @@ def _without_embedding(error: Exception) -> list[Document]:
 
 
 def _nothing_found(plan: Plan, error: Exception) -> Candidates:
-    """No candidates, and one warning in a retrieval; what is the developer's to mend is raised."""
+    """No candidates, and a warning; what is the developer's to mend is raised."""
     misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
     if misuse or type(error).__name__ == "InvalidArgumentError":
         raise error
-    warned = not plan.taste.readable and not plan.identity.anonymous
-    (logger.debug if warned else partial(warn, logger))("No documents: the vector store does not answer (%r)", error)
+    warn(logger, "No documents: the vector store does not answer (%r)", error)
     return Candidates()
 
 

@@ -18,7 +18,6 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
@@ -26,7 +25,7 @@ from langchain_persona.learning import Vector, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import PreferenceCard
-from langchain_persona.resilience import warn
+from langchain_persona.resilience import acall, warn
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ class Source(Protocol):
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """Async twin of `search`; in a thread, unless the source has an async form of its own."""
-        return await run_in_executor(None, self.search, query, k, filter=filter, shift=shift)
+        return await acall(lambda: self.search(query, k, filter=filter, shift=shift))
 
     def sample(self, n: int, filter: Any = None) -> Vector:
         """Unit vectors of some documents that pass a filter, shape (at most n, d): what moderation is measured on."""
@@ -293,11 +292,12 @@ class VectorStoreSource(Source):
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """Async twin of `search`, by the store's own async form."""
-        if isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
+        own = type(self._vectorstore).asimilarity_search_by_vector is not VectorStore.asimilarity_search_by_vector
+        if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with self._mismatch_in_words(query.size):
             found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
-        return await run_in_executor(None, measure, found, query, self._vectors_of)
+        return await acall(lambda: measure(found, query, self._vectors_of))
 
     def sample(self, n: int, filter: Any = None) -> Vector:
         """See `Source.sample`: the 16 nearest documents to each of four random directions, always the same.

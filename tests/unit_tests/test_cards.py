@@ -354,3 +354,10 @@ def test_reviving_a_card_retires_its_successor_wherever_it_stands(memory):
     memory.hold_back("ana", second.id, False)
     assert texts(memory) == ["likes tea"]
     assert isinstance(memory.cards.get("ana", second.id).retired, Retirement)
+
+
+def test_an_explanation_names_rated_cards_by_their_text(memory):
+    memory.remember("ana", "Likes zebras.")
+    cards = memory.as_retriever(user_id="ana")
+    cards.feedback(cards.invoke("animals"), 1.0, user_id="ana")
+    assert [text for _, text, _ in memory.explain("ana").liked] == ["Likes zebras."]

@@ -20,6 +20,7 @@ from langgraph.types import Command, interrupt
 from langchain_persona import ConfigError, PersonaContext, PersonaMemory, PreferenceCard, create_persona_graph
 from langchain_persona.agent import Loop, MemoryNode, PersonaNode, PersonaState, RetrieveNode
 from langchain_persona.agent.nodes import LIMIT_NOTICE, MOST_STEPS
+from langchain_persona.reflection import Findings
 from langchain_persona.rewards import KeywordReward
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.graphs import (
@@ -494,6 +495,60 @@ async def test_what_is_erased_while_a_reflection_is_at_work_does_not_come_back(m
     await memory.aremember("ana", "Lives in Berlin")
     await Agent(echo(), memory, how="ainvoke", reflection=Slow()).say("where do I live")
     assert "Lives in Berlin" not in await texts_of(memory)
+
+
+async def test_what_the_user_changes_while_a_reflection_is_at_work_stays(memory):
+    class Slow(Noting):
+        async def areflect(self, exchanges, cards):
+            await memory.apin("ana", cards[0].id)
+            await memory.aretire("ana", cards[1].id, "moved")
+            await memory.arevise_persona("ana", "Speaks like a pirate.")
+            await memory.apin_persona("ana")
+            await asyncio.sleep(0.6)
+            confirm = [{"action": "confirm", "target": card.id, "quote": exchanges[0].user} for card in cards]
+            return Findings.model_validate({"operations": confirm})
+
+    pinned = await memory.aremember("ana", PreferenceCard(text="Never spoil an ending.", scope="always"))
+    retired = await memory.aremember("ana", "Lives in Berlin")
+    agent = Agent(echo(), memory, how="ainvoke", reflection=Slow(), align_every=1)
+    await agent.say("where do I live")
+    cards = {card.id: card for card in await memory.apreferences("ana", all=True)}
+    assert cards[pinned.id].pinned
+    assert cards[retired.id].retired.reason == "moved"
+    persona = await memory.apersona("ana")
+    assert (persona.pinned, persona.revision.text) == (True, "Speaks like a pirate.")
+    assert [one.number for one in await memory.ahistory("ana")] == [1]
+
+
+async def test_an_erased_episode_stays_erased_when_a_client_sends_its_message_again(memory):
+    agent = Agent(echo(), memory, how="ainvoke")
+    again = HumanMessage("I live in Berlin.", id="m1")
+    await agent.graph.ainvoke({"messages": [again]}, config_of("t1"), context={"user_id": "ana"})
+    (card,) = await memory.apreferences("ana")
+    await memory.aforget("ana", card.id)
+    agent = Agent(echo(), memory, how="ainvoke")  # which has lost its checkpoints
+    await agent.graph.ainvoke({"messages": [again]}, config_of("t1"), context={"user_id": "ana"})
+    assert await episodes_of(memory) == []
+    assert await pending(memory) == []
+    assert await memory.apreferences("ana") == []
+
+
+async def test_what_waits_for_a_graph_that_asks_is_not_for_one_that_does_not(memory):
+    asking = Agent(echo(), memory, how="ainvoke", approve=True, align_every=1)
+    name = memory.turns.processors
+    assert set(name) == {"verbatim approved"}
+    Agent(echo(), memory, how="ainvoke", align_every=1)
+    assert set(name) == {"verbatim", "verbatim approved"}
+    assert name["verbatim approved"].loop.approve
+    assert asking.memory is memory
+
+
+async def test_cards_kept_while_the_embedder_was_down_get_their_vectors_behind_an_answer(memory):
+    card = PreferenceCard(text="Lives in Berlin")
+    await asyncio.to_thread(memory.cards.write, "ana", [card])
+    await Agent(echo(), memory, how="ainvoke").say("where do I live")
+    (known,) = await memory.apreferences("ana")
+    assert (known.id, bool(known.vector)) == (card.id, True)
 
 
 # the persona ----------------------------------------------------------------------------------------------------------

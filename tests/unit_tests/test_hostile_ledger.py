@@ -13,6 +13,8 @@ from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.testing import HashEmbeddings
+from tests.memories import MODEL as SMALL
+from tests.memories import Clock, Watched, show
 from tests.retrievals import create
 
 THUMBS = 200
@@ -73,3 +75,14 @@ def test_the_thumbs_of_a_bot_stay_below_the_cap_and_can_be_taken_back(collection
     for receipt in receipts:
         assert memory.withdraw("ana", receipt.id).applied
     assert ranking(retriever) == before
+
+
+def test_a_graph_that_delivers_a_thumb_again_much_later_counts_it_once(monkeypatch):
+    clock, memory = Clock(monkeypatch), PersonaMemory(Watched(), SMALL)
+    shown = show(memory, now=clock.now)
+    for wait in (10.0, 10.0, 800.0, 800.0):
+        clock.now += wait
+        reading = memory.turns.read("ana", retrieval_ids=[shown.id]).feedback
+        memory.ledger.feedback("ana", shown.id, 1.0, key="turn:thumbs", reading=reading)
+        assert memory.vectors("ana").count == 1
+    assert memory.rebuild("ana").count == 1

@@ -70,6 +70,11 @@ def test_ordinary_text_stays():
     assert [text for text in PLAIN if has_secret(text)] == []
 
 
+def test_a_hidden_secret_is_masked_and_the_rest_of_a_text_stays():
+    assert mask("“My” pass\u200bword is hunter2") == '"My" password is [secret]'
+    assert mask("na\u200bïve “quotes”") == "na\u200bïve “quotes”"
+
+
 def test_a_hidden_secret_is_seen():
     assert has_secret("my pass\u200bword is hunter2")
     assert has_secret("４１１１ １１１１ １１１１ １１１１")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -138,13 +139,14 @@ def test_law_3_the_default_is_returned_with_one_warning_a_turn(caplog):
     assert run_or_default("No cards", lambda: "found", "default") == "found"
 
 
-def test_scopes_do_not_leak_into_each_other(caplog):
-    with warning_scope() as outer:
-        with warning_scope() as inner:
-            warn(logger, "inner")
-        assert (inner.warned, outer.warned) == (True, False)
-        warn(logger, "outer")
-    assert warnings_in(caplog) == ["inner", "outer"]
+def test_a_scope_within_a_turn_belongs_to_it_and_the_next_turn_warns_again(caplog):
+    for turn in ("first", "second"):
+        with warning_scope() as outer:
+            with warning_scope() as inner:
+                warn(logger, turn)
+            assert inner is outer
+            warn(logger, "and another thing")
+    assert warnings_in(caplog) == ["first", "second"]
 
 
 def test_what_is_the_developers_to_mend_passes():
@@ -294,3 +296,30 @@ async def test_law_3_an_embedder_that_hangs_costs_the_vector_only(forever, caplo
     assert await memory.apreferences("ana") == cards
     assert [card.vector for card in cards] == ["", ""]
     assert len(warnings_in(caplog)) == 2
+
+
+async def test_calls_that_hang_hold_no_thread_that_the_event_loop_lends_to_others(forever):
+    class Hanging(HashEmbeddings):
+        def embed_query(self, text: str) -> list[float]:
+            forever.wait()
+            return []
+
+    memory = PersonaMemory(Watched(), Hanging(8))
+    memory.embedder._timeout_seconds = 0.2
+    calls = [memory.embedder.aembed_query("tea") for _ in range(40)]  # the loop lends at most 32
+    found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5.0)
+    assert {type(one) for one in found} == {TimeoutError}
+    assert await asyncio.wait_for(memory.apreferences("ana"), 5.0) == []
+    forever.set()
+
+
+def test_edits_of_one_card_by_several_threads_lose_none():
+    memory = PersonaMemory(Watched(), MODEL)
+    for _ in range(50):
+        card = memory.remember("ana", "likes tea")
+        edits = [memory.pin, memory.hold_back, partial(memory.retire, reason="no more")]
+        threads = [threading.Thread(target=edit, args=("ana", card.id)) for edit in edits]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        now = memory.cards.get("ana", card.id)
+        assert (now.pinned, now.held_back, now.retired is not None) == (True, True, True)

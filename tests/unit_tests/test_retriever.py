@@ -336,15 +336,16 @@ def test_a_sample_is_kept_for_a_while_and_asked_for_only_where_a_bonus_acts(coll
     assert len(counted) == 3
 
 
-def test_a_sample_that_cannot_be_drawn_moderates_nothing(collection, caplog):
+def test_a_sample_that_cannot_be_drawn_leaves_the_plain_ranking(collection, caplog):
     def gone(**_: Any) -> Any:
         raise ConnectionError("gone")
 
-    usual = over(collection, liking("d03")).invoke(QUERY, user_id="ana")
+    usual = over(collection, liking("d03")).invoke(QUERY)
     docs = over(Wrapped(collection, get=gone), liking("d03")).invoke(QUERY, user_id="ana")
-    assert len(docs) == 4
-    assert max(abs(fact["long"]) for fact in why(docs)) > max(abs(fact["long"]) for fact in why(usual))
-    assert caplog.records == []
+    assert [doc.id for doc in docs] == [doc.id for doc in usual]
+    assert {(fact["abstained"], fact["long"]) for fact in why(docs)} == {("not measured", 0.0)}
+    (record,) = warnings_in(caplog)
+    assert "could not be measured" in record
 
 
 @pytest.mark.parametrize("space", SPACES)
