@@ -382,8 +382,8 @@ class PersonaMemory:
     def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
         """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
 
-        Unknown ids are ignored. A rating of the card itself, found by `as_retriever` and rated there, stays in the
-        ledger with the card's vector until it is withdrawn and the retrieval has expired.
+        Unknown ids are ignored. Where the card itself was rated, as a result of `as_retriever`, the rating stays in the
+        ledger, and the card's vector in it; the text does not.
 
         Returns:
             What was erased.
