@@ -59,18 +59,6 @@ class BonusVectors:
         """Both parts, multiplied."""
         return BonusVectors(self.long * factor, self.short * factor, self.mean)
 
-    def fold(self, query: npt.ArrayLike, scale: float = 1.0) -> Vector:
-        """The query whose plain nearest neighbours are the personalised ranking: `q + scale · (long + short)`.
-
-        `scale` is 1 for a collection of unit vectors, otherwise `1 / ‖e‖`.
-
-        Example:
-            >>> zero = np.zeros(2)
-            >>> BonusVectors(np.array([0.0, 0.5]), zero, zero).fold([1.0, 0.0])
-            array([1. , 0.5])
-        """
-        return np.asarray(query, dtype=np.float64) + scale * self.total
-
     def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector]:
         """The long-term and the short-term part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
         centred = np.asarray(embeddings, dtype=np.float64) - self.mean

@@ -60,11 +60,6 @@ class Episodes:
         """The read of one episode, for a batch; `parse_record` takes its result."""
         return self._store.get((user, "episodes"), _key(episode_id))
 
-    def get(self, user: str, episode_ids: Sequence[str]) -> list[Episode]:
-        """Readable episodes by id, in the order asked for; others are left out."""
-        results = self._store.batch([self.read_op(user, name) for name in episode_ids])
-        return [episode for one in results if (episode := parse_record(Episode, one)) is not None]
-
     def all(self, user: str) -> list[Episode]:
         """Every readable episode of a user, oldest first."""
         found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))

@@ -47,7 +47,7 @@ def test_an_episode_is_kept_with_its_mark_in_one_batch(memory):
     memory.store.batches.clear()
     memory.episodes.record("ana", told, "verbatim")
     assert [len(ops) for ops in memory.store.batches] == [2]
-    assert memory.episodes.get("ana", ["e2", "e1"]) == [told]
+    assert memory.episodes.all("ana") == [told]
     assert memory.turns.read("ana", episode_id="e1").episode == told
     better = told.model_copy(update={"reward": 1.0, "accepted": "Better."})
     assert memory.episodes.write("ana", better)
