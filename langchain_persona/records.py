@@ -84,7 +84,9 @@ class PreferenceCard(Record):
         retired: when and why it went out of force; None while it is in force. Retired cards stay readable.
         pinned: never changed automatically.
         held_back: kept, but never shown to a model.
-        vector, embedding: unit embedding of the text as base64 of float16, and its model's name; "" until embedded.
+        questions: up to four questions or situations in which it matters; embedded as further rows of the card.
+        vector, embedding: unit embeddings of the text and of the questions as base64 of float16, in this order, and
+            their model's name; "" until embedded.
     """
 
     id: str = Field(default_factory=new_id)
@@ -100,6 +102,7 @@ class PreferenceCard(Record):
     retired: Retirement | None = None
     pinned: bool = False
     held_back: bool = False
+    questions: tuple[str, ...] = ()
     vector: str = Field(default="", repr=False)
     embedding: str = Field(default="", repr=False)
 
@@ -134,6 +137,9 @@ class Episode(Record):
         accepted: the answer as the user edited it; None when nothing better is known.
         reward, reasons: in [−1, 1], all signals together, and in words; None until something was said of it.
         retrievals, cards: ids of the retrievals and the cards that the model saw.
+        previous, previous_retrieval: the turn whose answer the message reacts to, and its retrieval; "" for none, and
+            where that answer has an explicit rating already.
+        vector, embedding: unit embedding of the query as base64 of float16, and its model's name; "" until embedded.
     """
 
     id: str = Field(default_factory=new_id)
@@ -148,6 +154,10 @@ class Episode(Record):
     reasons: tuple[str, ...] = ()
     retrievals: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
+    previous: str = ""
+    previous_retrieval: str = ""
+    vector: str = Field(default="", repr=False)
+    embedding: str = Field(default="", repr=False)
     time: float = Field(default_factory=time.time)
 
 
@@ -268,6 +278,11 @@ class Trait(Record):
 
     value: Reward = 0.0
     confidence: Share = 0.0
+
+
+Axis = Literal[
+    "verbosity", "formality", "directness", "technical_depth", "warmth", "structure", "proactivity"
+]
 
 
 class CommunicationStyle(Record):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from langchain_persona.records import PreferenceCard, Record, Share
+from langchain_persona.records import Axis, PreferenceCard, Record, Reward, Share
 
-__all__ = ["Exchange", "Findings", "Operation", "Reflection"]
+__all__ = ["Exchange", "Findings", "Operation", "Reaction", "Reflection", "StyleChange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Operation(Record):
         text, condition, kind, scope, origin, confidence: of the new card, as in `PreferenceCard`.
         quote: the user's words that show it.
         target, reason: id of the card to update, retire or confirm, and why it is retired.
+        questions: up to four questions or situations in which the new card matters.
     """
 
     action: Literal["add", "update", "retire", "confirm"] = "add"
@@ -53,12 +54,37 @@ class Operation(Record):
     quote: str = ""
     target: str | None = None
     reason: str = ""
+    questions: tuple[str, ...] = ()
+
+
+class Reaction(Record):
+    """What the user's message says of the answer before it.
+
+    Attributes:
+        reward: from −1 (rejects it) to 1 (is glad of it).
+        blame: what the reward is due to: the answer itself, the retrieved documents, both, or neither.
+        quote: the user's words that show it.
+    """
+
+    reward: Reward = 0.0
+    blame: Literal["answer", "documents", "both", "neither"] = "answer"
+    quote: str = ""
+
+
+class StyleChange(Record):
+    """How the user wants to be talked to: which way on an axis of `CommunicationStyle`, from −1 to 1, and the quote."""
+
+    axis: Axis
+    change: Reward
+    quote: str = ""
 
 
 class Findings(Record):
-    """What a reflection proposes."""
+    """What a reflection proposes. The reaction is to the answer before the latest exchange."""
 
     operations: tuple[Operation, ...] = ()
+    reaction: Reaction | None = None
+    style: tuple[StyleChange, ...] = ()
 
 
 @runtime_checkable
