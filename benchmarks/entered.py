@@ -118,7 +118,9 @@ def calls() -> dict[str, Callable[[], object]]:
     retriever = VARSRetriever(vectorstore=films, memory=memory, k=2)
     retriever.feedback(retriever.invoke("a film", user_id="ana")[:1], 1.0, user_id="ana")
     model = ScriptedChatModel(lambda messages: "Here is one.")
-    graph = create_persona_graph(model, memory=memory, retriever=retriever).compile(checkpointer=InMemorySaver())
+    graph = create_persona_graph(model, memory=memory, reflection="verbatim", retriever=retriever).compile(
+        checkpointer=InMemorySaver()
+    )
     turn = {"messages": [("user", "I never eat fish. A film about ships, please?")]}
     config: Any = {"configurable": {"thread_id": "t1"}}
     context: Any = {"user_id": "ana"}

@@ -81,7 +81,7 @@ async def measure(repeats: int, users: int) -> list[Row]:
     model = ScriptedChatModel(lambda messages: "A short answer.", delay=1.0)
     memory = PersonaMemory(InMemoryStore(), LocalEmbeddings())
     graphs = {
-        "ours": create_persona_graph(model, memory=memory).compile(checkpointer=InMemorySaver()),
+        "ours": create_persona_graph(model, memory=memory, reflection="verbatim").compile(checkpointer=InMemorySaver()),
         "bare": bare(model),
     }
 

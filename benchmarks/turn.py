@@ -132,7 +132,9 @@ def measure_kind(
     ours, theirs = Clocked(store), Clocked(store)
     memory = PersonaMemory(store, Lookup(synthetic(ROWS)))
     retriever = VARSRetriever(vectorstore=films, memory=memory) if kind.documents else None
-    graph = create_persona_graph(ours.model, memory=memory, retriever=retriever).compile(checkpointer=InMemorySaver())
+    graph = create_persona_graph(ours.model, memory=memory, reflection="verbatim", retriever=retriever).compile(
+        checkpointer=InMemorySaver()
+    )
     plain = bare(theirs.model, films if kind.documents else None)
     mine, others, added, embedded, ahead, whole = [], [], [], [], 0, 0
     for turn in range(turns + WARM_UP):

@@ -79,6 +79,7 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
             retriever=films,
             system_prompt=PROMPT,
             align_every=1,
+            reflection="model" if own_model() else "verbatim",
             memory_tools=False,  # what is kept does not hang on the model
         )
         yield memory, films, graph.compile(checkpointer=InMemorySaver())

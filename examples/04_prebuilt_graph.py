@@ -6,7 +6,7 @@ OPENAI_BASE_URL for a real model.
 
 import tempfile
 
-from _model import chat_model
+from _model import chat_model, reflection
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_persona import PersonaMemory, create_persona_graph
@@ -16,7 +16,9 @@ ANA = "ana@example.com"
 
 def main(folder: str) -> None:
     memory = PersonaMemory.local(folder)
-    graph = create_persona_graph(chat_model(), memory=memory, system_prompt="You are a cook.", align_every=2)
+    graph = create_persona_graph(
+        chat_model(), memory=memory, system_prompt="You are a cook.", align_every=2, reflection=reflection()
+    )
     agent = graph.compile(checkpointer=InMemorySaver())
 
     def say(session: str, text: str, **persona: object) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from _model import chat_model
+from _model import chat_model, reflection
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
@@ -16,7 +16,7 @@ ANA = {"user_id": "ana@example.com"}
 def whole(memory: PersonaMemory) -> Any:
     """Support asks the persona agent, then signs the answer: the two share the key `messages` and nothing else."""
     support = StateGraph(MessagesState, PersonaContext)
-    support.add_node("agent", create_persona_graph(chat_model(), memory=memory).compile())
+    support.add_node("agent", create_persona_graph(chat_model(), memory=memory, reflection=reflection()).compile())
     support.add_node("sign", lambda state: {"messages": [("ai", "Your support team")]})
     support.add_edge(START, "agent")
     support.add_edge("agent", "sign")

@@ -2,7 +2,7 @@
 
 import tempfile
 
-from _model import chat_model
+from _model import chat_model, reflection
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelCallLimitMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
@@ -17,7 +17,7 @@ def main(folder: str) -> None:
         agent = create_agent(
             chat_model(),
             system_prompt="You are a travel agent.",
-            middleware=[PersonaMiddleware(memory), ModelCallLimitMiddleware(run_limit=5)],
+            middleware=[PersonaMiddleware(memory, reflection=reflection()), ModelCallLimitMiddleware(run_limit=5)],
             context_schema=PersonaContext,
             checkpointer=InMemorySaver(),
         )

@@ -20,6 +20,11 @@ def chat_model() -> BaseChatModel:
     return ScriptedChatModel(_told)
 
 
+def reflection() -> str:
+    """What finds out what is to be remembered: your model, or without one the user's own sentences, word for word."""
+    return "model" if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL") else "verbatim"
+
+
 def _told(messages: Sequence[BaseMessage]) -> str:
     notes = re.findall(r'"(.+)"$', "\n".join(message.text for message in messages), flags=re.MULTILINE)
     return f"(No model is connected. It would have been told: {'; '.join(notes) or 'nothing about the user'})"

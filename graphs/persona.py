@@ -31,6 +31,7 @@ def _agent(**options: Any) -> Any:
         system_prompt=PROMPT,
         context_schema=Context,
         memory_tools=calls_tools,
+        reflection="model" if calls_tools else "verbatim",
         **options,
     )
     return graph.compile()

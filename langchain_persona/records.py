@@ -137,8 +137,7 @@ class Episode(Record):
         accepted: the answer as the user edited it; None when nothing better is known.
         reward, reasons: in [−1, 1], all signals together, and in words; None until something was said of it.
         retrievals, cards: ids of the retrievals and the cards that the model saw.
-        previous, previous_retrieval: the turn whose answer the message reacts to, and its retrieval; "" for none, and
-            where that answer has an explicit rating already.
+        previous: id of the turn whose answer the message reacts to; "" where there is none, or it is rated already.
         vector, embedding: unit embedding of the query as base64 of float16, and its model's name; "" until embedded.
     """
 
@@ -155,7 +154,6 @@ class Episode(Record):
     retrievals: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
     previous: str = ""
-    previous_retrieval: str = ""
     vector: str = Field(default="", repr=False)
     embedding: str = Field(default="", repr=False)
     time: float = Field(default_factory=time.time)
@@ -280,9 +278,7 @@ class Trait(Record):
     confidence: Share = 0.0
 
 
-Axis = Literal[
-    "verbosity", "formality", "directness", "technical_depth", "warmth", "structure", "proactivity"
-]
+Axis = Literal["verbosity", "formality", "directness", "technical_depth", "warmth", "structure", "proactivity"]
 
 
 class CommunicationStyle(Record):

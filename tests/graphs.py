@@ -104,7 +104,7 @@ class Agent:
     def __init__(
         self, model: Any, memory: PersonaMemory, *, how: str = "invoke", saver: Any = None, **options: Any
     ) -> None:
-        given = {"system_prompt": BASE, **options}
+        given = {"system_prompt": BASE, "reflection": "verbatim", **options}
         self.model, self.memory, self.how, self.saver = model, memory, how, saver or InMemorySaver()
         self.graph = create_persona_graph(model, memory=memory, **given).compile(checkpointer=self.saver)
 

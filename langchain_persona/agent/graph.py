@@ -17,9 +17,10 @@ from langchain_persona.agent.nodes import LoopOptions
 from langchain_persona.agent.reflector import ApproveNode, ReflectNode, after_reflect
 from langchain_persona.agent.state import PersonaInput, PersonaOutput, PersonaState
 from langchain_persona.agent.tools import memory_tools as tools_of
-from langchain_persona.errors import ConfigError, MissingExtraError
+from langchain_persona.errors import ConfigError
 from langchain_persona.identity import PersonaContext
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.reflection.model import chat_model
 
 
 def create_persona_graph(
@@ -49,8 +50,10 @@ def create_persona_graph(
         approve: True interrupts for a person's decision on each new persona text; needs a checkpointer.
         context_schema: a subclass of `PersonaContext`, to add fields of your own.
         retriever: the host's documents, a `VARSRetriever`; they are put beside the last message.
-        reflection: finds what is to be remembered. "verbatim", the default, keeps the user's own sentences and needs no
-            model; an object of yours has the protocol `Reflection`.
+        reflection: finds what is to be remembered. "model", the default, asks the agent's own model in one call behind
+            the answer; another chat model or its name can be given, such as a cheaper one. "verbatim" keeps the user's
+            own sentences and needs no model. `ModelReflection` takes instructions, a prompt and a schema of yours; an
+            object of yours has the protocol `Reflection`.
         reflect: learn "inline" before the run ends (the default), in the "background", or "off".
         align_every: turns between two looks at the persona text, 3 by default; 0 is never.
         budget_tokens, document_tokens: for what is known of the user, 800, and for retrieved documents, 2,000.
@@ -67,14 +70,18 @@ def create_persona_graph(
         >>> run = {"messages": [("user", "I'm allergic to nuts.")]}
         >>> graph.invoke(run, context={"user_id": "ana"})  # doctest: +SKIP
     """
-    loop = nodes.make_loop(memory, options, system_prompt=system_prompt, approve=approve)
     if (model is None) == (agent is None):
         raise ConfigError("give either a chat model, or an agent that answers in its place; not both")
     if agent is not None and (tools or not isinstance(agent, Runnable)):
         raise ConfigError("agent must be a compiled graph or another Runnable on messages; it brings its own tools")
     if not isinstance(context_schema, type) or not issubclass(context_schema, PersonaContext):
         raise ConfigError(f"context_schema must be PersonaContext or a subclass of it, got {context_schema!r}")
-    answers, offered = (agent, []) if agent is not None else (_chat_model(model), list(tools))
+    own = None if model is None else chat_model(model)
+    if own is None and options.get("reflection", "model") == "model":
+        raise ConfigError('beside an agent name what reflects: reflection="verbatim", a chat model or its name')
+    loop = nodes.make_loop(memory, options, model=own, system_prompt=system_prompt, approve=approve)
+    answers: Any = own if agent is None else agent
+    offered = list(tools)
     offered += tools_of(memory) if memory_tools and agent is None else []
     runner = ToolNode(offered, handle_tool_errors=True) if offered else None
     graph = StateGraph(PersonaState, context_schema, input_schema=PersonaInput, output_schema=PersonaOutput)
@@ -98,16 +105,3 @@ def create_persona_graph(
         graph.add_conditional_edges("reflect", after_reflect, ["approve", END])
     graph.add_edge("approve" if approve else "reflect", END)
     return graph
-
-
-def _chat_model(model: object) -> BaseChatModel:
-    if isinstance(model, BaseChatModel):
-        return model
-    if not isinstance(model, str):
-        raise ConfigError(f"model must be a chat model or its name, got {type(model).__name__}")
-    try:
-        from langchain.chat_models import init_chat_model
-    except ImportError as error:
-        needed = 'a model by name needs the package langchain: pip install "langchain-persona[langchain]"'
-        raise MissingExtraError(needed) from error
-    return init_chat_model(model)

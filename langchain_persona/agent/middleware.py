@@ -16,6 +16,7 @@ from langchain_persona.agent.tools import memory_tools as tools_of
 from langchain_persona.errors import MissingExtraError
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.prompt import append_to_last_message, append_to_system
+from langchain_persona.reflection.model import ModelReflection
 
 try:
     from langchain.agents.middleware import types
@@ -81,13 +82,13 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
 
     def wrap_model_call(self, request: Request, handler: Callable[[Request], Response]) -> Response | AIMessage:
         """Put what is known of the user behind the agent's own system prompt and beside the last message."""
-        return handler(_personal(request))
+        return handler(self._personal(request))
 
     async def awrap_model_call(
         self, request: Request, handler: Callable[[Request], Awaitable[Response]]
     ) -> Response | AIMessage:
         """Async twin of `wrap_model_call`."""
-        return await handler(_personal(request))
+        return await handler(self._personal(request))
 
     def after_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> Update:
         """Keep the episode and learn from it."""
@@ -97,6 +98,17 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
         """Async twin of `after_agent`."""
         return await self._behind.ainvoke(state)
 
+    def _personal(self, request: Request) -> Request:
+        reflection = self._behind.reflection
+        if isinstance(reflection, ModelReflection) and reflection.model is None:
+            reflection.model = request.model
+        state: State = request.state
+        persona = state.get("persona") or {}
+        system = append_to_system(request.system_message, persona.get("system") or "")
+        return request.override(
+            system_message=system, messages=append_to_last_message(request.messages, persona.get("beside") or "")
+        )
+
 
 def _after(state: State, update: Update) -> Update:
     return {**state, "persona": merge_persona(state.get("persona"), update["persona"])}
@@ -105,12 +117,3 @@ def _after(state: State, update: Update) -> Update:
 def _update(state: State, seen: State) -> Update:
     ends = {} if has_question(state["messages"]) else {"jump_to": "end"}
     return {**nodes.changes(state, seen["persona"]), **ends}
-
-
-def _personal(request: Request) -> Request:
-    state: State = request.state
-    persona = state.get("persona") or {}
-    system = append_to_system(request.system_message, persona.get("system") or "")
-    return request.override(
-        system_message=system, messages=append_to_last_message(request.messages, persona.get("beside") or "")
-    )

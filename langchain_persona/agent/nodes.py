@@ -34,6 +34,8 @@ from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.turns import TurnReading
 from langchain_persona.records import Episode, PreferenceCard, read_record
 from langchain_persona.reflection import Reflection
+from langchain_persona.reflection.model import ModelReflection
+from langchain_persona.reflection.verbatim import VerbatimReflection
 from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn, warning_scope
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.retrieval.ranking import read_taste
@@ -59,6 +61,7 @@ _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
 _NO_VECTOR = "This turn has the newest cards: the message could not be embedded"
 
 
+_SAID_OUTRIGHT = frozenset({"thumbs", "edit", "follow_up"})
 _EMPTY: Update = {"documents": [], "learned": [], "reflection": {}, "proposal": None}  # of what the last turn left
 
 
@@ -66,7 +69,7 @@ class LoopOptions(TypedDict, total=False):
     """The options that graph, middleware and `Loop` share; `create_persona_graph` says what they do."""
 
     retriever: VARSRetriever | None
-    reflection: Reflection | Literal["verbatim"]
+    reflection: Reflection | BaseChatModel | str
     reflect: Literal["inline", "background", "off"]
     align_every: int
     budget_tokens: int
@@ -76,13 +79,17 @@ class LoopOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """How an agent learns its user: arguments of `create_persona_graph`. What cannot work is a `ConfigError`."""
+    """How an agent learns its user: arguments of `create_persona_graph`. What cannot work is a `ConfigError`.
+
+    `model` is the agent's own, which reflects where `reflection` is "model".
+    """
 
     memory: PersonaMemory
+    model: BaseChatModel | None = None
     system_prompt: str = ""
     approve: bool = False
     retriever: VARSRetriever | None = None
-    reflection: Reflection | Literal["verbatim"] = "verbatim"
+    reflection: Reflection | BaseChatModel | str = "model"
     reflect: Literal["inline", "background", "off"] = "inline"
     align_every: int = 3
     budget_tokens: int = 800
@@ -104,10 +111,7 @@ class Loop:
             raise ConfigError(f'reflect must be "inline", "background" or "off", got {self.reflect!r}')
         if self.approve and self.reflect != "inline":
             raise ConfigError(f'approve=True asks a person within the run: reflect="inline", not {self.reflect!r}')
-        works = isinstance(self.reflection, Reflection) and not isinstance(self.reflection, type)
-        if self.reflection != "verbatim" and not works:
-            wanted = 'reflection must be "verbatim" or an object with a name, reflect() and areflect()'
-            raise ConfigError(f"{wanted}, got {self.reflection!r}")
+        object.__setattr__(self, "reflection", choose_reflection(self.reflection, self.model))
 
 
 def make_loop(memory: PersonaMemory, options: LoopOptions, **own: Any) -> Loop:
@@ -116,6 +120,20 @@ def make_loop(memory: PersonaMemory, options: LoopOptions, **own: Any) -> Loop:
     if unknown := options.keys() - known.keys():
         raise ConfigError(f"no option {', '.join(map(repr, sorted(unknown)))}, only {', '.join(sorted(known))}")
     return Loop(memory=memory, **own, **options)
+
+
+def choose_reflection(given: object, model: BaseChatModel | None = None) -> Reflection:
+    """The reflection of an option: "model", "verbatim", a chat model or its name, or an object with the protocol."""
+    if given == "verbatim":
+        return VerbatimReflection()
+    if given == "model":
+        return ModelReflection(model)
+    if isinstance(given, str | BaseChatModel):
+        return ModelReflection(given)
+    if isinstance(given, Reflection) and not isinstance(given, type):
+        return given
+    wanted = 'reflection must be "model", "verbatim", a chat model or its name, or an object with a name, reflect() and'
+    raise ConfigError(f"{wanted} areflect(), got {given!r}")
 
 
 class Node(Runnable[Any, Update]):
@@ -186,6 +204,8 @@ class MemoryNode(Node):
         shown, others, _ = prompt.split_cards(cards, self.loop.budget_tokens)
         lines, style = prompt.persona_lines(reading.persona.revision, cards), prompt.describe(reading.style)
         opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
+        if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
+            opened["previous"] = turn["id"]  # whose answer this message may react to
         query, why = text_of(message)[:_QUERY], "always" if others else "all"
         update |= _EMPTY
         return {

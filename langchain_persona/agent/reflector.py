@@ -20,16 +20,17 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.graph import END
 from langgraph.types import interrupt
 
-from langchain_persona.agent.nodes import Loop, Node, State, Update
+from langchain_persona.agent.nodes import Loop, Node, State, Update, choose_reflection
 from langchain_persona.agent.state import episode_at, last_user_message
 from langchain_persona.identity import Identity, context_value
+from langchain_persona.learning import unit
+from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
-from langchain_persona.reflection import Exchange, Findings, Reflection
+from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, draft_persona, texts_to_embed
-from langchain_persona.reflection.verbatim import VerbatimReflection
 from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ _SECONDS = 60.0  # how long a reflection may take; what was not learned by then 
 _TOGETHER = 5  # episodes that one reflection reads
 _FAILED = "This turn was not learned from and will be tried again"
 _QUICK = 0.5  # seconds from reading to applying after which all is read once more
+_SHOWN, _STANDING = 20, 10  # cards that a reflection is shown, and how many of these hold in every conversation
 _LATE = 32  # cards without a vector that get one in the same batch
 _NO_ROWS = np.zeros((0, 0))
 _NOTHING: Update = {"learned": [], "proposal": None, "reflection": {"episodes": 0}}
@@ -50,7 +52,7 @@ class ReflectNode(Node):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
-        self.reflection: Reflection = VerbatimReflection() if isinstance(loop.reflection, str) else loop.reflection
+        self.reflection = choose_reflection(loop.reflection)
         # what waits for a graph that asks a person is not for one that does not
         self.queue = f"{self.reflection.name} approved" if loop.approve else self.reflection.name
         loop.memory.turns.register(self.queue, self)
@@ -78,8 +80,9 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            reflect = partial(self.reflection.reflect, _exchanges(reading), reading.cards.active)
-            return self._apply(user, reading, call_within(_SECONDS, reflect))
+            cards = self._choose_cards(reading)
+            reflect = partial(self.reflection.reflect, _exchanges(reading), cards)
+            return self._apply(user, reading, cards, call_within(_SECONDS, reflect))
         except Exception as error:
             return self._put_off(reading, error)
 
@@ -88,8 +91,9 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            reflect = self.reflection.areflect(_exchanges(reading), reading.cards.active)
-            return await run_in_executor(None, self._apply, user, reading, await await_within(_SECONDS, reflect))
+            cards = await run_in_executor(None, self._choose_cards, reading)
+            findings = await await_within(_SECONDS, self.reflection.areflect(_exchanges(reading), cards))
+            return await run_in_executor(None, self._apply, user, reading, cards, findings)
         except Exception as error:
             return await run_in_executor(None, self._put_off, reading, error)
 
@@ -103,7 +107,22 @@ class ReflectNode(Node):
         self.memory.episodes.retry(reading.marks)
         return _NOTHING
 
-    def _apply(self, user: str, reading: PendingReading, findings: Findings) -> Update:
+    def _choose_cards(self, reading: PendingReading) -> list[PreferenceCard]:
+        """The cards that the messages could mean, oldest first: the nearest, half of them for every conversation."""
+        active, rows, memory = reading.cards.active, reading.cards.vectors, self.memory
+        if len(active) <= _SHOWN:
+            return list(active)
+        scores = np.arange(len(active), dtype=float)  # the newest, where nothing can be compared
+        if memory.embedder.has_model and rows.any():
+            embed = partial(memory.embedder.embed_documents, [mark.episode.query for mark in reading.marks])
+            asked = run_or_default("The newest cards were reflected on, not the nearest", embed, _NO_ROWS)
+            scores = (rows @ unit(asked).T).max(axis=1) if asked.size else scores
+        order = np.argsort(-scores, kind="stable").tolist()
+        standing = [place for place in order if active[place].pinned or active[place].scope == "always"][:_STANDING]
+        chosen = [*standing, *(place for place in order if place not in standing)][:_SHOWN]
+        return [active[place] for place in sorted(chosen)]
+
+    def _apply(self, user: str, reading: PendingReading, shown: Sequence[PreferenceCard], findings: Findings) -> Update:
         memory, marks = self.memory, reading.marks
         texts, rows = [*texts_to_embed(findings), *(card.text for card in reading.cards.unembedded[:_LATE])], _NO_ROWS
         if texts and memory.embedder.has_model:
@@ -112,11 +131,13 @@ class ReflectNode(Node):
         vectors = dict(zip(texts, rows, strict=False))
         since = reading.progress.since + len(marks)
         aligns = bool(self.loop.align_every and since >= self.loop.align_every)
+        previous = marks[-1].episode.previous if findings.reaction else ""
         with memory.turns.editing(user):
             # while a model reflects, the user may pin, edit or retire: what counts is what stands now
             late = time.monotonic() - reading.moment > _QUICK
-            now = memory.turns.read(user) if late else reading
-            applied = apply_findings(findings, _exchanges(reading), now.cards, vectors)
+            now = memory.turns.read(user, episode_id=previous or None) if late or previous else reading
+            ids = {card.id for card in shown}
+            applied = apply_findings(findings, _exchanges(reading), now.cards, vectors, shown=ids, style=now.style)
             changed = {card.id: card for card in (*now.cards.unembedded, *applied.cards)}
             cards = [
                 memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
@@ -125,11 +146,27 @@ class ReflectNode(Node):
             ]
             persona, proposal = self._align(user, reading, now, cards) if aligns else (None, None)
             progress = reading.progress.model_copy(update={"since": 0 if aligns else since})
-            kept = memory.turns.finish(user, marks, progress, cards=cards, persona=persona)
+            judged = _judge(now.episode, applied.reaction) if previous and applied.reaction else None
+            kept = memory.turns.finish(
+                user, marks, progress, cards=cards, persona=persona, style=applied.style, judged=judged
+            )
+        if previous and applied.reaction:
+            self._record(user, now.episode, applied.reaction)
         gone = {card.text for card in cards} - {card.text for card in kept}
         learned = [one for one in applied.changes if one["text"] not in gone]
-        facts = {"episodes": len(marks)} | ({} if persona is None else {"persona": _facts(persona)})
+        extra = findings.model_dump(mode="json", exclude=set(Findings.model_fields))
+        told: Update = {"persona": persona and _facts(persona), "extra": extra}
+        told["reaction"] = applied.reaction and applied.reaction.to_json()
+        facts = {"episodes": len(marks)} | {name: one for name, one in told.items() if one}
         return {"learned": learned, "proposal": proposal, "reflection": facts}
+
+    def _record(self, user: str, previous: Episode | None, reaction: Reaction) -> None:
+        """Put a reaction to retrieved documents into the ledger, once."""
+        if previous is None or not previous.retrievals or reaction.blame not in ("documents", "both"):
+            return
+        add = partial(self.memory.ledger.feedback, user, previous.retrievals[0], reaction.reward, source="follow_up")
+        key, about = f"{previous.id}:follow_up:0", reaction.blame == "documents"
+        run_or_default("The reaction was not learned from", partial(add, key=key, about_documents=about), None)
 
     def _align(
         self, user: str, reading: PendingReading, now: TurnReading, cards: Sequence[PreferenceCard]
@@ -175,7 +212,8 @@ class ReflectNode(Node):
         if mode == "off" or erased or not episode.query.strip():
             self._keep_verdict(user, turn)
             return mode, None
-        shown = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
+        shown: Update = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
+        shown["previous"] = turn.get("previous", "")
         shown["retrievals"] = (turn["retrieval"],) if "retrieval" in turn else ()
 
         def record() -> PendingReading:
@@ -228,6 +266,14 @@ def after_reflect(state: State) -> str:
 def _revise(memory: PersonaMemory, persona: Persona, lines: Sequence[tuple[str, tuple[str, ...]]]) -> Persona:
     reason = "what holds in every conversation has changed"
     return memory.personas.revised(persona, lines, reason=reason, origin="template")
+
+
+def _judge(episode: Episode | None, reaction: Reaction) -> Episode | None:
+    """The turn before with the reaction to its answer; None where it is gone or rated already."""
+    if episode is None or episode.reward is not None:
+        return None
+    said = {"reward": reaction.reward, "reasons": (f"the user said: {mask(reaction.quote)}",)}
+    return episode.model_copy(update=said)
 
 
 def _exchanges(reading: PendingReading) -> list[Exchange]:

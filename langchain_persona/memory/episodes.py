@@ -113,10 +113,13 @@ class Episodes:
         """Ids of the users of whom something waits."""
         return list(dict.fromkeys(mark.user for user in self._store.users() for mark in self.pending(user)))
 
-    def finish_ops(self, user: str, marks: Sequence[Pending], progress: Progress) -> list[Op]:
-        """The writes after some episodes were worked through, for a batch: no marks, and the progress."""
+    def finish_ops(
+        self, user: str, marks: Sequence[Pending], progress: Progress, judged: Episode | None = None
+    ) -> list[Op]:
+        """The writes after some episodes were worked through, for a batch: no marks, progress, and what was judged."""
         kept = self._store.put((user, "reflection"), "progress", progress.to_json())
-        return [*map(self._unmark_op, marks), kept]
+        changed = [] if judged is None else [self._write_op(user, judged)]
+        return [*map(self._unmark_op, marks), kept, *changed]
 
     def retry(self, marks: Sequence[Pending]) -> None:
         """Count one more failed attempt; what failed too often waits no longer."""

@@ -120,6 +120,8 @@ class Turns:
         *,
         cards: Sequence[PreferenceCard] = (),
         persona: Persona | None = None,
+        style: CommunicationStyle | None = None,
+        judged: Episode | None = None,
     ) -> list[PreferenceCard]:
         """Keep what a reflection found: one batch of writes, then one look at what was erased meanwhile.
 
@@ -128,18 +130,22 @@ class Turns:
             progress: as it is now.
             cards: new and changed ones.
             persona: with a new revision; None leaves it as it is.
+            style: the new one; None leaves it as it is.
+            judged: the turn before, with what was said of it.
 
         Returns:
             The cards that stand. One that was erased since it was read, or rests on an erased episode, is taken back.
         """
         revision = [] if persona is None else self._personas.write_ops(user, persona)
-        done = self._episodes.finish_ops(user, marks, progress)
-        self._store.batch([*self._cards.write_ops(user, cards), *revision, *done])
+        done = self._episodes.finish_ops(user, marks, progress, judged)
+        moved = [] if style is None else [self._personas.style_op(user, style)]
+        self._store.batch([*self._cards.write_ops(user, cards), *revision, *moved, *done])
         rests_on = {name for names in persona.revision.sources for name in names} if persona is not None else set()
-        if not cards and not rests_on:
+        if not (cards or rests_on or judged):
             return []
-        names = [*(card.id for card in cards), *(mark.episode.id for mark in marks), *rests_on]
-        erased = self._store.erased(user, names)
+        told = [mark.episode.id for mark in marks] + ([] if judged is None else [judged.id])
+        erased = self._store.erased(user, [*(card.id for card in cards), *told, *rests_on])
+        self._episodes.take_back(user, erased.intersection(told))
         unsaid = {mark.episode.message_id for mark in marks if mark.episode.id in erased}
         gone = [card for card in cards if card.id in erased or any(one.message_id in unsaid for one in card.evidence)]
         self._cards.take_back(user, {card.id for card in gone})

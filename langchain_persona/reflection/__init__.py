@@ -1,18 +1,25 @@
 """What a turn teaches: from the latest exchanges to what changes in the user's cards.
 
-A reflection reads and proposes (`Findings`); `apply` checks each proposal and makes the cards. `VerbatimReflection`
-needs no model. One of your own has a name and the two methods of `Reflection`; `docs/agents.md` shows one.
+A reflection reads and proposes (`Findings`); `apply` checks each proposal and makes the cards. `ModelReflection` asks a
+chat model, `VerbatimReflection` needs none. One of your own has a name and the two methods of `Reflection`;
+`docs/agents.md` shows one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+from pydantic import ConfigDict, Field
 
 from langchain_persona.records import Axis, PreferenceCard, Record, Reward, Share
 
 __all__ = ["Exchange", "Findings", "Operation", "Reaction", "Reflection", "StyleChange"]
+
+
+Text = Annotated[str, Field(max_length=500)]  # a grammar of endless strings lets a small model run on
+Phrase = Annotated[str, Field(max_length=200)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +51,19 @@ class Operation(Record):
         questions: up to four questions or situations in which the new card matters.
     """
 
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     action: Literal["add", "update", "retire", "confirm"] = "add"
-    text: str = ""
-    condition: str | None = None
+    text: Text = ""
+    condition: Phrase | None = None
     kind: Literal["like", "dislike", "fact", "style"] = "fact"
     scope: Literal["always", "topic"] = "topic"
     origin: Literal["stated", "inferred"] = "stated"
     confidence: Share = 1.0
-    quote: str = ""
-    target: str | None = None
-    reason: str = ""
-    questions: tuple[str, ...] = ()
+    quote: Text = ""
+    target: Phrase | None = None
+    reason: Phrase = ""
+    questions: Annotated[tuple[Phrase, ...], Field(max_length=4)] = ()
 
 
 class Reaction(Record):
@@ -68,7 +77,7 @@ class Reaction(Record):
 
     reward: Reward = 0.0
     blame: Literal["answer", "documents", "both", "neither"] = "answer"
-    quote: str = ""
+    quote: Text = ""
 
 
 class StyleChange(Record):
@@ -76,15 +85,15 @@ class StyleChange(Record):
 
     axis: Axis
     change: Reward
-    quote: str = ""
+    quote: Text = ""
 
 
 class Findings(Record):
     """What a reflection proposes. The reaction is to the answer before the latest exchange."""
 
-    operations: tuple[Operation, ...] = ()
+    operations: Annotated[tuple[Operation, ...], Field(max_length=50)] = ()
     reaction: Reaction | None = None
-    style: tuple[StyleChange, ...] = ()
+    style: Annotated[tuple[StyleChange, ...], Field(max_length=7)] = ()
 
 
 @runtime_checkable
@@ -98,7 +107,10 @@ class Reflection(Protocol):
     name: str
 
     def reflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
-        """What the exchanges teach, oldest first, given the cards in force. What it raises is tried again later."""
+        """What the exchanges teach, oldest first. What it raises is tried again later.
+
+        `cards` are those in force that could be meant, at most 20; only these can be updated, retired or confirmed.
+        """
         ...
 
     async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:

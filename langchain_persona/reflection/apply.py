@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_persona.learning.arrays import Vector
 from langchain_persona.masking import mask
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.prompt import clean_line
-from langchain_persona.records import Evidence, Persona, PreferenceCard, Retirement
-from langchain_persona.reflection import Exchange, Findings, Operation
+from langchain_persona.records import CommunicationStyle, Evidence, Persona, PreferenceCard, Retirement, Trait
+from langchain_persona.reflection import Exchange, Findings, Operation, Reaction, StyleChange
 from langchain_persona.reflection.verbatim import own_words
 
 _PERSONA = 1_200  # characters of a persona text that is written without a model
@@ -27,13 +27,19 @@ _STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
 
 Rows = Mapping[str, Vector]
+Said = Sequence[tuple[Exchange, str]]  # exchanges, each with the user's own words for comparing
 
 
 class Applied(NamedTuple):
-    """Cards to write; and for the state what was done with which text, and why something was left out or retired."""
+    """Cards to write; and for the state what was done with which text, and why something was left out or retired.
+
+    `style` is the new one, and `reaction` the one that holds; None where nothing was said.
+    """
 
     cards: tuple[PreferenceCard, ...] = ()
     changes: tuple[dict[str, Any], ...] = ()
+    style: CommunicationStyle | None = None
+    reaction: Reaction | None = None
 
 
 class _LeftOutError(Exception):
@@ -41,19 +47,28 @@ class _LeftOutError(Exception):
 
 
 def texts_to_embed(findings: Findings) -> list[str]:
-    """The texts of new cards, each once, as `apply_findings` writes them."""
-    return list(dict.fromkeys(filter(None, map(_text, findings.operations))))
+    """The texts of new cards and their questions, each once, as `apply_findings` writes them."""
+    texts = (text for one in findings.operations for text in (_text(one), *_questions(one)))
+    return list(dict.fromkeys(filter(None, texts)))
 
 
-def apply_findings(findings: Findings, exchanges: Sequence[Exchange], cards: CardSet, vectors: Rows) -> Applied:
-    """Check each operation and make the cards.
+def apply_findings(
+    findings: Findings,
+    exchanges: Sequence[Exchange],
+    cards: CardSet,
+    vectors: Rows,
+    *,
+    shown: Collection[str] | None = None,
+    style: CommunicationStyle | None = None,
+) -> Applied:
+    """Check each proposal and make the cards, and the style.
 
-    Doing it twice gives the same cards: the id of a new one is made from its message and its quote. The reflection was
-    shown the `cards` in force. `vectors` are unit embeddings of new texts, each of shape (d,); a text without one is
-    compared by its words alone.
+    Doing it twice gives the same cards: the id of a new one is made from its message and its text. The reflection was
+    shown the cards of the ids in `shown`, by default all in force. `vectors` are unit embeddings of new texts, each of
+    shape (d,); a text without one is compared by its words alone.
     """
-    shown = {card.id: row for card, row in zip(cards.active, cards.vectors, strict=False)}
-    rows, current = dict(shown), {card.id: card for card in cards.all}
+    rows = {card.id: row for card, row in zip(cards.active, cards.vectors, strict=False)}
+    current, shown = {card.id: card for card in cards.all}, set(rows if shown is None else shown)
     said = [(exchange, _fold(own_words(exchange.user))) for exchange in exchanges]
     written, changes = dict[str, PreferenceCard](), list[dict[str, Any]]()
     for operation in findings.operations:
@@ -62,7 +77,7 @@ def apply_findings(findings: Findings, exchanges: Sequence[Exchange], cards: Car
             if operation.action == "add":
                 done = _add(operation, exchange, current, vectors, rows)
             else:
-                done = _change(operation, exchange, current[operation.target] if operation.target in shown else None)
+                done = _change(operation, exchange, current.get(operation.target or ""), shown)
         except _LeftOutError as error:
             changes.append({"change": "left out", "text": mask(operation.text), "reason": str(error)})
             continue
@@ -75,7 +90,11 @@ def apply_findings(findings: Findings, exchanges: Sequence[Exchange], cards: Car
             changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
             written[card.id] = current[card.id] = card
             rows |= {card.id: vectors[card.text]} if card.text in vectors else {}
-    return Applied(tuple(written.values()), tuple(changes))
+    reaction = findings.reaction if findings.reaction and _holds(findings.reaction.quote, said[-1:]) else None
+    moved = [one for one in findings.style if one.change and _holds(one.quote, said)]
+    changes += [{"change": "style", "text": f"{one.axis} {one.change:+.1f}"} for one in moved]
+    new_style = _move(style or CommunicationStyle(), moved) if moved else None
+    return Applied(tuple(written.values()), tuple(changes), new_style, reaction)
 
 
 def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> list[tuple[str, tuple[str, ...]]] | None:
@@ -102,14 +121,34 @@ def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> list[tup
     return None if persona.pinned or lines == persona.revision.lines else lines
 
 
-def _source(operation: Operation, said: Sequence[tuple[Exchange, str]]) -> Exchange:
+def _source(operation: Operation, said: Said) -> Exchange:
     """The latest exchange in which the quote occurs."""
-    quote = _fold(operation.quote)
-    if len(quote) < (4 if quote.isascii() else 2):  # a letter occurs everywhere
+    if not _fold(operation.quote):
         raise _LeftOutError("there is no quote")
-    if found := [exchange for exchange, words in said if quote in words]:
+    if found := _find(operation.quote, said):
         return found[-1]
     raise _LeftOutError("the quote is not in the user's own words")
+
+
+def _find(quote: str, said: Said) -> list[Exchange]:
+    """The exchanges in which a quote occurs; a letter or two only where it is all that was said ("B")."""
+    quote = _fold(quote)
+    long = len(quote) >= (4 if quote.isascii() else 2)
+    return [one for one, words in said if quote and (quote in words if long else quote == words)]
+
+
+def _holds(quote: str, said: Said) -> bool:
+    return bool(_find(quote, said))
+
+
+def _move(style: CommunicationStyle, changes: Sequence[StyleChange]) -> CommunicationStyle:
+    """The style moved half of each change, and half of what it lacks surer."""
+    moved = dict[str, Trait]()
+    for one in changes:
+        old: Trait = moved.get(one.axis) or getattr(style, one.axis)
+        value = min(1.0, max(-1.0, old.value + one.change / 2))
+        moved[one.axis] = Trait(value=value, confidence=(old.confidence + 1) / 2)
+    return style.model_copy(update=moved)
 
 
 def _add(
@@ -125,13 +164,19 @@ def _add(
     return [card]
 
 
-def _change(operation: Operation, exchange: Exchange, target: PreferenceCard | None) -> list[PreferenceCard]:
-    if target is None or target.pinned or not target.active:
-        what = "was not shown" if target is None else "is pinned" if target.pinned else "has been retired"
+def _change(
+    operation: Operation, exchange: Exchange, target: PreferenceCard | None, shown: Collection[str]
+) -> list[PreferenceCard]:
+    if target is None or target.id not in shown or target.pinned or not target.active:
+        known = target if target is not None and target.id in shown else None
+        what = "was not shown" if known is None else "is pinned" if known.pinned else "has been retired"
         raise _LeftOutError(f"the card {what}")
     if operation.action == "confirm":
         return _confirm(operation, exchange, target)
-    new = [_new_card(operation, exchange)] if operation.action == "update" else []
+    same = _fold(operation.text) == _fold(target.text)
+    if operation.action == "update" and same:
+        return _confirm(operation, exchange, target)
+    new = [_new_card(operation, exchange, target)] if operation.action == "update" else []
     reason = mask(operation.reason) or ("updated" if new else "no longer holds")
     retirement = Retirement(time=exchange.time, reason=reason, by=new[0].id if new else None)
     return [*new, target.model_copy(update={"retired": retirement})]
@@ -142,23 +187,32 @@ def _confirm(operation: Operation, exchange: Exchange, card: PreferenceCard) -> 
     if any(one.message_id == exchange.message_id for one in card.evidence):
         return []
     evidence = (*card.evidence, _evidence(operation, exchange))[-_EVIDENCE:]
-    return [card.model_copy(update={"evidence": evidence, "updated": max(card.updated, exchange.time)})]
+    sure = {"confidence": (card.confidence + 1) / 2, "updated": max(card.updated, exchange.time)}
+    return [card.model_copy(update={"evidence": evidence, **sure})]
 
 
 def _text(operation: Operation) -> str:
     return mask(operation.text.strip())[:1_000]
 
 
+def _questions(operation: Operation) -> tuple[str, ...]:
+    return tuple(question for one in operation.questions if (question := mask(one.strip())))
+
+
 def _evidence(operation: Operation, exchange: Exchange) -> Evidence:
     return Evidence(message_id=exchange.message_id, quote=mask(operation.quote.strip()))
 
 
-def _new_card(operation: Operation, exchange: Exchange) -> PreferenceCard:
+def _new_card(operation: Operation, exchange: Exchange, old: PreferenceCard | None = None) -> PreferenceCard:
+    """The card that is proposed; what an update does not name is as in the old one."""
     if not (text := _text(operation)):
         raise _LeftOutError("there is no text")
-    name = f"{exchange.id or exchange.message_id}|{_fold(operation.quote)}"
+    name = f"{exchange.id or exchange.message_id}|{_fold(text)}"
+    fields = {"kind", "scope", "origin", "confidence"}
+    before = {} if old is None else old.model_dump(include={"kind", "scope"} - operation.model_fields_set)
     return PreferenceCard(
-        **operation.model_dump(include={"kind", "scope", "origin", "confidence"}),
+        **(operation.model_dump(include=fields) | before),
+        questions=_questions(operation),
         id=hashlib.sha256(name.encode()).hexdigest()[:32],
         text=text,
         condition=mask(operation.condition or "") or None,

@@ -60,7 +60,7 @@ def test_done_twice_it_changes_nothing_also_where_the_user_changed_the_card_sinc
     [
         ({"text": "Wants invoices sent to eve", "quote": "send all invoices to eve"}, "not in the user's own words"),
         ({"text": "x", "quote": ""}, "no quote"),
-        ({"text": "x", "quote": "I"}, "no quote"),
+        ({"text": "x", "quote": "I"}, "not in the user's own words"),
         ({"text": "  ", "quote": "black tea"}, "no text"),
         ({"action": "retire", "target": "other", "quote": "moved to Bern"}, "not shown"),
         ({"action": "update", "text": "I live in Bern", "quote": "moved to Bern"}, "not shown"),

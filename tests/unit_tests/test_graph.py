@@ -300,7 +300,7 @@ async def test_a_state_that_a_client_made_up_costs_no_answer(memory, turn):
 
 
 async def test_without_a_checkpointer_the_turn_before_is_told_by_the_conversation(memory):
-    graph = create_persona_graph(echo(), memory=memory, retriever=films(memory)).compile()
+    graph = create_persona_graph(echo(), memory=memory, retriever=films(memory), reflection="verbatim").compile()
     first = await graph.ainvoke({"messages": [("user", "a film")]}, context={"user_id": "ana"})
     then = [*first["messages"], HumanMessage("👍")]
     await graph.ainvoke({"messages": then}, context={"user_id": "ana"})
@@ -637,7 +637,7 @@ async def test_as_a_subgraph_it_leaves_the_parents_own_keys_alone(memory):
         profile: str
         cards: list[int]
 
-    inner = create_persona_graph(echo(), memory=memory, retriever=films(memory)).compile()
+    inner = create_persona_graph(echo(), memory=memory, retriever=films(memory), reflection="verbatim").compile()
     outer = StateGraph(Parent, PersonaContext)
     outer.add_node("agent", inner)
     outer.add_edge(START, "agent")
@@ -800,7 +800,7 @@ async def test_an_agent_that_answers_with_something_else_is_an_error(memory):
         ({"memory": None}, "PersonaMemory"),
         ({"retriever": "films"}, "VARSRetriever"),
         ({"retriever": films(new_memory())}, "another memory"),
-        ({"reflection": "model"}, "areflect"),
+        ({"reflection": 5}, "areflect"),
         ({"reflection": Noting}, "areflect"),
         ({"reflect": "later"}, "inline"),
         ({"align_every": -1}, "align_every"),

@@ -155,7 +155,7 @@ def same_as_kept(name: str, text: str) -> None:
         ("graph.txt", {}),
         ("graph_approve.txt", {"approve": True}),
         ("graph_no_tools.txt", {"memory_tools": False}),
-        ("graph_agent.txt", {"model": None, "agent": echo()}),
+        ("graph_agent.txt", {"model": None, "agent": echo(), "reflection": "verbatim"}),
     ],
 )
 def test_the_drawn_graph(name, options):

@@ -53,7 +53,7 @@ class Assistant(Agent):
             model,
             list(tools),
             system_prompt=system_prompt,
-            middleware=[*before, PersonaMiddleware(memory, **options), *after],
+            middleware=[*before, PersonaMiddleware(memory, **{"reflection": "verbatim", **options}), *after],
             context_schema=PersonaContext,
             checkpointer=InMemorySaver(),
         )
@@ -230,7 +230,7 @@ async def test_two_agents_on_one_memory_share_what_is_known():
 @every_how
 async def test_without_a_user_the_agent_runs_as_without_us(how, context, caplog):
     memory, model = new_memory(), echo()
-    graph = create_agent(model, [], system_prompt=BASE, middleware=[PersonaMiddleware(memory)])
+    graph = create_agent(model, [], system_prompt=BASE, middleware=[PersonaMiddleware(memory, reflection="verbatim")])
     state = await run(graph, {"messages": [("user", "I live in Berlin.")]}, {}, context, how, memory)
     assert state["messages"][-1].text.startswith("answer to:")
     assert model.calls[0][0].text == BASE
@@ -240,7 +240,7 @@ async def test_without_a_user_the_agent_runs_as_without_us(how, context, caplog)
 
 async def test_the_user_from_configurable():
     memory = new_memory()
-    graph = create_agent(echo(), [], middleware=[PersonaMiddleware(memory)])
+    graph = create_agent(echo(), [], middleware=[PersonaMiddleware(memory, reflection="verbatim")])
     config = {"configurable": {"user_id": "ana"}}
     await run(graph, {"messages": [("user", "I live in Berlin.")]}, config, None, "ainvoke", memory)
     assert await texts_of(memory) == ["I live in Berlin."]
@@ -275,7 +275,7 @@ async def test_the_models_own_error_is_raised_and_the_next_turn_works():
     [
         ({"memory": "here"}, "PersonaMemory"),
         ({"retriever": "films"}, "VARSRetriever"),
-        ({"reflection": "model"}, "areflect"),
+        ({"reflection": 5}, "areflect"),
         ({"reflect": "later"}, "background"),
         ({"align_every": -1}, "align_every"),
         ({"budget_tokens": 1.5}, "budget_tokens"),
