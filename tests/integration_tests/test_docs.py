@@ -10,8 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import BaseMessage
 
 import langchain_persona
+from langchain_persona.reflection import Exchange, Findings
+from langchain_persona.reflection.verbatim import VerbatimReflection
 from langchain_persona.testing import ScriptedChatModel
 
 ROOT = Path(__file__).parents[2]
@@ -22,11 +25,17 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(langchain_persona.__path
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedChatModel:
     """What a page gets for the name of a chat model."""
-    scripted = ScriptedChatModel(lambda messages: "An answer.")
+    scripted = ScriptedChatModel(lambda messages: _notes(messages) if "<user>" in messages[-1].text else "An answer.")
     for module in ("langchain.chat_models", "langchain.agents.factory"):
         if find_spec(module.partition(".")[0]) is not None:
             monkeypatch.setattr(f"{module}.init_chat_model", lambda name, **options: scripted)
     return scripted
+
+
+def _notes(messages: list[BaseMessage]) -> Findings:
+    """What a model says that reflects: each of the user's own sentences, as a note."""
+    said = re.findall(r"<user>(.*?)</user>", messages[-1].text, flags=re.DOTALL)
+    return VerbatimReflection().reflect([Exchange("m1", text) for text in said], ())
 
 
 @pytest.mark.model
