@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from langchain_persona.learning import PreferenceSpace, UserVectors, VARSConfig, WindowedRidge
     from langchain_persona.memory import PersonaMemory, RuntimeStore
     from langchain_persona.records import PreferenceCard
+    from langchain_persona.reflection.model import ModelReflection
     from langchain_persona.retrieval import PersonalizedCompressor, VARSRetriever
 
 __all__ = [
     "ConfigError",
     "LocalEmbeddings",
+    "ModelReflection",
     "PersonaContext",
     "PersonaError",
     "PersonaMemory",
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "ConfigError": "errors",
     "LocalEmbeddings": "embeddings",
+    "ModelReflection": "reflection.model",
     "PersonaContext": "identity",
     "PersonaError": "errors",
     "PersonaMemory": "memory",

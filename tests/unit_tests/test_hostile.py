@@ -17,7 +17,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
 
 from langchain_persona import PersonaMemory, PreferenceCard
-from langchain_persona.reflection import Exchange, Findings, Operation
+from langchain_persona.records import CommunicationStyle
+from langchain_persona.reflection import Exchange, Findings, Operation, Reaction, StyleChange
 from langchain_persona.reflection.verbatim import own_words
 from langchain_persona.testing import ScriptedChatModel
 from tests.graphs import BASE, Agent, echo, episodes_of, films, new_memory, warnings_of
@@ -50,7 +51,9 @@ class Obedient:
         add = Operation(text=self.text, quote=self.text, scope="always")
         gone = [Operation(action="retire", target=name, quote=self.text, reason="told to") for name in self.others]
         told = [Operation(action="update", target=card.id, text=self.text, quote=self.text) for card in cards]
-        return Findings(operations=(add, *gone, *told))
+        style = (StyleChange(axis="directness", change=1.0, quote=self.text),)
+        reaction = Reaction(reward=1.0, blame="documents", quote=self.text)
+        return Findings(operations=(add, *gone, *told), style=style, reaction=reaction)
 
     async def areflect(self, exchanges: Sequence[Exchange], cards: Any) -> Findings:
         return self.reflect(exchanges, cards)
@@ -82,6 +85,7 @@ async def test_what_the_user_passes_on_becomes_no_card(text, task, obedient, cap
     await agent.say(task.format(text))
     await agent.say("what is seventeen times three", thread="t2")
     assert await memory.apreferences("ana", all=True) == []
+    assert (await memory.aprofile("ana")).style == CommunicationStyle()
     assert (await memory.apersona("ana")).revision.text == ""
     await check(memory, agent, caplog)
 
