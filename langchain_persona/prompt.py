@@ -127,9 +127,8 @@ def fit_cards(ranked: Cards, budget_tokens: int) -> list[PreferenceCard]:
 
 
 def persona_lines(revision: PersonaRevision, cards: Cards) -> list[str]:
-    """The lines of a persona text that still hold: none that rests on a card which is no longer in force."""
-    known = {card.id for card in cards if card.active}
-    return [line for line, sources in revision.lines if known.issuperset(sources)]
+    """The lines of a persona text that still hold; `cards` are all of the user's, also those no longer in force."""
+    return [line for line, _ in revision.lines_in_force(cards)]
 
 
 def render_system(base: str, *, persona: Sequence[str] = (), style: Sequence[str] = (), cards: Cards = ()) -> str:

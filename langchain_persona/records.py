@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -323,6 +324,11 @@ class PersonaRevision(Record):
         """Each line with the ids that it rests on."""
         lines = self.text.splitlines()
         return list(zip(lines, (*self.sources, *[()] * len(lines)), strict=False))
+
+    def lines_in_force(self, cards: Iterable[PreferenceCard]) -> list[tuple[str, tuple[str, ...]]]:
+        """The lines of which none rests on a card that is no longer in force; `cards` are all of the user's."""
+        gone = {card.id for card in cards if not card.active}
+        return [(line, names) for line, names in self.lines if gone.isdisjoint(names)]
 
 
 class Persona(Record):

@@ -202,7 +202,7 @@ class MemoryNode(Node):
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
         message, cards = last_user_message(messages)[1], reading.cards.active
         shown, others, _ = prompt.split_cards(cards, self.loop.budget_tokens)
-        lines, style = prompt.persona_lines(reading.persona.revision, cards), prompt.describe(reading.style)
+        lines, style = prompt.persona_lines(reading.persona.revision, reading.cards.all), prompt.describe(reading.style)
         opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to

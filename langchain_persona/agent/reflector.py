@@ -30,7 +30,8 @@ from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
 from langchain_persona.reflection import Exchange, Findings, Reaction
-from langchain_persona.reflection.apply import apply_findings, draft_persona, texts_to_embed
+from langchain_persona.reflection.apply import apply_findings, texts_to_embed
+from langchain_persona.reflection.persona import draft_persona
 from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""From findings to cards, and from cards to the persona text, kept honest.
+"""From findings to cards, kept honest.
 
 A quote must occur in the user's own words. A target must be a card that was shown and is not pinned. Nothing is erased:
 what no longer holds is retired, with date and reason. What fails a check is left out, and the reason is told.
@@ -15,12 +15,10 @@ from typing import Any, NamedTuple
 from langchain_persona.learning.arrays import Vector
 from langchain_persona.masking import mask
 from langchain_persona.memory.cards import CardSet
-from langchain_persona.prompt import clean_line
-from langchain_persona.records import CommunicationStyle, Evidence, Persona, PreferenceCard, Retirement, Trait
+from langchain_persona.records import CommunicationStyle, Evidence, PreferenceCard, Retirement, Trait
 from langchain_persona.reflection import Exchange, Findings, Operation, Reaction, StyleChange
 from langchain_persona.reflection.verbatim import own_words
 
-_PERSONA = 1_200  # characters of a persona text that is written without a model
 _SAME = 0.92  # cosine from which two cards may say the same
 _EVIDENCE = 5  # quotes kept of a card, the latest
 _STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
@@ -95,30 +93,6 @@ def apply_findings(
     changes += [{"change": "style", "text": f"{one.axis} {one.change:+.1f}"} for one in moved]
     new_style = _move(style or CommunicationStyle(), moved) if moved else None
     return Applied(tuple(written.values()), tuple(changes), new_style, reaction)
-
-
-def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> list[tuple[str, tuple[str, ...]]] | None:
-    """The persona text without a model: one line for every card that holds in every conversation, in its words.
-
-    Lines stay where they are while their cards are in force, and so do those that a person wrote; new ones follow.
-
-    Returns:
-        Each line with the ids of the cards that it rests on; None where the text in force stands, or is pinned.
-
-    Example:
-        >>> draft_persona(Persona(), [PreferenceCard(id="c1", text="No horror films.", scope="always")])
-        [('No horror films.', ('c1',))]
-    """
-    active = {card.id: card for card in cards if card.active}
-    lines = [(line, names) for line, names in persona.revision.lines if active.keys() >= set(names)]
-    covered = {name for _, names in lines for name in names}
-    room = _PERSONA - sum(len(line) + 1 for line, _ in lines)
-    for card in active.values():
-        line = clean_line(card.text) if card.scope == "always" and card.id not in covered else ""
-        if line and len(line) < room:
-            lines.append((line, (card.id,)))
-            room -= len(line) + 1
-    return None if persona.pinned or lines == persona.revision.lines else lines
 
 
 def _source(operation: Operation, said: Said) -> Exchange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langchain_persona.records import Persona, PersonaRevision, PreferenceCard, Retirement
-from langchain_persona.reflection.apply import draft_persona
+from langchain_persona.reflection.persona import draft_persona
 
 
 def card(name: str, **fields: object) -> PreferenceCard:

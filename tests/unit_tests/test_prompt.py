@@ -93,7 +93,9 @@ def test_a_persona_line_that_a_shown_card_says_too_is_left_out():
 
 def test_persona_lines_rest_on_cards_in_force_or_on_a_person():
     revision = PersonaRevision(text="a\nb\nc", sources=(("x",), ("x", "gone"), ()))
-    assert persona_lines(revision, [card("x")]) == ["a", "c"]
+    gone = card("gone", retired=Retirement(time=DAY))
+    assert persona_lines(revision, [card("x"), gone]) == ["a", "c"]
+    assert persona_lines(revision, [card("x")]) == ["a", "b", "c"]  # "gone" is an episode then
 
 
 # profile mode and beyond ----------------------------------------------------------------------------------------------
