@@ -28,10 +28,9 @@ def test_what_a_small_model_writes_has_sources_or_the_text_stands(caplog: pytest
     ]
     replay = Replay(Persona(), [PreferenceCard(id="c0", text="Lives in Leeds.")], episodes)
     with serve(model_file("qwen2.5-coder-1.5b")) as server:
-        draft = propose_persona(server.chat_model(max_tokens=200), replay)
-    print(draft)
+        draft = propose_persona(server.chat_model(max_tokens=120, timeout=1_200), replay)
     assert draft.origin == "model"
     assert not caplog.records  # it answered; what it wrote is another matter
     lines = draft.lines or []
-    assert all(names and {"c0", "e0", "e1", "e2"}.issuperset(names) for _, names in lines)
+    assert all(names and {"c0", "e0", "e1", "e2"}.issuperset(names) for _, names in lines), draft
     assert len("\n".join(line for line, _ in lines)) <= 1_200
