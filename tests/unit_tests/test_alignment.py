@@ -75,9 +75,7 @@ def test_the_model_sees_cards_text_and_verdicts_but_not_what_is_held_back():
     asked, judged = str(model.calls[0][1].content), str(model.calls[1][1].content)
     assert "C1. Allergic to nuts.\nC2. Likes old films.\nT1. Cooks at home.\nE1. the user asked" in asked
     assert 'the user changed it to "ls -l"' in asked
-    assert (
-        'gave it "rating -0.5 (thumb down (-0.5))"; the user said next "Just the command, please.' in asked
-    )
+    assert 'gave it "rating -0.5 (thumb down (-0.5))"; the user said next "Just the command, please.' in asked
     assert "E4" not in asked  # of the four that were judged the newest is held back
     assert 'asked "Just the command, please. How do I list files?"; the user was answered' in judged
     assert "Eats meat" not in asked
