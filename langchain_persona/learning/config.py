@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, WindowedRidge, require
@@ -34,9 +33,6 @@ class VARSConfig:
             contrast to learn from.
         max_norm: bound on every stored vector, at most 6e4 because states are kept as float16. Only hostile ledgers
             reach it.
-        prior: where a new user starts. "none" is zero: cold start changes nothing. "population" is the mean user of a
-            fitted space (`PersonaMemory.fit`): new users then no longer start from the plain ranking, unless
-            `min_feedback` is above 1. It needs a rule with a `gain`.
         keep_sessions: how many sessions keep a short-term vector; 2 keep a user's state below 8 KB at 384 dimensions.
 
     Raises:
@@ -55,19 +51,11 @@ class VARSConfig:
     candidates: int = 12
     max_norm: float = 100.0
     keep_sessions: int = 2
-    prior: Literal["none", "population"] = "none"
     min_feedback: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
-        if self.prior not in ("none", "population"):
-            raise ConfigError(f'prior must be "none" or "population", got {self.prior!r}')
-        if self.prior == "population" and self.prior_scale is None:
-            raise ConfigError(
-                f'prior="population" needs a rule that predicts rewards and has a gain, such as WindowedRidge(); got '
-                f'{self.rule!r}; use that rule or prior="none"'
-            )
         counts = {"candidates": (1, 10_000), "keep_sessions": (1, 1_000), "min_feedback": (1, 1_000_000)}
         numbers = {"max_bonus": (0.0, 1e6), "spread": (0.0, 1e6), "temperature": (1e-6, 1e6), "max_norm": (1e-6, 6e4)}
         require(self, {**counts, **numbers, "strength": (0.0, MAX_STRENGTH)})
@@ -81,12 +69,6 @@ class VARSConfig:
     def simplified(cls) -> VARSConfig:
         """The simplified moving average with α = 0.7 and rate 0.01."""
         return cls(rule=MovingAverage(), max_bonus=1.0, spread=1e6)
-
-    @property
-    def prior_scale(self) -> float | None:
-        """The factor that makes a space's prior act with the rule's `gain`; None where the rule has no `gain`."""
-        gain, beta = getattr(self.rule, "gain", None), self.rule.betas[0]
-        return None if gain is None else float(gain) / (beta or 1.0)
 
     @property
     def fingerprint(self) -> str:

@@ -98,8 +98,8 @@ def choose_users(ledgers: Sequence[UserRatings], min_users: int, min_events: int
 
 def fit_map(
     users: Sequence[UserRatings], k: int, iterations: int, shrink: float, ridge: float, progress: Progress | None
-) -> tuple[Vector, Vector, Vector, dict[str, Any]]:
-    """Mean `μ` (d,), matrix `P` (k, d), prior (k,) and story of a fitted space; see `PreferenceSpace.fit`."""
+) -> tuple[Vector, Vector, dict[str, Any]]:
+    """Mean `μ` (d,), matrix `P` (k, d) and story of a fitted space; see `PreferenceSpace.fit`."""
     # written so that NaN is refused too
     if not (0.0 <= shrink < float("inf") and 0.0 < ridge < float("inf")):
         raise ConfigError(f"shrink must be at least 0 and ridge above 0, both finite; got {shrink} and {ridge}")
@@ -138,9 +138,8 @@ def fit_map(
     # ridge regression is the posterior mean under w ~ N(0, s²/ridge · PᵀP): make that S
     scale = float(np.sqrt(ridge / taste.noise))
     matrix = scale * (lengths[:, None] * directions) @ axes
-    prior = directions @ taste.mean / (scale * lengths)
     about = {"users": len(users), "events": len(rows), "noise": taste.noise, "iterations": len(taste.evidence)}
-    return mean, matrix, prior, {**about, "shrink": float(shrink), "ridge": float(ridge)}
+    return mean, matrix, {**about, "shrink": float(shrink), "ridge": float(ridge)}
 
 
 class Taste(NamedTuple):

@@ -129,9 +129,7 @@ class WindowedRidge:
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
         item, reward = event.chosen - mean, event.reward - _half(state.baseline)
         short = state.short(event.session)
-        # The session learns what sets the user apart from the population (`predicted` is 0 without a prior). The slow
-        # memory keeps the whole reward: it is a sum, and what agrees with the prior would count against it.
-        error = reward - event.predicted - float(short @ item)
+        error = reward - float(short @ item)
         moved = event.gate * self.eta_short * error / (float(item @ item) + _FLOOR) * item
         return LearnerState(
             long=state.long,
@@ -147,7 +145,7 @@ class WindowedRidge:
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
         items = np.stack([event.chosen for event in recent]) - state.array("mean")
-        rewards = np.array([event.reward - event.predicted for event in recent])
+        rewards = np.array([event.reward for event in recent])
         # the usual reward says nothing about taste; it is shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
         rows, rewards = items * roots[:, None], (rewards - _half(usual)) * roots

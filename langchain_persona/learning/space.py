@@ -35,15 +35,12 @@ class PreferenceSpace:
         kind: "identity", "pca", "fitted", or another word for how it was made.
         mean: `μ`, shape (d,).
         matrix: `P`, shape (k, d); None is the identity.
-        prior: the mean user's vector, shape (k,): `⟨prior, P (e − μ)⟩` is the reward to expect from the mean user. Only
-            `VARSConfig(prior="population")` uses it. None where nothing is known about users.
         about: how it was made, for people to read; JSON values, and no part of the `id`.
     """
 
     kind: str
     mean: Vector
     matrix: Vector | None = None
-    prior: Vector | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,7 +49,7 @@ class PreferenceSpace:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"about must be a mapping of JSON values, got {self.about!r}: {error}") from error
         object.__setattr__(self, "about", MappingProxyType(about))
-        for name in ("mean", "matrix", "prior"):
+        for name in ("mean", "matrix"):
             value = getattr(self, name)
             if value is not None:
                 # float32 precision, so that the map and its id survive a round trip through JSON
@@ -66,8 +63,6 @@ class PreferenceSpace:
             raise DimensionMismatchError(
                 f"the matrix must have shape (k, {self.d}) to fit a mean of {self.d} numbers, got {self.matrix.shape}"
             )
-        if self.prior is not None and self.prior.shape != (self.k,):
-            raise DimensionMismatchError(f"the prior must have shape ({self.k},), got {self.prior.shape}")
 
     @classmethod
     def identity(cls, dimension: int) -> PreferenceSpace:
@@ -161,8 +156,8 @@ class PreferenceSpace:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
         users = choose_users(ledgers, min_users, min_events, max_events)
-        mean, matrix, prior, about = fit_map(users, k, iterations, shrink, ridge, progress)
-        return cls("fitted", mean, matrix, prior, {"version": version, **about})
+        mean, matrix, about = fit_map(users, k, iterations, shrink, ridge, progress)
+        return cls("fitted", mean, matrix, {"version": version, **about})
 
     @property
     def d(self) -> int:
@@ -177,10 +172,10 @@ class PreferenceSpace:
     @cached_property
     def id(self) -> str:
         """A name that changes whenever the map does, such as `identity-384` or `pca-256-1f0c9a8b77d2`."""
-        if self.matrix is None and self.prior is None and not self.mean.any():
+        if self.matrix is None and not self.mean.any():
             return f"{self.kind}-{self.k}"
-        parts = [array.tobytes() for array in (self.mean, self.matrix, self.prior) if array is not None]
-        return f"{self.kind}-{self.k}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
+        numbers = self.mean.tobytes() + (b"" if self.matrix is None else self.matrix.tobytes())
+        return f"{self.kind}-{self.k}-{hashlib.sha256(numbers).hexdigest()[:12]}"
 
     def __repr__(self) -> str:
         return f"<PreferenceSpace {self.id}>"
@@ -200,9 +195,9 @@ class PreferenceSpace:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-safe document from which `from_json` makes the same space, with the same `id`."""
-        arrays = {"mean": self.mean, "matrix": self.matrix, "prior": self.prior}
-        encoded = {name: None if array is None else encode_vectors(array) for name, array in arrays.items()}
-        return {"kind": self.kind, "d": self.d, **encoded, "about": dict(self.about)}
+        matrix = None if self.matrix is None else encode_vectors(self.matrix)
+        mean = encode_vectors(self.mean)
+        return {"kind": self.kind, "d": self.d, "mean": mean, "matrix": matrix, "about": dict(self.about)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PreferenceSpace:
@@ -215,8 +210,6 @@ class PreferenceSpace:
             dimension = int(document["d"])
             (mean,) = decode_vectors(document["mean"], dimension)
             matrix = None if document["matrix"] is None else decode_vectors(document["matrix"], dimension)
-            text = document.get("prior")
-            prior = None if text is None else decode_vectors(text, dimension if matrix is None else len(matrix))[0]
-            return cls(str(document["kind"]), mean, matrix, prior, document.get("about") or {})
+            return cls(str(document["kind"]), mean, matrix, document.get("about") or {})
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CorruptRecordError(f"not a preference space: {error}") from error

@@ -26,8 +26,6 @@ class Event:
         chosen: shape (k,), mean item vector of the documents that the reward is about.
         expected: shape (k,), `Σ π_m v_m` over the candidates of that retrieval.
         retrieval: id of the retrieval; several thumbs on one retrieval are one moment.
-        predicted: the reward that the population gives such an item, `⟨prior, chosen⟩`; 0 unless
-            `VARSConfig(prior="population")`. What sets a user apart shows in `reward − predicted`.
     """
 
     time: float
@@ -38,7 +36,6 @@ class Event:
     chosen: Vector = field(repr=False)
     expected: Vector = field(repr=False)
     retrieval: str = ""
-    predicted: float = 0.0
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:

@@ -83,10 +83,7 @@ class Explanation:
         if len(self.cards) > _MOST:
             lines.append(f"  and {len(self.cards) - _MOST} more")
         if not self.events:
-            start = (
-                f"rankings start at the mean user of {self.space}" if self.long_norm else "rankings are the plain ones"
-            )
-            lines.append(f"{self.user!r} gave no feedback yet: {start}.")
+            lines.append(f"{self.user!r} gave no feedback yet: rankings are the plain ones.")
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
             lines += [

@@ -31,7 +31,7 @@ from langchain_persona.learning import (
     fold,
     in_order,
 )
-from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors
+from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
@@ -366,7 +366,7 @@ class Ledger:
             entries = _parse_entries(whole, after, read_before=items)
 
         # the events that count, and which of them a new snapshot takes in
-        decode = partial(_events_of, embedding=embedding, space=space, prior=self._prior(space))
+        decode = partial(_events_of, embedding=embedding, space=space)
         window = kept.window if kept is not None else tuple(in_order(decode(_entries_at(windowed, items))))
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
         undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
@@ -413,9 +413,6 @@ class Ledger:
         """The key of a snapshot. Memories in the space in force share one; one with a given space has its own."""
         name, given = label(embedding, prefix="e"), self._spaces.given
         return name if given is None else label(f"{name} {given.id}", prefix="g")
-
-    def _prior(self, space: PreferenceSpace) -> Vector | None:
-        return space.prior if self._config.prior == "population" else None
 
     def _usable_snapshot(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
         """The stored snapshot, if it is readable and was made in this space with this configuration."""
@@ -535,14 +532,12 @@ def _events_of(
     *,
     embedding: str,
     space: PreferenceSpace,
-    prior: Vector | None,
     without: Container[str] = (),
     known: Mapping[str, Event] = MappingProxyType({}),
 ) -> list[Event]:
     """The events that count: feedback of some weight with vectors of this embedding model, but those `without`.
 
-    `known` events of an earlier read are not decoded again, for an entry never changes. `prior`, shape (k,), is the
-    mean user's vector where users start there.
+    `known` events of an earlier read are not decoded again, for an entry never changes.
     """
     events = []
     for entry in entries:
@@ -572,7 +567,6 @@ def _events_of(
                 retrieval=entry.retrieval_id,
                 chosen=item,
                 expected=background,
-                predicted=0.0 if prior is None else float(prior @ item),
             )
         )
     return events

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import ANONYMOUS, Trust, User, label, normalise_user
-from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig
+from langchain_persona.learning import PreferenceSpace, VARSConfig
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.masking import mask
 from langchain_persona.memory.background import Background
@@ -139,11 +139,6 @@ class PersonaMemory:
         _check_numbers(retrieval_ttl_seconds=retrieval_ttl_seconds, timeout_seconds=timeout_seconds)
         if trust not in ("server", "caller"):
             raise ConfigError(f'trust must be "server" or "caller", got {trust!r}')
-        if config is not None and config.prior == "population" and space is not None and space.prior is None:
-            raise ConfigError(
-                f'prior="population" needs a space with a prior, and {space.id} has none: give one that was fitted '
-                '(PreferenceSpace.fit, memory.fit), leave `space` out, or use prior="none"'
-            )
         self.store = store
         self.embeddings = embeddings
         self.config = VARSConfig() if config is None else config
@@ -159,7 +154,6 @@ class PersonaMemory:
         self.personas = Personas(self._store)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
         self._betas = self.config.rule.betas
-        self._warned_no_prior = False
         self._resources = ExitStack()
 
     @classmethod
@@ -284,8 +278,7 @@ class PersonaMemory:
     def vectors(self, user: User | None, session: str | None = None) -> UserVectors:
         """The user's long-term vector, and the short-term one of a session (zeros without one).
 
-        They belong to the embedding model of the latest feedback. A user without any has zeros, or with
-        `prior="population"` the mean user of the fitted space, where exactly one is in force.
+        They belong to the embedding model of the latest feedback. A user without any has zeros.
         """
         return self._vectors(normalise_user(user), session or "", rebuild=False)
 
@@ -651,22 +644,13 @@ class PersonaMemory:
         if current is not None:
             return self._as_vectors(self.ledger.fold(name, *current, rebuild=rebuild), session)
         given = self.spaces.given
-        starts = [] if name == ANONYMOUS or self.config.prior == "none" else self.spaces.in_force()
-        if len(starts) == 1:
-            return self._as_vectors(Folded(LearnerState.cold(starts[0].k), starts[0]), session)
         # whose embeddings, of how many numbers, is not known
         return UserVectors.cold(0 if given is None else given.k)
 
     def _as_vectors(self, folded: Folded, session: str) -> UserVectors:
-        state, space, long = folded.state, folded.space, folded.state.long
+        state = folded.state
         short = state.short(label(session, prefix="s") if session else None)
-        if self.config.prior == "population":
-            if space.prior is not None:
-                long = long + (self.config.prior_scale or 0.0) * space.prior
-            elif not self._warned_no_prior:
-                self._warned_no_prior = True
-                warn(logger, 'prior="population" does nothing before memory.fit() has fitted a space (%s)', space.id)
-        return UserVectors(long, short, *self._betas, state.baseline, state.count, space)
+        return UserVectors(state.long, short, *self._betas, state.baseline, state.count, folded.space)
 
     def _embed(self, card: PreferenceCard) -> PreferenceCard:
         """The card with its vector; without one where there is no model or it does not answer."""

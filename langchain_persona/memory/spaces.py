@@ -83,19 +83,6 @@ class Spaces:
             warn(logger, "Learning without the fitted preference space %s: %s", name, error)
             return _identity(dimension)
 
-    def in_force(self) -> list[PreferenceSpace]:
-        """The space that was given, else the fitted ones that can be read, one for each embedding model."""
-        if self.given is not None:
-            return [self.given]
-        found = []
-        for item in self._store.scan(self._path):
-            if "map" in item.value:
-                try:
-                    found.append(PreferenceSpace.from_json(item.value["map"]))
-                except CorruptRecordError as error:
-                    warn(logger, "Leaving out the unreadable preference space %s: %s", item.key, error)
-        return found
-
     def models(self) -> list[str]:
         """Names of the embedding models for which a space is kept."""
         return sorted(str(item.value["embedding"]) for item in self._store.scan(self._path) if "map" in item.value)

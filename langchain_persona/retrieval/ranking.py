@@ -67,8 +67,7 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
     except Exception as error:
         warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
         return Taste(readable=False)
-    prior = config.prior == "population" and space.prior is not None and config.min_feedback == 1
-    if user.count < config.min_feedback and not prior:
+    if user.count < config.min_feedback:
         return Taste(abstained="thin evidence")
     return Taste(bonus if config.spread and bonus.total.any() else None)
 

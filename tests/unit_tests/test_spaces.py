@@ -64,28 +64,26 @@ def test_one_corpus_gives_one_space_whatever_the_order_of_its_rows():
     assert np.allclose(one.matrix, other.matrix, atol=1e-5)
 
 
-def test_json_round_trip_keeps_map_prior_name_and_story():
+def test_json_round_trip_keeps_map_name_and_story():
     pca = PreferenceSpace.pca(corpus(), k=3, whiten=0.5)
-    fitted = PreferenceSpace("fitted", pca.mean, pca.matrix, np.array([0.1, 0.2, 0.3]), {"users": 7})
+    fitted = PreferenceSpace("fitted", pca.mean, pca.matrix, {"users": 7})
     for space in (PreferenceSpace.identity(6), pca, fitted):
         again = PreferenceSpace.from_json(json.loads(json.dumps(space.to_json())))
         assert (again.id, again.about) == (space.id, space.about)
         assert np.array_equal(again.project(corpus()), space.project(corpus()))
-    assert np.array_equal(again.prior, fitted.prior)
 
 
-def test_the_name_changes_with_the_map_and_the_prior_and_not_with_the_story():
+def test_the_name_changes_with_the_map_and_not_with_the_story():
     names = {PreferenceSpace.pca(corpus(seed=seed), k=k).id for seed in (0, 1) for k in (2, 3)}
     assert len(names) == 4
     zero, one = np.zeros(3), np.ones(3)
     assert PreferenceSpace("identity", one).id != PreferenceSpace("identity", zero).id
-    assert PreferenceSpace("x", one, prior=one).id != PreferenceSpace("x", one).id
     assert PreferenceSpace("x", one, about={"a": 1}).id == PreferenceSpace("x", one).id
 
 
 def test_what_is_not_a_space_is_corrupt():
     good = PreferenceSpace.pca(corpus(), k=3).to_json()
-    for document in ({}, 3, {**good, "mean": "!"}, {**good, "d": "x"}, {**good, "prior": ""}, {**good, "about": [1]}):
+    for document in ({}, 3, {**good, "mean": "!"}, {**good, "d": "x"}, {**good, "about": [1]}):
         with pytest.raises(CorruptRecordError):
             PreferenceSpace.from_json(document)
 
@@ -101,7 +99,6 @@ def test_misuse_is_refused_in_plain_words():
         (lambda: PreferenceSpace("x", np.array([np.nan])), "finite"),
         (lambda: PreferenceSpace("x", zero, about={"when": object()}), "about"),
         (lambda: PreferenceSpace("x", zero, np.zeros((2, 4))), "matrix"),
-        (lambda: PreferenceSpace("x", zero, np.ones((2, 3)), np.ones(3)), "prior"),
     ):
         with pytest.raises(ConfigError, match=words):
             call()
