@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Event, LearnerState, fold, moderation, spread_of
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Event, LearnerState, fold, moderation
 
 __all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner", "sampled"]
 
@@ -119,7 +119,7 @@ class VarsLearner:
         """What the retriever multiplies the bonus with, so that it varies no more than a share of relevance."""
         if spread is None or self.background is None or len(self.background) < MIN_SAMPLE:
             return 1.0
-        own = spread_of(self.background, bonus.total)
+        own = float(np.std(np.einsum("nd,d->n", self.background, bonus.total)))
         factors = [moderation(float(one), own, self.config.spread) for one in np.ravel(spread)]
         return np.reshape(factors, np.shape(spread)).astype(self.background.dtype)
 

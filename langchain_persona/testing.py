@@ -1,8 +1,4 @@
-"""Public test doubles and a check list, for our tests and for those of whoever builds on this package.
-
-`ScriptedChatModel` and `HashEmbeddings` stand in for models; `check_update_rule` holds a learning rule to what every
-such rule must keep.
-"""
+"""Public test doubles and a check list, for our tests and for those of whoever builds on this package."""
 
 from __future__ import annotations
 
@@ -167,31 +163,19 @@ class HashEmbeddings(Embeddings):
 
 
 def random_events(seed: int, count: int, *, k: int = 8, sessions: int = 3) -> list[Event]:
-    """Feedback with random rewards on random unit items of `k` numbers: one a second, two for each retrieval.
-
-    The same seed gives the same events, spread among so many `sessions`.
-    """
+    """Feedback with random rewards on random unit items of `k` numbers: one a second, two for each retrieval."""
     rng = np.random.default_rng(seed)
-    return [
-        Event(
-            time=float(index),
-            id=f"f{index}",
-            session=f"s{rng.integers(sessions)}",
-            reward=float(rng.uniform(-1.0, 1.0)),
-            gate=float(rng.uniform(0.0, 1.0)),
-            chosen=unit(rng.normal(size=k)),
-            expected=unit(rng.normal(size=k)) * 0.5,
-            retrieval=f"r{index // 2}",
-        )
-        for index in range(count)
-    ]
+
+    def event(index: int) -> Event:
+        session, reward, gate = f"s{rng.integers(sessions)}", float(rng.uniform(-1.0, 1.0)), float(rng.uniform())
+        chosen, expected = unit(rng.normal(size=k)), unit(rng.normal(size=k)) * 0.5
+        return Event(float(index), f"f{index}", session, reward, gate, chosen, expected, f"r{index // 2}")
+
+    return [event(index) for index in range(count)]
 
 
 def check_update_rule(rule: UpdateRule) -> None:
     """Assert what every update rule must keep; call it in a test of your own rule.
-
-    A step is pure and repeatable and changes no input, a state survives JSON in the middle of a fold, order of arrival
-    and duplicates do not matter, nothing grows without bound under hostile rewards, and without a reward nothing moves.
 
     Raises:
         AssertionError: names the property that does not hold.
@@ -200,8 +184,7 @@ def check_update_rule(rule: UpdateRule) -> None:
     run = partial(fold, config=config, k=8)
     events = random_events(1, 40)
     inputs = [(event.chosen.copy(), event.expected.copy()) for event in events]
-    whole = run(events).to_json()
-    start = run(events[:25])
+    whole, start = run(events).to_json(), run(events[:25])
     stored = start.to_json()
     again = [run(events[25:], start=start, before=events[:25]).to_json() for _ in range(2)]
     assert again[0] == again[1], "not repeatable"

@@ -30,12 +30,7 @@ def unit(vectors: npt.ArrayLike) -> Vector:
 
 
 def encode_vectors(vectors: npt.ArrayLike, dtype: str = SINGLE) -> str:
-    """Write an array as base64 of `SINGLE` or `HALF` numbers.
-
-    Example:
-        >>> encode_vectors([1.0, 0.5])
-        'AACAPwAAAD8='
-    """
+    """Write an array as base64 of `SINGLE` or `HALF` numbers."""
     return base64.b64encode(np.asarray(vectors, dtype=dtype).tobytes()).decode("ascii")
 
 
@@ -76,13 +71,7 @@ def fix_signs(axes: Vector) -> Vector:
 def gram(rows: Vector) -> Vector:
     """`X Xᵀ`, shape (n, n), of rows of shape (n, k).
 
-    It is made in blocks that are too small for BLAS to start threads: these are faster on idle cores, and several times
-    slower on busy ones, where they wait for each other.
-
-    Example:
-        >>> gram(np.array([[1.0, 2.0], [0.0, 1.0]]))
-        array([[5., 2.],
-               [2., 1.]])
+    In blocks that are too small for BLAS to start threads, which wait for each other where the cores are busy.
     """
     product = np.empty((len(rows), len(rows)))
     for i in range(0, len(rows), 16):

@@ -22,8 +22,7 @@ class VARSConfig:
         rule: the update rule; `WindowedRidge()` by default.
         strength: the one knob to turn, 0 to 10: a factor on the bonus and on its cap. 0 is exactly the plain ranking.
         max_bonus: cap on the absolute bonus of any unit vector at strength 1, in units of the base score (cosine);
-            with a reranker, times the scale of its scores. Real documents rarely point straight along the bonus and
-            get less.
+            with a reranker, times the scale of its scores.
         spread: keeps results on topic: over the collection, the standard deviation of the bonus at strength 1 is at
             most this share of the relevance's. Both are measured on a sample of what passes the call's filter, brought
             to unit length; with fewer than 16 documents nothing is moderated. 0 switches the bonus off.
@@ -88,18 +87,17 @@ def fold(
     start: LearnerState | None = None,
     before: Iterable[Event] = (),
 ) -> LearnerState:
-    """The state after the last event, whatever the order in which the events arrived; without any, the start.
+    """The state after the last event, in whatever order the events arrive, also twice; without any, the start.
 
     After every event the state is rounded to the precision in which it is stored. So a fold that goes on from a stored
     snapshot gives the same bits as one from the first event.
 
     Args:
-        events: in any order, also twice; those of gate 0 change nothing.
+        events: those of gate 0 change nothing.
         config: the rule and its surroundings.
         k: numbers in an item vector.
         start: the state to go on from, the cold one by default; its events must all lie before these.
-        before: the events that `start` holds, at least the latest `config.rule.window` of them; needed with `start`
-            when the rule has a window.
+        before: the latest events that `start` holds, at least `config.rule.window` of them.
 
     Example:
         >>> import numpy as np

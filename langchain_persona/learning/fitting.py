@@ -6,12 +6,11 @@ The model of user `u` and item `i`, with items in centred coordinates `x_i`:
 
 `fit_taste` estimates `m`, `V` and `s²` by expectation maximisation. A few users say little about a covariance of
 thousands of numbers, so `V` is drawn towards a multiple of the identity, as if `shrink` more users had shown no
-structure. `fit_map` turns the estimate into coordinates in which ridge regression is the best guess at a user's taste.
-A personal intercept and an effect of each item were tried and left out: what people choose to rate is itself a sign
-of taste, and effects of popular items take away what their vectors say about the rest.
+structure. `fit_map` makes coordinates `P = √(ridge/s²) · S^½` along the longest axes of `S = V + m mᵀ`: ridge regression
+with that `ridge` in these is the posterior mean of a user's taste.
 
-Source: empirical Bayes for hierarchical linear models (Lindley and Smith, 1972; Dempster, Laird and Rubin, *Maximum
-Likelihood from Incomplete Data via the EM Algorithm*, 1977), with an inverse-Wishart penalty on `V`.
+Source: empirical Bayes for hierarchical linear models (Lindley and Smith, 1972; Dempster, Laird and Rubin, 1977), with
+an inverse-Wishart penalty on `V`.
 """
 
 from __future__ import annotations
@@ -143,10 +142,7 @@ def fit_map(
 
 
 class Taste(NamedTuple):
-    """How tastes spread over all users: `m` (q,), `V` (q, q) and `s²`; no user's own vector is in it.
-
-    `evidence` is the penalised log-likelihood before each iteration; it does not fall.
-    """
+    """How tastes spread over all users: `m` (q,), `V` (q, q), `s²`, and the penalised likelihood of each iteration."""
 
     mean: Vector
     covariance: Vector
@@ -155,16 +151,14 @@ class Taste(NamedTuple):
 
     @property
     def second_moment(self) -> Vector:
-        """`S = V + m mᵀ`, shape (q, q): how far tastes lie from zero, where every learner starts."""
+        """`S = V + m mᵀ`, shape (q, q)."""
         return self.covariance + np.outer(self.mean, self.mean)
 
 
 def fit_taste(users: Sequence[Observed], shrink: float, iterations: int, progress: Progress | None = None) -> Taste:
-    """Estimate mean, covariance and noise by expectation maximisation, in at most so many iterations.
+    """Mean, covariance and noise by expectation maximisation.
 
-    In the first third of the iterations `V` is a multiple of the identity; what this multiple arrives at is what `V`
-    is drawn towards in the rest, as if by `shrink` users without structure. The order of the users changes the result
-    in the last digits only.
+    In the first third of the iterations `V` is a multiple of the identity; towards this it is drawn in the rest.
     """
     q = users[0][0].shape[1]
     ratings = sum(len(rewards) for _, rewards in users)

@@ -1,9 +1,7 @@
 """A preference space: the coordinates in which a user's taste is learned, `v_m = P (e_m − μ)`.
 
-Three kinds: the identity (the default, nothing to fit), PCA of a corpus (the VARS paper; optionally whitened), and a
-space fitted to many users' feedback (see `fitting`).
-
-Source: Hao et al., arXiv 2603.20939, section on item vectors (PCA, k = 256).
+Three kinds: the identity (the default, nothing to fit), PCA of a corpus (the VARS paper, arXiv 2603.20939), and a space
+fitted to many users' feedback (see `fitting`).
 """
 
 from __future__ import annotations
@@ -28,13 +26,9 @@ from langchain_persona.learning.fitting import Progress, UserRatings, choose_use
 class PreferenceSpace:
     """An affine map from embeddings (d numbers) to item vectors (k numbers), with a name.
 
-    Vectors learned in one space are never used in another: the ledger keeps embeddings, not item vectors, and a
-    user's state carries the `id` of its space.
-
     Attributes:
         kind: "identity", "pca", "fitted", or another word for how it was made.
-        mean: `μ`, shape (d,).
-        matrix: `P`, shape (k, d); None is the identity.
+        mean, matrix: `μ`, shape (d,), and `P`, shape (k, d); a matrix of None is the identity.
         about: how it was made, for people to read; JSON values, and no part of the `id`.
     """
 
@@ -77,14 +71,8 @@ class PreferenceSpace:
         return cls("identity", np.zeros(dimension))
 
     @classmethod
-    def pca(cls, embeddings: npt.ArrayLike, k: int = 256, *, whiten: float = 0.0) -> PreferenceSpace:
-        """The `k` leading principal axes of a corpus.
-
-        Args:
-            embeddings: unit vectors of the corpus, shape (n, d); a sample of some thousands is enough.
-            k: number of axes, at most `min(n, d)`; 256 in the paper.
-            whiten: from 0, which keeps lengths (plain PCA), to 1, which gives every axis the same spread. The largest
-                gain stays 1, so that a bonus in the space is no larger than one in the embeddings.
+    def pca(cls, embeddings: npt.ArrayLike, k: int = 256) -> PreferenceSpace:
+        """The `k` leading principal axes, at most `min(n, d)`, of a corpus of unit vectors, shape (n, d).
 
         Example:
             >>> space = PreferenceSpace.pca([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1]], k=1)
@@ -96,13 +84,8 @@ class PreferenceSpace:
             raise ConfigError(f"PCA needs at least two embeddings of shape (n, d), got shape {rows.shape}")
         if not 1 <= k <= min(rows.shape):
             raise ConfigError(f"k must lie between 1 and min(n, d) = {min(rows.shape)}, got {k}")
-        if not 0.0 <= whiten <= 1.0:
-            raise ConfigError(f"whiten must lie between 0 and 1, got {whiten}")
         mean = rows.mean(axis=0)
-        _, singular, axes = np.linalg.svd(rows - mean, full_matrices=False)
-        floor = max(float(singular[0]) * 1e-3, np.finfo(np.float64).tiny)
-        gain = np.maximum(singular[:k], floor) ** -whiten
-        return cls("pca", mean, fix_signs(axes)[:k] * (gain / gain.max())[:, None])
+        return cls("pca", mean, fix_signs(np.linalg.svd(rows - mean, full_matrices=False)[2])[:k])
 
     @classmethod
     def fit(
@@ -121,24 +104,21 @@ class PreferenceSpace:
     ) -> PreferenceSpace:
         """Fit a space in which taste is learned fast to many users' ratings, by empirical Bayes (see `fitting`).
 
-        With `S` the second moment of users' taste vectors and `s²` the noise of a rating, `P = √(ridge/s²) · S^½` along
-        the `k` longest axes of `S`. Ridge regression with that `ridge` in these coordinates is the posterior mean of a
-        user's taste. The space is an aggregate: no user's own vector is in it, and each user counts once.
+        Each user counts once, and no user's own vector is in the space.
 
         Args:
             ledgers: one `UserRatings` for each user, in any order.
             k: numbers in an item vector; fewer where the ratings span fewer.
-            min_users: the fewest users (with `min_events` ratings each) to fit to; at least 2.
-            min_events: users with fewer ratings are left out.
+            min_users, min_events: fit to no fewer users, at least 2, with so many ratings each; others are left out.
             max_events: only the latest so many ratings of a user count.
             iterations: the most iterations of expectation maximisation.
-            shrink: `S` is drawn towards a multiple of the identity, as if so many more users had shown no structure.
-            ridge: the `λ` of the learner; the default is that of `WindowedRidge`.
+            shrink: tastes are drawn towards no structure, as if so many more users had shown none.
+            ridge: the `λ` of the learner.
             progress: called with (done, iterations).
             version: a name for this fit, kept in `about`.
 
         Raises:
-            ConfigError: too few users or ratings (says how many are needed), or an argument out of range.
+            ConfigError: too few users or ratings, or an argument out of range.
             DimensionMismatchError: embeddings of several lengths.
 
         Example:
@@ -201,11 +181,7 @@ class PreferenceSpace:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PreferenceSpace:
-        """Read what `to_json` wrote.
-
-        Raises:
-            CorruptRecordError: the document is not one of ours.
-        """
+        """Read what `to_json` wrote; `CorruptRecordError` for anything else."""
         try:
             dimension = int(document["d"])
             (mean,) = decode_vectors(document["mean"], dimension)

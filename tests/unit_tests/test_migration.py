@@ -100,7 +100,7 @@ def test_law_5_withdrawing_the_original_withdraws_the_copy(memory, monkeypatch):
         memory.withdraw("ana", name)
         assert memory.user_vectors("ana", "", NEW_NAME, 12).count == left
         assert memory.rebuild("ana").count == left
-    assert memory.vectors("ana").is_cold
+    assert not memory.vectors("ana").effective.any()
     assert migrate(memory).ratings == 0
 
 
