@@ -26,14 +26,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from langchain_persona.errors import ConfigError, CorruptRecordError
+from langchain_persona.errors import ConfigError, CorruptRecordError, check_number
 from langchain_persona.identity import User, normalise_user
 from langchain_persona.learning import MAX_STRENGTH, Vector
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.memory.spaces import valid_feedback
 from langchain_persona.records import Feedback, Record, Reward, read_record
-from langchain_persona.retrieval.retriever import check_number
 
 logger = logging.getLogger(__name__)
 
@@ -288,21 +287,21 @@ def evaluate(
         0 ratings of 0 drawn retrievals by 0 users.
         There is nothing to evaluate.
     """
-    asked = dict.fromkeys(check_number("strengths", one, MAX_STRENGTH) for one in strengths)
-    if not check_number("clip", clip, float("inf")) >= 1.0:
-        raise ConfigError(f"clip must be at least 1 (infinity for none), got {clip!r}")
+    check_number("clip", clip, 1.0)
+    for strength in strengths:
+        check_number("strengths", strength, 0.0, MAX_STRENGTH)
     if isinstance(users, str):
         raise ConfigError(f"users must be a list of ids, or None for all, got {users!r}")
     decisions: list[Decision] = []
     left_out = 0
-    for user in memory.ledger.users() if users is None else dict.fromkeys(map(normalise_user, users)):
+    for user in memory._store.users() if users is None else dict.fromkeys(map(normalise_user, users)):
         # what was carried over to another embedding model is one rating, and its log is that of the original
         ratings = [entry for entry in valid_feedback(memory.ledger.entries(user)) if entry.origin is None]
         found = [decision for entry in ratings if (decision := _decision_of(user, entry))]
         decisions += found
         left_out += len(ratings) - len(found)
     return Evaluation(
-        estimates={strength: estimate(decisions, strength, clip=clip, seed=seed) for strength in asked},
+        estimates={strength: estimate(decisions, strength, clip=clip, seed=seed) for strength in strengths},
         users=len({decision.user for decision in decisions}),
         retrievals=len({decision.retrieval for decision in decisions}),
         ratings=len(decisions),

@@ -8,11 +8,10 @@ import numpy as np
 from langchain_core.documents import Document
 from pydantic import PrivateAttr, SkipValidation
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.experiments.offpolicy import draw
 from langchain_persona.retrieval import Candidates, VARSRetriever
 from langchain_persona.retrieval.ranking import Plan, Ranking
-from langchain_persona.retrieval.retriever import check_number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +50,7 @@ class ExperimentRetriever(VARSRetriever):
 
     def _prepare(self) -> None:
         super()._prepare()
-        check_number("explore", self.explore, 100.0)
+        check_number("explore", self.explore, 0.0, 100.0)
         if self.seed is not None and (type(self.seed) is not int or self.seed < 0):
             raise ConfigError(f"seed must be a whole number, or None for another draw each time, got {self.seed!r}")
         if self.explore and (self.shadow or self.search_type == "mmr"):

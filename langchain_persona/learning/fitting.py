@@ -6,8 +6,8 @@ The model of user `u` and item `i`, with items in centred coordinates `x_i`:
 
 `fit_taste` estimates `m`, `V` and `s²` by expectation maximisation. A few users say little about a covariance of
 thousands of numbers, so `V` is drawn towards a multiple of the identity, as if `shrink` more users had shown no
-structure. `fit_map` makes coordinates `P = √(ridge/s²) · S^½` along the longest axes of `S = V + m mᵀ`: ridge regression
-with that `ridge` in these is the posterior mean of a user's taste.
+structure. `fit_map` makes coordinates `P = √(ridge/s²) · S^½` along the longest axes of `S = V + m mᵀ`: in these, ridge
+regression with that `ridge` is the posterior mean of a user's taste.
 
 Source: empirical Bayes for hierarchical linear models (Lindley and Smith, 1972; Dempster, Laird and Rubin, 1977), with
 an inverse-Wishart penalty on `V`.

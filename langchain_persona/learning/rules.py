@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import check_number
 from langchain_persona.learning.arrays import gram, solve
 from langchain_persona.learning.state import Event, LearnerState
 
@@ -42,12 +42,9 @@ class UpdateRule(Protocol):
 
 
 def require(owner: object, allowed: dict[str, tuple[float, float]]) -> None:
-    """Raise `ConfigError` for a knob outside its closed range; between two ints only whole numbers are allowed."""
-    for name, (low, high) in allowed.items():
-        value = getattr(owner, name)
-        kinds, words = (int, "a whole number") if isinstance(low, int) else (int | float, "a number")
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise ConfigError(f"{type(owner).__name__}.{name} must be {words} from {low} to {high}, got {value!r}")
+    """Raise `ConfigError` for a knob outside its range; see `check_number`."""
+    for name, limits in allowed.items():
+        check_number(f"{type(owner).__name__}.{name}", getattr(owner, name), *limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError, check_number
 from langchain_persona.learning.arrays import Vector, decode_vectors, encode_vectors, fix_signs, frozen
 from langchain_persona.learning.fitting import Progress, UserRatings, choose_users, fit_map
 
@@ -132,9 +132,8 @@ class PreferenceSpace:
         """
         counts = {"k": k, "min_users": min_users, "min_events": min_events, "max_events": max_events}
         for name, value in {**counts, "iterations": iterations}.items():
-            least = 2 if name == "min_users" else 1  # a space of one user would hand that user's taste to everybody
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            # a space of one user would hand that user's taste to everybody
+            check_number(name, value, 2 if name == "min_users" else 1)
         users = choose_users(ledgers, min_users, min_events, max_events)
         mean, matrix, about = fit_map(users, k, iterations, shrink, ridge, progress)
         return cls("fitted", mean, matrix, {"version": version, **about})

@@ -1,9 +1,8 @@
 """The append-only ledger of feedback, and the fold of it into a user's vectors.
 
-Nothing here is ever read, changed and written back. Entries are only added, and a snapshot of the fold may be lost or
-overwritten by anybody at any time, for it can be made again. A snapshot holds only entries older than `GRACE_SECONDS`;
-readers fold the younger ones on top. Writers at once, repeated and late deliveries, and clocks that differ by less than
-the grace period therefore cost nothing.
+Entries are only added, and a snapshot of the fold may be lost or overwritten by anybody at any time, for it can be made
+again. It holds only entries older than `GRACE_SECONDS`; readers fold the younger ones on top. Writers at once, repeated
+and late deliveries, and clocks that differ by less than the grace period therefore cost nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -32,6 +31,7 @@ from langchain_persona.learning import (
     in_order,
 )
 from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vectors
+from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
@@ -59,6 +59,8 @@ SWEEP_EVERY = 64
 """Retrievals saved by a process between two looks for expired ones."""
 
 HOUR, DAY = 3_600.0, 86_400.0
+
+Entry = Feedback | Withdrawal
 
 _CURRENT = "current"
 _SWEPT = 1_000
@@ -96,35 +98,34 @@ class FeedbackReading:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The fold of a user's ledger, and what a process keeps of it to go on from there.
+    """The fold of every valid entry of a user, and what a process keeps to go on from there.
 
-    Attributes:
-        state: the fold of every valid entry.
-        space: where it lies.
-        after: horizon of the snapshot on which it stands; minus infinity without one.
-        window: decoded events up to that horizon that the rule looks at again.
-        young: decoded events later than that, in order.
-        time: when it was read.
+    That is the snapshot on which it stands, the decoded events in it that the rule looks at again, decoded events and
+    parsed entries later than its horizon, and when they were read.
     """
 
     state: LearnerState
     space: PreferenceSpace
-    after: float = float("-inf")
-    window: tuple[Event, ...] = ()
-    young: tuple[Event, ...] = ()
-    time: float = 0.0
+    betas: tuple[float, float]
+    snapshot: Snapshot | None
+    window: Sequence[Event]
+    young: Sequence[Event]
+    entries: Mapping[str, Entry]
+    time: float
+    _vectors: dict[str, UserVectors] = field(default_factory=dict)
+
+    def vectors(self, session: str) -> UserVectors:
+        """The user's vectors in one session; "" is none."""
+        if session not in self._vectors:
+            short = self.state.short(label(session, prefix="s") if session else None)
+            self._vectors[session] = UserVectors(
+                self.state.long, short, *self.betas, self.state.baseline, self.state.count, self.space
+            )
+        return self._vectors[session]
 
 
 class Ledger:
-    """The ledgers of all users.
-
-    Args:
-        store: where they lie.
-        config: the learner; a snapshot made under another configuration is ignored.
-        spaces: the preference spaces in force.
-        background: sweeps expired retrievals.
-        retrieval_ttl_seconds: how long a retrieval can be given feedback.
-    """
+    """The ledgers of all users; `background` sweeps expired retrievals."""
 
     def __init__(
         self,
@@ -193,7 +194,7 @@ class Ledger:
         items = map(found_item, results[1:])
         return FeedbackReading(
             {name: item.value for name, item in zip(retrieval_ids, items, strict=True) if item is not None},
-            max(map(_horizon_of, state), default=float("-inf")),
+            max(map(_stored_horizon, state), default=float("-inf")),
         )
 
     def feedback(
@@ -212,11 +213,9 @@ class Ledger:
     ) -> FeedbackReceipt:
         """Add one feedback: see `PersonaMemory.feedback`.
 
-        Args:
-            about_documents: whether the signal is about the documents themselves; by default its source tells.
-            reading: what was read ahead; then `key` is looked up only where the retrieval is older than two minutes,
-                for so long a snapshot knows what it holds.
-            withdraw: id of an entry that this one replaces.
+        `about_documents` tells whether the signal is about the documents themselves, where its source does not. With a
+        `reading` ahead, `key` is looked up only where the retrieval is older than two minutes: so long a snapshot knows
+        what it holds. `withdraw` is an entry that this one replaces.
         """
         value, believed = validated(reward), trust(source, RELIABILITY)
         if gate is None and believed == 0.0:
@@ -248,10 +247,8 @@ class Ledger:
                 about = source in ABOUT_DOCUMENTS if about_documents is None else about_documents
                 gate = believed * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
             entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
-        entries: list[Feedback | Withdrawal] = [entry]
-        if withdraw is not None:
-            entries.append(Withdrawal(id=new_id(), target=withdraw, time=entry.time))
-        self.append(user, entries)
+        replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=entry.time)]
+        self.append(user, [entry, *replaced])
         if retrieval is not None and entry.gate == 0.0:
             reason = "its gate is 0: it is kept in the ledger and moves nothing"
         return FeedbackReceipt(entry.id, applied=not reason, reason=reason)
@@ -269,7 +266,7 @@ class Ledger:
         self.append(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)])
         return FeedbackReceipt(feedback_id, applied=True)
 
-    def append(self, user: str, entries: Sequence[Feedback | Withdrawal]) -> None:
+    def append(self, user: str, entries: Sequence[Entry]) -> None:
         """Add entries and a new version for readers in one batch: acknowledged when this returns."""
         ops: list[Op] = []
         for entry in entries:
@@ -291,16 +288,12 @@ class Ledger:
         used = found_item(results[-1]) if used_op else None
         return reading if used is None else replace(reading, used=str(used.value.get("id", "")))
 
-    def users(self) -> list[Label]:
-        """Labels of all users of whom something is kept; each stands for its user in every method."""
-        return self._store.users()
-
     # reading ----------------------------------------------------------------------------------------------------------
 
-    def entries(self, user: str) -> list[Feedback | Withdrawal]:
+    def entries(self, user: str) -> list[Entry]:
         """Every readable entry of a user, oldest first."""
-        found = _parse_entries(self._store.scan((user, "feedback")), float("-inf"))
-        return sorted(found, key=lambda entry: (entry.time, entry.id))
+        found = _parse_entries(self._store.scan((user, "feedback")))
+        return sorted(found.values(), key=lambda entry: (entry.time, entry.id))
 
     def current(self, user: str) -> tuple[str, int] | None:
         """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
@@ -318,19 +311,12 @@ class Ledger:
         return (str(known[-1].embedding), known[-1].dimension) if known else None
 
     def fold(self, user: str, embedding: str, dimension: int, *, rebuild: bool = False) -> Folded:
-        """A user's state: the snapshot and everything younger.
-
-        Args:
-            user: whose.
-            embedding: name of the embedding model; entries of another are left out.
-            dimension: numbers in one of its vectors.
-            rebuild: ignore the snapshot and fold the whole ledger.
-        """
+        """A user's state under an embedding model: a snapshot and everything younger, or with `rebuild` all anew."""
         now, name = time.time(), self._snapshot_name(embedding)
         kept = None if rebuild else self._cache.get((user, name))
         versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
-        ahead = _buckets_since(user, kept.after, now) if kept is not None else []
-        details = [self._store.get((user, "state"), name), *map(self._store.search, ahead)]
+        places = [] if kept is None else _buckets_since(user, _horizon(kept.snapshot), now)
+        details = [self._store.get((user, "state"), name), *map(self._store.search, places)]
         # one batch tells whether what this process keeps is still true; where it surely is not, all is read at once
         at_once = kept is None or user in self._written
         self._written.discard(user)
@@ -343,67 +329,70 @@ class Ledger:
         if kept is not None and self._cache.get((user, name), version) is kept and 0 <= now - kept.time < _LIFETIME:
             return kept
 
-        # what to go on from: a snapshot, and the events in it that the rule looks at again
-        results = results[len(versions) :] if at_once else self._store.batch(details)
-        item = found_item(results[0])
-        snapshot = None if rebuild else self._usable_snapshot(item, space)
-        after = float("-inf") if snapshot is None else snapshot.horizon
-        if kept is not None and (kept.after != after or (item is not None and snapshot is None)):
-            kept = None
-        places, pages, windowed = ahead, results[1:], list[Result]()
-        if kept is None:
-            places = _buckets_since(user, after, now)
-            addresses = snapshot.window if snapshot is not None else ()
+        # what to go on from: a snapshot, everything younger, and the entries in it that the rule looks at again
+        found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
+        item, addresses = found_item(found), list[tuple[float, str]]()
+        if kept is not None and _horizon(kept.snapshot) == _stored_horizon(item):
+            snapshot = kept.snapshot
+        else:
+            kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
+            addresses = list(snapshot.window) if snapshot is not None else []
+            places = _buckets_since(user, _horizon(snapshot), now)
             window_ops = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
-            answers = self._store.batch([*map(self._store.search, places), *window_ops])
-            pages, windowed = answers[: len(places)], answers[len(places) :]
-        items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
-        entries = _parse_entries(items, after)
-        if snapshot is not None and _undone_below(snapshot, entries):
+            pages = self._store.batch([*map(self._store.search, places), *window_ops])
+        pairs = zip(places, pages, strict=False)
+        items: list[Item] = [one for place, page in pairs for one in self._store.found(place, page)]
+        items += [one for one in map(found_item, pages[len(places) :]) if one is not None]
+        entries = _parse_entries(items, kept.entries if kept is not None else {})
+        after = _horizon(snapshot)
+        young = {one: entry for one, entry in entries.items() if entry.time > after}
+        if snapshot is not None and _undone_below(snapshot, young):
             # something in the snapshot was withdrawn: fold again without it
-            snapshot, kept, windowed, after = None, None, [], float("-inf")
-            whole = self._store.scan((user, "feedback"))
-            entries = _parse_entries(whole, after, read_before=items)
+            kept, snapshot, addresses, after = None, None, [], float("-inf")
+            young = _parse_entries(self._store.scan((user, "feedback")), entries)
 
         # the events that count, and which of them a new snapshot takes in
-        decode = partial(_events_of, embedding=embedding, space=space)
-        window = kept.window if kept is not None else tuple(in_order(decode(_entries_at(windowed, items))))
+        decode = partial(_decode_events, embedding=embedding, space=space)
+        if kept is None:
+            window = in_order(decode(entries[one] for _, one in addresses if one in entries))
+        else:
+            window = [*kept.window]
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
-        undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
+        undone |= {entry.target: entry.time for entry in young.values() if isinstance(entry, Withdrawal)}
         recent = snapshot.recent if snapshot else {}
         known = {event.id: event for event in kept.young} if kept is not None else {}
-        events = in_order(decode(entries, without={*undone, *recent}, known=known))
+        events = in_order(decode(young.values(), without={*undone, *recent}, known=known))
         horizon = now - GRACE_SECONDS
-        old = tuple(event for event in events if event.time <= horizon)
-        young = tuple(event for event in events if event.time > horizon)
-        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
+        old = [event for event in events if event.time <= horizon]
+        events = events[len(old) :]
         replaces = rebuild or (item is not None and snapshot is None)
+        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
         if old or replaces or (snapshot is not None and now - after > DAY):
             state = fold(old, self._config, k=space.k, start=state, before=window)
-            window = (*window, *old)[max(len(window) + len(old) - self._config.rule.window, 0) :]
-            times = {entry.id: entry.time for entry in entries}
+            window = [*window, *old][max(len(window) + len(old) - self._config.rule.window, 0) :]
             held = {**recent, **{event.id: event.time for event in old}}
-            record = Snapshot(
+            later = {one for one, entry in young.items() if entry.time > horizon}
+            snapshot = Snapshot(
                 horizon=horizon,
                 config=self._config.fingerprint,
                 space=space.id,
                 state=state.to_json(),
                 recent={one: moment for one, moment in held.items() if moment > horizon - GRACE_SECONDS},
-                withdrawn=tuple(one for one, at in undone.items() if max(at, times.get(one, at)) > horizon),
+                withdrawn=tuple(one for one, at in undone.items() if at > horizon or one in later),
                 window=tuple((event.time, event.id) for event in window),
             )
+            kept = None
             try:
-                self._store.batch([self._store.put((user, "state"), name, record.to_json())])
+                self._store.batch([self._store.put((user, "state"), name, snapshot.to_json())])
             except StoreError:  # the next reader folds a little more
                 logger.debug("A snapshot could not be written", exc_info=True)
-            after, kept = horizon, None
 
         # the young ones on top; where this process folded the first of them already, it goes on from there
         done = 0
-        if kept is not None and kept.young and young[: len(kept.young)] == kept.young:
+        if kept is not None and kept.young == events[: len(kept.young)]:
             state, done = kept.state, len(kept.young)
-        state = fold(young[done:], self._config, k=space.k, start=state, before=(*window, *young[:done]))
-        folded = Folded(state, space, after, window, young, now)
+        state = fold(events[done:], self._config, k=space.k, start=state, before=[*window, *events[:done]])
+        folded = Folded(state, space, self._config.rule.betas, snapshot, window, events, young, now)
         self._cache.put((user, name), version, folded)
         return folded
 
@@ -421,7 +410,7 @@ class Ledger:
         try:
             snapshot = read_record(Snapshot, item.value)
             k = LearnerState.from_json(snapshot.state).long.size
-            if not math.isfinite(_horizon_of(item)):
+            if not math.isfinite(_stored_horizon(item)):
                 raise CorruptRecordError("its horizon is no time that a clock can have shown")
         except CorruptRecordError as error:
             warn(logger, "Ignoring a corrupt snapshot and folding the ledger again: %s", error)
@@ -448,11 +437,7 @@ def _usable_retrieval(value: object, now: float) -> tuple[Retrieval | None, str]
 
 
 def _rated_documents(retrieval: Retrieval, docs: Sequence[str] | None) -> list[str]:
-    """Ids of the documents that a feedback is about; None is all of the retrieval.
-
-    Raises:
-        ConfigError: a document was not returned by this retrieval.
-    """
+    """Ids of the documents that a feedback is about; None is all of the retrieval."""
     strangers = sorted(set(docs or ()) - set(retrieval.chosen))
     if strangers:
         raise ConfigError(
@@ -493,7 +478,11 @@ def _on_time(now: float, horizon: float) -> float:
     return max(now, horizon + GRACE_SECONDS)
 
 
-def _horizon_of(item: Item | None) -> float:
+def _horizon(snapshot: Snapshot | None) -> float:
+    return float("-inf") if snapshot is None else snapshot.horizon
+
+
+def _stored_horizon(item: Item | None) -> float:
     """The horizon that a stored snapshot claims; minus infinity without a readable one."""
     try:
         horizon = float("-inf") if item is None else float(item.value["horizon"])
@@ -503,80 +492,58 @@ def _horizon_of(item: Item | None) -> float:
     return horizon if math.isfinite(horizon) and horizon <= time.time() + 366 * DAY else float("-inf")
 
 
-def _parse_entries(
-    items: Sequence[Item], after: float, *, read_before: Sequence[Item] = ()
-) -> list[Feedback | Withdrawal]:
-    """Entries later than `after`, each id once (the earliest); unreadable ones are kept, left out, and logged once."""
-    logged = {(tuple(item.namespace), item.key) for item in read_before}
-    entries: dict[str, Feedback | Withdrawal] = {}
+def _parse_entries(items: Iterable[Item], known: Mapping[str, Entry] = MappingProxyType({})) -> dict[str, Entry]:
+    """Readable entries by id, of each id the earliest. An entry never changes: `known` ones are not parsed again."""
+    entries: dict[str, Entry] = {}
     for item in items:
         try:
-            entry = read_entry(item.value)
+            entry = known.get(item.key)
+            if entry is None or entry.time != item.value.get("time"):
+                entry = read_entry(item.value)
         except CorruptRecordError as error:
-            if (tuple(item.namespace), item.key) not in logged:
-                warn(logger, "Leaving out the unreadable ledger entry %s: %s", item.key, error)
+            warn(logger, "Leaving out the unreadable ledger entry %s: %s", item.key, error)
             continue
-        if entry.time > after and (entry.id not in entries or entry.time < entries[entry.id].time):
+        if entry.id not in entries or entry.time < entries[entry.id].time:
             entries[entry.id] = entry
-    return list(entries.values())
+    return entries
 
 
-def _entries_at(results: Sequence[Result], read_before: Sequence[Item]) -> list[Feedback | Withdrawal]:
-    """The readable entries among the results of some reads by address."""
-    items = [item for item in map(found_item, results) if item is not None]
-    return _parse_entries(items, float("-inf"), read_before=read_before)
-
-
-def _events_of(
-    entries: Sequence[Feedback | Withdrawal],
+def _decode_events(
+    entries: Iterable[Entry],
     *,
     embedding: str,
     space: PreferenceSpace,
     without: Container[str] = (),
     known: Mapping[str, Event] = MappingProxyType({}),
 ) -> list[Event]:
-    """The events that count: feedback of some weight with vectors of this embedding model, but those `without`.
-
-    `known` events of an earlier read are not decoded again, for an entry never changes.
-    """
+    """The events that count: feedback of some weight with vectors of this embedding model, but those `without`."""
     events = []
     for entry in entries:
-        if not isinstance(entry, Feedback) or entry.id in without or entry.embedding != embedding:
+        if not isinstance(entry, Feedback) or entry.embedding != embedding or entry.gate == 0.0:
             continue
-        if entry.origin is not None and entry.origin in without:
+        if entry.id in without or (entry.origin is not None and entry.origin in without):
             continue
         if entry.id in known and known[entry.id].time == entry.time:
             events.append(known[entry.id])
             continue
-        if entry.chosen is None or entry.expected is None or entry.gate == 0.0:
-            continue
         try:
-            (chosen,) = decode_vectors(entry.chosen, entry.dimension)
-            (expected,) = decode_vectors(entry.expected, entry.dimension)
-            item, background = space.project(chosen), space.project(expected)
+            (chosen,) = decode_vectors(entry.chosen or "", entry.dimension)
+            (expected,) = decode_vectors(entry.expected or "", entry.dimension)
+            item, offered = space.project(chosen), space.project(expected)
         except (CorruptRecordError, DimensionMismatchError, ValueError) as error:
             warn(logger, "Leaving out feedback %s: %s", entry.id, error)
             continue
-        events.append(
-            Event(
-                time=entry.time,
-                id=entry.id,
-                session=label(entry.session, prefix="s") if entry.session else "",
-                reward=entry.reward,
-                gate=entry.gate,
-                retrieval=entry.retrieval_id,
-                chosen=item,
-                expected=background,
-            )
-        )
+        session = label(entry.session, prefix="s") if entry.session else ""
+        reward, gate, retrieval = entry.reward, entry.gate, entry.retrieval_id
+        events.append(Event(entry.time, entry.id, session, reward, gate, item, offered, retrieval))
     return events
 
 
-def _undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
+def _undone_below(snapshot: Snapshot, young: Mapping[str, Entry]) -> bool:
     """True when an entry that the snapshot holds was withdrawn after it was made."""
     # what it holds and what was delivered a second time later is one and the same
-    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
-    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
+    known = (young.keys() - set(snapshot.recent)) | set(snapshot.withdrawn)
+    return any(entry.target not in known for entry in young.values() if isinstance(entry, Withdrawal))
 
 
 # buckets --------------------------------------------------------------------------------------------------------------

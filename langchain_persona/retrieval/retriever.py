@@ -19,7 +19,7 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables.config import RunnableConfig, ensure_config, run_in_executor
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SkipValidation, ValidationError
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
 from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
@@ -362,14 +362,18 @@ class VARSRetriever(BaseRetriever):
         if unknown := options.keys() - set(_OPTIONS):
             known = ", ".join((*_OPTIONS, "user_id", "session_id"))
             raise ConfigError(f"a call takes no option {min(unknown)!r}, only {known}; set others at construction")
-        given = (getattr(self, name) if options.get(name) is None else options[name] for name in _OPTIONS)
-        config, source, (k, fetch_k, where, strength, max_bonus) = self.memory.config, self._source, given
-        usual = max(config.candidates, check_whole("k", k) + 2, 20 if self.search_type == "mmr" else 0)
-        wanted = max(k, usual if fetch_k is None else check_whole("fetch_k", fetch_k))
-        if identity.anonymous and not self._selects:
-            wanted = k  # what is read and not shown is the contrast to learn from
-        strength = check_number("strength", config.strength if strength is None else strength, MAX_STRENGTH)
-        max_bonus = check_number("max_bonus", config.max_bonus if max_bonus is None else max_bonus, 1e6)
+        config, source = self.memory.config, self._source
+        named = [options[name] if options.get(name) is not None else getattr(self, name) for name in _OPTIONS]
+        k, fetch_k, where, strength, max_bonus = named
+        strength = config.strength if strength is None else strength
+        max_bonus = config.max_bonus if max_bonus is None else max_bonus
+        check_number("k", k, 1)
+        check_number("fetch_k", 1 if fetch_k is None else fetch_k, 1)
+        check_number("strength", strength, 0.0, MAX_STRENGTH)
+        check_number("max_bonus", max_bonus, 0.0, 1e6)
+        # what is read and not shown is the contrast to learn from
+        wanted = fetch_k or max(config.candidates, k + 2, 20 if self.search_type == "mmr" else 0)
+        wanted = k if identity.anonymous and not self._selects else max(k, wanted)
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
         source = source.of(identity.user) if isinstance(source, CardSource) else source
@@ -379,20 +383,6 @@ class VARSRetriever(BaseRetriever):
 @cache
 def _tell_anonymous() -> None:
     logger.info('A retrieval named no user, so it is plain: pass user_id, or {"configurable": {"user_id": ...}}')
-
-
-def check_whole(name: str, value: object) -> int:
-    """A whole number of at least 1, or `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def check_number(name: str, value: object, high: float) -> float:
-    """A number from 0 to `high`, or `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= high:
-        raise ConfigError(f"{name} must be a number from 0 to {high:g}, got {value!r}")
-    return float(value)
 
 
 def _rerank(reranker: Reranker, query: str, found: Candidates) -> Vector | None:

@@ -150,13 +150,12 @@ async def test_explain_speaks_of_texts_and_of_cards(world):
     gone = await world.memory.feedback("ana", shown.id, reward=-1.0, docs=best)
     await world.memory.withdraw("ana", gone.id)
     await world.memory.feedback("ana", "unknown", reward=1.0)
-    told = await world.memory.explain("ana", "t1")
+    told = await world.memory.explain("ana")
     assert (told.events, told.withdrawn, told.inert) == (3, 1, 1)
     assert told.sources == {"thumbs": 2, "rating": 1}
     assert told.mean_reward == pytest.approx(0.5 / 3)
     assert told.liked == ((best, TEXTS[best], 1.5), (other, TEXTS[other], 1.0))
     assert told.disliked == ((worst, TEXTS[worst], -1.0),)
-    assert told.short_norm > 0
     for words in (TEXTS[best], "(+1.5)", TEXTS[worst], "withdrawn", "unknown or had expired"):
         assert words in str(told).replace("Withdrawn", "withdrawn")
 
