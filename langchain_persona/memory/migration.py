@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from langchain_persona.identity import embedding_name
 from langchain_persona.learning.arrays import encode_vectors
 from langchain_persona.memory.cards import Cards
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.memory.spaces import valid_feedback
 from langchain_persona.records import Feedback

@@ -20,10 +20,10 @@ from langchain_core.runnables.config import RunnableConfig, ensure_config, run_i
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SkipValidation, ValidationError
 
 from langchain_persona.errors import ConfigError, check_number
-from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
+from langchain_persona.identity import ANONYMOUS, Identity, User, normalise_user, resolve_identity
 from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
-from langchain_persona.memory.embedder import aembed_query
+from langchain_persona.memory.embedder import aembed_query, embedding_name
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.resilience import await_within, call_within, warn, warning_scope
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record

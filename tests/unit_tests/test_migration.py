@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_persona.identity import embedding_name
 from langchain_persona.learning import Vector, decode_vectors
 from langchain_persona.memory import PersonaMemory, migration
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.records import Feedback
 from langchain_persona.testing import HashEmbeddings
 from tests.memories import MODEL, NAME, TEXTS, Clock, Watched, show
