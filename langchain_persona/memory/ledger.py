@@ -45,7 +45,7 @@ from langchain_persona.records import (
     read_record,
 )
 from langchain_persona.resilience import warn
-from langchain_persona.rewards import RELIABILITY, trust, validated
+from langchain_persona.rewards import trust, validated
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ class Ledger:
         `reading` ahead, `key` is looked up only where the retrieval is older than two minutes: so long a snapshot knows
         what it holds. `withdraw` is an entry that this one replaces.
         """
-        value, believed = validated(reward), trust(source, RELIABILITY)
+        value, believed = validated(reward), trust(source)
         if gate is None and believed == 0.0:
             return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
         ahead, now = reading is not None, time.time()

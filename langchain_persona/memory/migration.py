@@ -31,11 +31,8 @@ MOST = 500
 class MigrationReport:
     """What `PersonaMemory.migrate_embeddings` did.
 
-    Attributes:
-        users: whose data was looked at.
-        ratings: ratings carried over.
-        lost: ratings whose documents are not in the new collection.
-        cards: cards that were embedded again.
+    Users looked at, ratings carried over, ratings lost because their documents are not in the new collection, and cards
+    that were embedded again.
     """
 
     users: int = 0
