@@ -31,12 +31,10 @@ class ExperimentRetriever(VARSRetriever):
 
     Attributes:
         explore: temperature in units of a cosine, such as 0.05: what a known user is shown is drawn by
-            softmax(score / explore) instead of taking the best, so that `evaluate` can tell what another strength would
-            have earned. 0 is off. It reads the plain candidates too: one query more.
-        seed: names the draws, so that the same calls one after the other show the same; None is fresh. In `batch`,
-            which calls at the same time, chance decides which call is which.
+            softmax(score / explore), so that `evaluate` can tell what another strength would have earned. 0 is off.
+        seed: the same calls one after the other show the same; None is fresh.
         shadow: rank for the user, learn from feedback, and return the plain ranking. Each document carries
-            `shadow_rank`, its rank for the user. It asks the store twice.
+            `shadow_rank`, its rank for the user.
 
     Raises:
         ConfigError: as `VARSRetriever`; and for `explore` together with `shadow` or `search_type="mmr"`.
