@@ -130,7 +130,7 @@ class WindowedRidge:
         changes = np.cumsum([0, *(one.retrieval != other.retrieval for one, other in pairwise(recent))])
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
-        items = np.stack([event.chosen for event in recent]) - state.array("mean")
+        items = np.array([event.chosen for event in recent]) - state.array("mean")
         rewards = np.array([event.reward for event in recent])
         # the usual reward says nothing about taste; it is shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))

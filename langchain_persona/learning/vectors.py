@@ -6,12 +6,13 @@ Source: Hao et al., *User Preference Modeling for Conversational LLM Agents* (VA
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.learning.arrays import Vector, deviation, dots, frozen
 from langchain_persona.learning.space import PreferenceSpace
 
 MIN_SPREAD = 0.02  # cosines closer together count as this far apart, so that near duplicates make no huge scale
@@ -52,10 +53,10 @@ class BonusVectors:
     def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector]:
         """The long-term and the short-term part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
         centred = np.asarray(embeddings, dtype=np.float64) - self.mean
-        return np.einsum("nd,d->n", centred, self.long), np.einsum("nd,d->n", centred, self.short)
+        return dots(centred, self.long), dots(centred, self.short)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class UserVectors:
     """One user's vectors in one session: what `PersonaMemory.vectors` returns.
 
@@ -87,6 +88,11 @@ class UserVectors:
     def cold(cls, dimension: int) -> UserVectors:
         """A user about whom nothing is known: two zero vectors of `dimension` numbers."""
         return cls(np.zeros(dimension), np.zeros(dimension))
+
+    @cached_property
+    def uncapped(self) -> BonusVectors:
+        """The bonus at strength 1 without a cap; of the identity where the space is not known."""
+        return self.bonus(self.space or PreferenceSpace.identity(self.long.size), max_bonus=float("inf"))
 
     @property
     def effective(self) -> Vector:
@@ -169,6 +175,6 @@ def scale_of(scores: npt.ArrayLike, cosines: npt.ArrayLike) -> float:
         100.0
     """
     values = np.asarray(scores, dtype=np.float64)
-    if values.size < 3 or (spread := float(np.std(values))) <= 1e-12 * float(np.abs(values).max()):
+    if values.size < 3 or (spread := deviation(values)) <= 1e-12 * float(np.abs(values).max()):
         return 0.0
-    return spread / max(float(np.std(np.asarray(cosines, dtype=np.float64))), MIN_SPREAD)
+    return spread / max(deviation(np.asarray(cosines, dtype=np.float64)), MIN_SPREAD)

@@ -17,8 +17,8 @@ from langchain_core.documents import Document
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, PreferenceSpace, moderation, policy, scale_of
-from langchain_persona.learning.arrays import HALF, Vector, encode_vectors, unit
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, moderation, policy, scale_of
+from langchain_persona.learning.arrays import HALF, Vector, deviation, dots, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
 from langchain_persona.retrieval.sources import Candidates, Source
@@ -47,9 +47,7 @@ class Taste:
         """
         if self.bonus is None or len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
             return self
-        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        scores = np.einsum("nd,kd->kn", rows, np.array([unit(query), self.bonus.total]))
-        relevance, bonus = np.std(scores, axis=1).tolist()
+        relevance, bonus = deviation(dots(rows, unit(query))), deviation(dots(rows, self.bonus.total))
         return replace(self, bonus=self.bonus.times(moderation(relevance, bonus, share)))
 
 
@@ -60,8 +58,7 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
     config = memory.config
     try:
         user = memory.user_vectors(identity.user, identity.session, model, dimension)
-        space = user.space or PreferenceSpace.identity(dimension)
-        bonus = user.bonus(space, max_bonus=float("inf"))
+        bonus = user.uncapped
     except ConfigError:
         raise
     except Exception as error:
@@ -210,5 +207,5 @@ def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) ->
         value = lambda_mult * scores - (1.0 - lambda_mult) * penalty
         value[taken] = -np.inf
         taken.append(int(np.argmax(value)))
-        closest = np.maximum(closest, np.einsum("nd,d->n", vectors, vectors[taken[-1]]))
+        closest = np.maximum(closest, dots(vectors, vectors[taken[-1]]))
     return taken

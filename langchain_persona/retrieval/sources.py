@@ -21,7 +21,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.learning import Vector, unit
+from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import PreferenceCard
@@ -64,7 +64,7 @@ class Candidates:
             query: the embedded query, shape (d,).
         """
         rows = np.zeros((len(documents), 0)) if vectors is None or not documents else vectors
-        relevance = np.zeros(len(rows)) if query is None or not rows.size else np.einsum("nd,d->n", rows, unit(query))
+        relevance = np.zeros(len(rows)) if query is None or not rows.size else dots(rows, unit(query))
         texts = tuple(document.page_content for document in documents)
         return cls(tuple(map(_id_of, documents)), texts, tuple(doc.metadata for doc in documents), rows, relevance)
 
@@ -197,7 +197,7 @@ class ChromaSource(Source):
             gap = raw - query
             relevance = 1.0 - np.einsum("nd,nd->n", gap, gap) / 2.0
         else:
-            relevance = np.einsum("nd,d->n", rows if space == "cosine" else raw, direction)
+            relevance = dots(rows if space == "cosine" else raw, direction)
         texts = tuple(text or "" for text in result["documents"][0])
         return Candidates(ids, texts, tuple(facts or {} for facts in result["metadatas"][0]), rows, relevance)
 
@@ -387,8 +387,7 @@ class CardSource(Source):
                 f"the query has {query.size} numbers and the cards have {rows.shape[1]}: one model must make both"
             )
         folded = unit(query) if shift is None else unit(query) + shift
-        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        order = np.argsort(-np.einsum("nd,d->n", rows, folded), kind="stable")[:k]
+        order = np.argsort(-dots(rows, folded), kind="stable")[:k]
         found = [cards[place] for place in order]
         facts = ({name: getattr(card, name) for name in _SHOWN} for card in found)
         documents = [Document(card.text, id=card.id, metadata=shown) for card, shown in zip(found, facts, strict=True)]
