@@ -35,7 +35,7 @@ _ODD = re.compile(rb"[^A-Za-z0-9_@+-]")
 class PersonaContext(BaseModel):
     """The runtime context of our graphs: `graph.invoke(..., context={"user_id": "ana"})`.
 
-    An empty field is as the graph was built; an unknown one is an error. LangGraph Studio draws a form of these fields.
+    An empty field is as the graph was built; an unknown one is an error.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -95,9 +95,6 @@ class Label(str):
 
 def label(name: str, *, prefix: str = "u") -> str:
     """A namespace label or key for any text: no dots, never empty, at most 120 characters, no two names alike.
-
-    Letters, digits and `-_@+` stay readable. Everything else becomes `~` and two hexadecimal digits a byte; what gets
-    too long becomes a SHA-256.
 
     Example:
         >>> label("a@b.c"), label("..")

@@ -23,7 +23,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field, PrivateAttr
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.learning import Event, LearnerState, UpdateRule, VARSConfig, fold, unit
 
 _Messages = list[BaseMessage]
@@ -34,18 +34,14 @@ class ScriptedChatModel(BaseChatModel):
     """A chat model that answers from a list and records what it was asked.
 
     Args:
-        responses: one for each call, in order, or one function for all calls. A response is
-
-            - a text, or an `AIMessage` (with tool calls, where wanted);
-            - a dict or pydantic object: its JSON, or what `with_structured_output` parses;
-            - an exception, or a class of exceptions: raised;
-            - a function of the list of messages that returns one of these.
+        responses: one for each call, in order, or one function for all calls. A response is a text or an `AIMessage`; a
+            dict or pydantic object (its JSON, or what `with_structured_output` parses); an exception or a class of
+            them, raised; or a function of the list of messages that returns one of these.
         then: what comes after the last response: an error (`"raise"`), or all of them again (`"loop"`).
         delay: seconds before each answer.
 
     Attributes:
-        calls: the messages of each call, in order, whatever `bind` or `with_structured_output` made of this model.
-        options: beside each call, the keywords it came with, such as `tools` and `tool_choice`.
+        calls, options: the messages of each call, in order, and beside them the keywords it came with.
 
     Example:
         >>> model = ScriptedChatModel(["Hello!", TimeoutError("slow")])
@@ -53,8 +49,6 @@ class ScriptedChatModel(BaseChatModel):
         'Hello!'
         >>> [[message.content for message in call] for call in model.calls]
         [['Hi']]
-        >>> ScriptedChatModel(lambda messages: messages[-1].content.upper()).invoke("echo").content
-        'ECHO'
     """
 
     responses: Any
@@ -135,18 +129,10 @@ class ScriptedChatModel(BaseChatModel):
 
 
 class HashEmbeddings(Embeddings):
-    """Deterministic embeddings without a model: each word is a fixed random direction, a text their normalised sum.
-
-    Texts that share words are similar; that is all it knows. It is the same on every machine.
-
-    Example:
-        >>> HashEmbeddings(8).embed_query("a film") == HashEmbeddings(8).embed_documents(["a film"])[0]
-        True
-    """
+    """Deterministic embeddings without a model: each word is a fixed random direction, a text their normalised sum."""
 
     def __init__(self, dimension: int = 64) -> None:
-        if dimension < 1:
-            raise ConfigError(f"dimension must be at least 1, got {dimension}")
+        check_number("dimension", dimension, 1)
         self.dimension = dimension
         self.model = f"hash-{dimension}"
 

@@ -66,8 +66,7 @@ class PreferenceSpace:
             >>> PreferenceSpace.identity(3).project([1.0, 2.0, 3.0])
             array([1., 2., 3.])
         """
-        if dimension < 1:
-            raise ConfigError(f"dimension must be at least 1, got {dimension}")
+        check_number("dimension", dimension, 1)
         return cls("identity", np.zeros(dimension))
 
     @classmethod
@@ -82,8 +81,7 @@ class PreferenceSpace:
         rows = np.asarray(embeddings, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[0] < 2:
             raise ConfigError(f"PCA needs at least two embeddings of shape (n, d), got shape {rows.shape}")
-        if not 1 <= k <= min(rows.shape):
-            raise ConfigError(f"k must lie between 1 and min(n, d) = {min(rows.shape)}, got {k}")
+        check_number("k", k, 1, min(rows.shape))
         mean = rows.mean(axis=0)
         return cls("pca", mean, fix_signs(np.linalg.svd(rows - mean, full_matrices=False)[2])[:k])
 

@@ -1,7 +1,4 @@
-"""Work behind the answer: started at once, waited for by `drain`.
-
-What it works on is marked in the store, so a job that dies with its process is taken up by a later one.
-"""
+"""Work behind the answer. What it works on is marked in the store: a job that dies is taken up by a later process."""
 
 from __future__ import annotations
 

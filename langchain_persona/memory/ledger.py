@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,15 +36,7 @@ from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
-from langchain_persona.records import (
-    Feedback,
-    Retrieval,
-    Snapshot,
-    Withdrawal,
-    new_id,
-    read_entry,
-    read_record,
-)
+from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
 from langchain_persona.rewards import trust, validated
 
@@ -63,7 +56,6 @@ HOUR, DAY = 3_600.0, 86_400.0
 Entry = Feedback | Withdrawal
 
 _CURRENT = "current"
-_SWEPT = 1_000
 _LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
 _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 
@@ -72,10 +64,8 @@ _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 class FeedbackReceipt:
     """What became of a feedback or a withdrawal.
 
-    Attributes:
-        id: name of the ledger entry, for `PersonaMemory.withdraw`; "" when nothing was written.
-        applied: True when it moves the user's vectors.
-        reason: why not, in words; "" when it does.
+    `id` names the entry, for `PersonaMemory.withdraw`; "" when nothing was written. `applied` is True when it moves the
+    user's vectors; else `reason` says why not.
     """
 
     id: str
@@ -128,22 +118,13 @@ class Ledger:
     """The ledgers of all users; `background` sweeps expired retrievals."""
 
     def __init__(
-        self,
-        store: UserStore,
-        config: VARSConfig,
-        spaces: Spaces,
-        background: Background,
-        retrieval_ttl_seconds: float,
+        self, store: UserStore, config: VARSConfig, spaces: Spaces, background: Background, ttl_seconds: float
     ) -> None:
-        self._store = store
-        self._config = config
-        self._spaces = spaces
-        self._background = background
-        self.retrieval_ttl_seconds = retrieval_ttl_seconds
+        self._store, self._config, self._spaces, self._background = store, config, spaces, background
+        self.retrieval_ttl_seconds = ttl_seconds
         self._cache: VersionedCache[Folded] = VersionedCache(64)
         self._written: set[str] = set()  # users for whom this process wrote since it last folded
-        self._saved = 0
-        self._swept = 0
+        self._saved = self._swept = 0
 
     # retrievals -------------------------------------------------------------------------------------------------------
 
@@ -160,12 +141,9 @@ class Ledger:
             self._background.submit(self.sweep_retrievals)
 
     def sweep_retrievals(self, most: int = 200) -> int:
-        """Delete up to `most` expired retrievals of whatever users; returns how many.
-
-        Each call looks at the next thousand days of users, so that no call takes long.
-        """
+        """Delete up to `most` expired retrievals of whatever users, among the next thousand days; returns how many."""
         days = self._store.namespaces(("*", "retrievals"), 3, self._swept)
-        self._swept = self._swept + len(days) if len(days) >= _SWEPT else 0
+        self._swept = self._swept + len(days) if len(days) >= 1_000 else 0
         oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
         ops: list[Op] = []
         for *_, user, kind, day in (name for name in days if len(name) == len(self._store.root) + 3):
@@ -190,12 +168,10 @@ class Ledger:
 
     def parse_reading(self, user: str, retrieval_ids: Sequence[str], results: Sequence[Result]) -> FeedbackReading:
         """The reading, given the results of `reading_ops`."""
-        state = self._store.found((user, "state"), results[0])
-        items = map(found_item, results[1:])
-        return FeedbackReading(
-            {name: item.value for name, item in zip(retrieval_ids, items, strict=True) if item is not None},
-            max(map(_stored_horizon, state), default=float("-inf")),
-        )
+        items = zip(retrieval_ids, map(found_item, results[1:]), strict=True)
+        horizons = map(_stored_horizon, self._store.found((user, "state"), results[0]))
+        known = {name: item.value for name, item in items if item is not None}
+        return FeedbackReading(known, max(horizons, default=float("-inf")))
 
     def feedback(
         self,
@@ -217,16 +193,11 @@ class Ledger:
         `reading` ahead, `key` is looked up only where the retrieval is older than two minutes: so long a snapshot knows
         what it holds. `withdraw` is an entry that this one replaces.
         """
-        value, believed = validated(reward), trust(source)
-        if gate is None and believed == 0.0:
-            return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
-        ahead, now = reading is not None, time.time()
-        if reading is None:
-            reading = self._read_for_feedback(user, [retrieval_id], key)
-        retrieval, reason = _usable_retrieval(reading.retrievals.get(retrieval_id), now)
-        used = reading.used
-        if ahead and key is not None and (retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS):
-            used = self._read_for_feedback(user, [], key).used
+        value, now = validated(reward), time.time()
+        found = self._read(user, [retrieval_id], key) if reading is None else reading
+        retrieval, reason = _usable_retrieval(found.retrievals.get(retrieval_id), now)
+        old = retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS
+        used = self._read(user, [], key).used if reading is not None and key is not None and old else found.used
         if used is not None:
             return FeedbackReceipt(used, applied=False, reason="this key was used before")
         entry = Feedback(
@@ -235,7 +206,7 @@ class Ledger:
             reward=value,
             gate=1.0 if gate is None else gate,
             source=source,
-            time=_on_time(now, reading.horizon),
+            time=_on_time(now, found.horizon),
             key=key,
             documents=tuple(docs or ()),
         )
@@ -245,7 +216,7 @@ class Ledger:
             rated = _rated_documents(retrieval, docs)
             if gate is None:
                 about = source in ABOUT_DOCUMENTS if about_documents is None else about_documents
-                gate = believed * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
+                gate = trust(source) * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
             entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
         replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=entry.time)]
         self.append(user, [entry, *replaced])
@@ -262,7 +233,7 @@ class Ledger:
             return FeedbackReceipt("", applied=False, reason=reason)
         if any(entry.target == feedback_id for entry in entries if isinstance(entry, Withdrawal)):
             return FeedbackReceipt(feedback_id, applied=False, reason="it was withdrawn before")
-        moment = _on_time(time.time(), self._read_for_feedback(user, [], None).horizon)
+        moment = _on_time(time.time(), self._read(user, [], None).horizon)
         self.append(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)])
         return FeedbackReceipt(feedback_id, applied=True)
 
@@ -281,7 +252,7 @@ class Ledger:
         self._written.add(user)
         self._store.batch([*ops, self._store.put((user, "versions"), "feedback", {"version": new_id()})])
 
-    def _read_for_feedback(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
+    def _read(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
         used_op = [] if key is None else [self._store.get((user, "keys"), label(key, prefix="k"))]
         results = self._store.batch([*self.reading_ops(user, retrieval_ids), *used_op])
         reading = self.parse_reading(user, retrieval_ids, results[: 1 + len(retrieval_ids)])
@@ -300,12 +271,9 @@ class Ledger:
         item = found_item(self._store.batch([self._store.get((user, "state"), _CURRENT)])[0])
         if item is None:
             return None
-        try:
-            embedding, dimension = str(item.value["embedding"]), int(item.value["dimension"])
-            if dimension >= 1:
-                return embedding, dimension
-        except (KeyError, TypeError, ValueError):
-            pass
+        with suppress(KeyError, TypeError, ValueError):
+            if (dimension := int(item.value["dimension"])) >= 1:
+                return str(item.value["embedding"]), dimension
         warn(logger, "The note on a user's embedding model cannot be read; looking through the ledger instead")
         known = [one for one in self.entries(user) if isinstance(one, Feedback) and one.embedding is not None]
         return (str(known[-1].embedding), known[-1].dimension) if known else None
@@ -471,10 +439,7 @@ def _vectors_of(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, object]
 
 
 def _on_time(now: float, horizon: float) -> float:
-    """The time to write under: never below the horizon of a snapshot, where no reader looks.
-
-    With clocks that agree this is `now`, for a snapshot trails by the grace period.
-    """
+    """The time to write under: never below the horizon of a snapshot, where no reader looks, however clocks differ."""
     return max(now, horizon + GRACE_SECONDS)
 
 
@@ -556,10 +521,7 @@ def _bucket(moment: float) -> tuple[str, str]:
 
 
 def _buckets_since(user: str, horizon: float, now: float) -> list[Path]:
-    """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all.
-
-    One hour and one day into the future are looked at too, and the horizon may lie in the future: clocks differ.
-    """
+    """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all; clocks may differ."""
     now = max(now, horizon)
     if now - horizon > 7 * DAY:
         return [(user, "feedback")]

@@ -79,16 +79,14 @@ class Spaces:
 
     def use(self, embedding: str, space: PreferenceSpace | None) -> None:
         """Put a space in force for an embedding model; None is the identity."""
+        pointer, place = _pointer(embedding), _map(embedding)
         if space is None:
-            ops = [self._store.delete(self._path, key) for key in (_pointer(embedding), _map(embedding))]
-        else:
-            kept: dict[str, object] = {"embedding": embedding, "map": space.to_json()}
-            # the map before the pointer that names it
-            ops = [
-                self._store.put(self._path, _map(embedding), kept),
-                self._store.put(self._path, _pointer(embedding), {"space": space.id}),
-            ]
-        self._store.batch(ops)
+            self._store.batch([self._store.delete(self._path, key) for key in (pointer, place)])
+            return
+        kept = {"embedding": embedding, "map": space.to_json()}
+        # the map before the pointer that names it
+        named = self._store.put(self._path, pointer, {"space": space.id})
+        self._store.batch([self._store.put(self._path, place, kept), named])
 
     def fit(
         self,

@@ -28,12 +28,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taste:
-    """What a ranking may use of its user.
+    """What a ranking may use of its user: the bonus at strength 1, before the cap, or None.
 
-    Attributes:
-        bonus: at strength 1, before the cap; None where there is none to use.
-        abstained: why the ranking is plain although there is a user ("thin evidence", "not measured"), else None.
-        readable: False when the user is anonymous or could not be read; then nothing is recorded either.
+    `abstained` says why the ranking is plain although there is a user. Where the user is anonymous or could not be
+    read, `readable` is False, and nothing is recorded either.
     """
 
     bonus: BonusVectors | None = None
@@ -43,7 +41,7 @@ class Taste:
     def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
         """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
 
-        `rows` are unit vectors of a sample of documents, shape (n, d). Too small a sample moderates nothing.
+        Both over unit vectors of a sample of documents, shape (n, d). Too small a sample moderates nothing.
         """
         if self.bonus is None or len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
             return self

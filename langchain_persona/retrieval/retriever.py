@@ -58,23 +58,18 @@ class VARSRetriever(BaseRetriever):
             user's own preference cards write `memory.as_retriever()`.
         memory: a `PersonaMemory`.
         embeddings: the model that made the store's vectors; a `VectorStore` has its own.
-        k: documents to return, at least 1.
-        fetch_k: candidates to read; by default `memory.config.candidates`, at least k + 2.
+        k, fetch_k: documents to return, at least 1, and candidates to read; by default `memory.config.candidates`.
         filter: in the language of the store, such as `{"genre": "comedy"}`.
-        strength: the one knob to turn: 0 is exactly the plain ranking, 1 the default, at most 10. It multiplies the
-            bonus and its cap; by default `memory.config.strength`.
-        max_bonus: cap on the absolute bonus at strength 1, in units of a cosine; by default `memory.config.max_bonus`.
+        strength, max_bonus: as in `VARSConfig`; by default the memory's.
         user_id: the user where the call names none.
-        reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`), so that
-            logits, probabilities and percentages give the same order. Fewer than three candidates have no scale: then
-            the reranker alone decides.
+        reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`). Fewer
+            than three candidates have no scale: then the reranker alone decides.
         search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
         lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
         timeout_seconds: for each call to the embedding model and the vector store; by default the memory's.
 
     Raises:
-        ConfigError: at construction, an argument that cannot work; at the first search `DimensionMismatchError`, where
-            model and store do not fit.
+        ConfigError: an argument that cannot work; at the first search, where model and store do not fit.
 
     The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
@@ -152,7 +147,7 @@ class VARSRetriever(BaseRetriever):
     def rank_for(
         self, query: str, identity: Identity, vector: Embedded | None = None, taste: Taste | None = None, **options: Any
     ) -> list[Document]:
-        """Documents for a query of a caller who is known already; the options are those of a call, such as `strength`.
+        """Documents for a caller who is known already, with the options of a call.
 
         `vector` is the embedded query and `taste` what is known of the user (see `read_taste`), where they are at hand.
         """
@@ -212,12 +207,9 @@ class VARSRetriever(BaseRetriever):
         source: str = "thumbs",
         key: str | None = None,
     ) -> FeedbackReceipt:
-        """Rate one document or several that this retriever returned: the short way to `PersonaMemory.feedback`.
+        """Rate one document or several of one `invoke`: the short way to `PersonaMemory.feedback`.
 
-        Config or `user_id` name the user as in `invoke`; the rest is as in `PersonaMemory.feedback`.
-
-        Raises:
-            ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
+        Config or `user_id` name the user as in `invoke`.
         """
         rated = [docs] if isinstance(docs, Document) else list(docs)
         facts = [doc.metadata.get("persona") if isinstance(doc, Document) else None for doc in rated]

@@ -78,7 +78,7 @@ def test_misuse_is_refused_in_plain_words():
     for call, words in (
         (lambda: PreferenceSpace.identity(0), "at least 1"),
         (lambda: PreferenceSpace.pca(np.ones((1, 3))), "two embeddings"),
-        (lambda: PreferenceSpace.pca(corpus(), k=7), "between 1 and"),
+        (lambda: PreferenceSpace.pca(corpus(), k=7), "from 1 to 6"),
         (lambda: PreferenceSpace("x", np.zeros((2, 2))), "shape"),
         (lambda: PreferenceSpace("x", np.array([np.nan])), "finite"),
         (lambda: PreferenceSpace("x", zero, about={"when": object()}), "about"),
