@@ -47,7 +47,7 @@ class CardSet:
     @property
     def unembedded(self) -> list[PreferenceCard]:
         """Active cards without a vector."""
-        return [card for card, row in zip(self.active, self.vectors, strict=True) if not row.any()]
+        return [self.active[place] for place in np.flatnonzero(~np.any(self.vectors, axis=1))]
 
 
 class Cards:

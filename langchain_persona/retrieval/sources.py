@@ -358,9 +358,9 @@ class CardSource(Source):
         folded = unit(query) if shift is None else unit(query) + shift
         order = np.argsort(-dots(rows, folded), kind="stable")[:k]
         found = [cards[place] for place in order]
-        facts = ({name: getattr(card, name) for name in _SHOWN} for card in found)
-        documents = [Document(card.text, id=card.id, metadata=shown) for card, shown in zip(found, facts, strict=True)]
-        return Candidates.of(documents, rows[order], query)
+        facts = tuple({name: getattr(card, name) for name in _SHOWN} for card in found)
+        ids, texts = tuple(card.id for card in found), tuple(card.text for card in found)
+        return Candidates(ids, texts, facts, rows[order], dots(rows[order], unit(query)))
 
     def sample(self, n: int, filter: Any = None) -> Vector:
         """The first cards that pass a filter."""
