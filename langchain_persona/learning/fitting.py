@@ -34,16 +34,9 @@ _TOLERANCE = 1e-5  # an iteration that gains less for each rating is the last
 
 
 class UserRatings:
-    """What one user rated, oldest first: vectors and rewards, and nobody's name.
+    """What one user rated, oldest first: embeddings, shape (n, d), rewards in [−1, 1] and weights in [0, 1], (n,).
 
-    Args:
-        items: embeddings of what was rated, shape (n, d).
-        rewards: one for each item, in [−1, 1], shape (n,).
-        weights: how much each counts, in [0, 1], shape (n,); ones by default. The ledger's weight is the gate.
-
-    Raises:
-        ConfigError: NaN or infinity, or a reward or weight out of range.
-        DimensionMismatchError: the shapes do not agree.
+    Anything else is a `ConfigError`.
 
     Example:
         >>> UserRatings([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0]).weights

@@ -7,7 +7,6 @@ fitted to many users' feedback (see `fitting`).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,11 +37,7 @@ class PreferenceSpace:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            about = json.loads(json.dumps(dict(self.about), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"about must be a mapping of JSON values, got {self.about!r}: {error}") from error
-        object.__setattr__(self, "about", MappingProxyType(about))
+        object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
         for name in ("mean", "matrix"):
             value = getattr(self, name)
             if value is not None:

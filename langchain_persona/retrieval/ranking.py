@@ -1,8 +1,4 @@
-"""From what is known of a user and what was found to a ranking, its record, and documents that say why.
-
-A retrieval goes `Taste` (what is known of the user) → `Plan` (what to search for) → `Candidates` (what was found) →
-`Ranking` (scores and choice) → documents.
-"""
+"""One retrieval: `Taste` (what is known of the user) → `Plan` → `Candidates` (found) → `Ranking` → documents."""
 
 from __future__ import annotations
 
@@ -71,8 +67,7 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
 class Plan:
     """One retrieval: what is asked and where, see `VARSRetriever`; and once the query is embedded, what moves it.
 
-    `vector`, shape (d,), is the query as the model gave it. `bonus` is moderated, capped, at the strength asked for;
-    None where it is off, so that the query stays untouched.
+    `vector`, shape (d,), is the query as the model gave it. `bonus` is moderated, capped, at the strength asked for.
     """
 
     query: str
@@ -112,10 +107,7 @@ class Ranking:
 
 
 def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: float | None) -> Ranking:
-    """Exact scores of the candidates, all 0 where they are not measured, and the choice.
-
-    `reranked` are a reranker's scores, shape (n,); with `lambda_mult` the choice is by maximal marginal relevance.
-    """
+    """Scores of the candidates and the choice: by a reranker's scores, shape (n,), by MMR, or plain."""
     base = found.relevance if reranked is None else reranked
     scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
     long = short = np.zeros(len(found))
@@ -174,16 +166,9 @@ def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | No
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
-        why = {
-            "retrieval_id": retrieval_id,
-            "rank": rank,
-            "candidate_rank": ranks[place],
-            "score": base[place] + long[place] + short[place],
-            "base": base[place],
-            "long": long[place],
-            "short": short[place],
-            "abstained": abstained,
-        }
+        parts = {"base": base[place], "long": long[place], "short": short[place]}
+        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
+        why |= {"score": sum(parts.values()), **parts, "abstained": abstained}
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
 
@@ -192,11 +177,6 @@ def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) ->
     """Maximal marginal relevance (Carbonell and Goldstein, 1998): positions of `k` candidates, best first.
 
     Each step takes the candidate with the largest `λ · score − (1 − λ) · max cos(candidate, taken)`.
-
-    Example:
-        >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        >>> mmr_order(np.array([1.0, 0.9, 0.5]), rows, k=2, lambda_mult=0.5)
-        [0, 2]
     """
     taken: list[int] = []
     closest = np.full(len(scores), -np.inf)

@@ -216,8 +216,8 @@ class VARSRetriever(BaseRetriever):
         found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else "" for fact in facts}
         if len(found) != 1 or "" in found:
             raise ConfigError(
-                f"feedback takes documents that one invoke of this retriever returned, got {rated!r:.200}; rate each "
-                "retrieval in a call of its own; for ids use memory.feedback(user, retrieval_id, reward=..., docs=...)"
+                f"feedback takes documents that one invoke of this retriever returned, got {rated!r:.200}; for ids use "
+                "memory.feedback(user, retrieval_id, reward=..., docs=...)"
             )
         (retrieval_id,) = found
         if retrieval_id is None:

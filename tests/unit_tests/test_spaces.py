@@ -81,7 +81,6 @@ def test_misuse_is_refused_in_plain_words():
         (lambda: PreferenceSpace.pca(corpus(), k=7), "from 1 to 6"),
         (lambda: PreferenceSpace("x", np.zeros((2, 2))), "shape"),
         (lambda: PreferenceSpace("x", np.array([np.nan])), "finite"),
-        (lambda: PreferenceSpace("x", zero, about={"when": object()}), "about"),
         (lambda: PreferenceSpace("x", zero, np.zeros((2, 4))), "matrix"),
     ):
         with pytest.raises(ConfigError, match=words):
