@@ -27,7 +27,6 @@ from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.learning import Event, LearnerState, UpdateRule, VARSConfig, fold, unit
 
 _Messages = list[BaseMessage]
-_MOST_CHUNKS = 100  # of one text; a longer one comes in bigger pieces
 
 
 class ScriptedChatModel(BaseChatModel):
@@ -91,10 +90,8 @@ class ScriptedChatModel(BaseChatModel):
         if self.delay:
             time.sleep(self.delay)
         message = self._play(messages, kwargs)
-        words = re.findall(r"\s*\S+\s*|\s+", message.text)
-        step = len(words) // _MOST_CHUNKS + 1
-        for start in range(0, len(words), step):
-            yield ChatGenerationChunk(message=AIMessageChunk(content="".join(words[start : start + step])))
+        for word in re.findall(r"\s*\S+\s*|\s+", message.text):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
         last = {**message.model_dump(exclude={"type"}), "content": "", "chunk_position": "last"}
         yield ChatGenerationChunk(message=AIMessageChunk(**last))
 

@@ -158,18 +158,13 @@ class ChromaSource(Source):
         space = str((configuration.get("hnsw") or configuration.get("spann") or {}).get("space") or "l2")
         direction = unit(query) if space == "cosine" else query
         folded = query if shift is None else direction + self._fold_scale(space) * shift
-        try:
+        with _mismatch_in_words(self.collection, query.size):
             result = self.collection.query(
                 query_embeddings=[np.asarray(folded, dtype=np.float32)],
                 n_results=k,
                 where=filter or None,
                 include=["documents", "metadatas", "distances", "embeddings"],
             )
-        except Exception as error:
-            chromas = type(error).__name__.startswith("Invalid")  # chromadb is not imported here
-            if not chromas or "dimension" not in str(error):
-                raise
-            raise _mismatch("collection", query.size, "others", error) from error
         ids = tuple(result["ids"][0])
         if not ids:
             return Candidates()
@@ -264,7 +259,7 @@ class VectorStoreSource(Source):
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """One query of the store."""
-        with self._mismatch_in_words(query.size):
+        with _mismatch_in_words(self._vectorstore, query.size):
             found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return measure(found, query, self._vectors_of)
 
@@ -273,7 +268,7 @@ class VectorStoreSource(Source):
         own = type(self._vectorstore).asimilarity_search_by_vector is not VectorStore.asimilarity_search_by_vector
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
-        with self._mismatch_in_words(query.size):
+        with _mismatch_in_words(self._vectorstore, query.size):
             found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return await acall(lambda: measure(found, query, self._vectors_of))
 
@@ -295,17 +290,6 @@ class VectorStoreSource(Source):
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
 
-    @contextmanager
-    def _mismatch_in_words(self, size: int) -> Iterator[None]:
-        """Say in plain words what stores report in many ways: that the query has another length than their vectors."""
-        try:
-            yield
-        except Exception as error:
-            held = _dimension_of(self._vectorstore)
-            if held != size and (held is not None or "dim" in str(error).lower()):
-                raise _mismatch(self.name, size, "others" if held is None else f"those of {held}", error) from error
-            raise
-
 
 def _move(query: Vector, shift: Vector | None) -> list[float]:
     """The query that finds the personalised neighbours, as long as the given one, for stores that do not normalise."""
@@ -317,19 +301,27 @@ def _options(k: int, filter: Any) -> dict[str, Any]:
     return {"k": k, "filter": filter} if filter else {"k": k}
 
 
-def _dimension_of(store: VectorStore) -> int | None:
+@contextmanager
+def _mismatch_in_words(store: Any, size: int) -> Iterator[None]:
+    """Say in plain words what stores report in many ways: that the query has another length than their vectors."""
+    try:
+        yield
+    except Exception as error:
+        held = _dimension_of(store)
+        if held == size or (held is None and "dim" not in str(error).lower()):
+            raise
+        raise DimensionMismatchError(
+            f"the embedding model gives vectors of {size} numbers, the {type(store).__name__} holds {held or 'others'} "
+            f"({error!r}); use the model that filled it, or fill a new one"
+        ) from error
+
+
+def _dimension_of(store: Any) -> int | None:
     """Numbers in a stored vector, of stores that tell it."""
     if isinstance(store, InMemoryVectorStore):
         return next((len(entry["vector"]) for entry in store.store.values()), None)
     size = getattr(getattr(store, "index", None), "d", None)  # FAISS
     return size if isinstance(size, int) else None
-
-
-def _mismatch(what: str, size: int, held: str, error: Exception) -> DimensionMismatchError:
-    return DimensionMismatchError(
-        f"the embedding model gives vectors of {size} numbers, the {what} holds {held} ({error!r}); use the model that "
-        "filled it, or fill a new one"
-    )
 
 
 class CardSource(Source):
