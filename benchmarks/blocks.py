@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.contenders import OURS, OURS_FITTED, OURS_PRIOR, PAPER, RANDOM
+from benchmarks.contenders import OURS, OURS_FITTED, PAPER, RANDOM
 from benchmarks.tables import (
     TITLES,
     basis,
@@ -82,7 +82,7 @@ def summary(document: dict[str, Any]) -> str:
             text = "–" if value is None else number(value[place]["mean"])
             cells.append(f"**{text}**" if rule == part["reference"] else text)
         lines.append(f"| {rules[rule]} | {' | '.join(cells)} |")
-    for left in (OURS, OURS_FITTED, OURS_PRIOR):
+    for left in (OURS, OURS_FITTED):
         if left in rules and PAPER in rules:
             cells = [_difference(part, left, PAPER, place) for part, place, _ in columns]
             lines.append(f"| *{rules[left]} − {rules[PAPER]}, 95 % interval* | {' | '.join(cells)} |")

@@ -16,7 +16,6 @@ from langchain_persona import PreferenceSpace, VARSConfig
 __all__ = [
     "OURS",
     "OURS_FITTED",
-    "OURS_PRIOR",
     "PAPER",
     "PLAIN",
     "POPULAR",
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 RANDOM, POPULAR, PLAIN = "random", "popularity", "plain"
-PAPER, OURS, OURS_FITTED, OURS_PRIOR = "paper", "ours", "ours_fitted", "ours_prior"
+PAPER, OURS, OURS_FITTED = "paper", "ours", "ours_fitted"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +119,6 @@ def contenders(
     found.append(Contender(OURS, "ours, no fit", VARSConfig()))
     if fitted is not None and fitted.spaces is not None:
         found.append(Contender(OURS_FITTED, "ours, fitted space", VARSConfig(), fitted=fitted))
-        prior = VARSConfig(prior="population")
-        found.append(Contender(OURS_PRIOR, "ours, fitted space and population prior", prior, fitted=fitted))
     background = sampled(rows)
     return tuple(rule if rule.config is None else replace(rule, background=background) for rule in found)
 

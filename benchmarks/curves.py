@@ -24,7 +24,6 @@ _STYLES: dict[str, dict[str, Any]] = {
     "paper_fitted": {"color": "#56B4E9", "linestyle": "--", "linewidth": 1.5, "marker": "v"},
     "ours": {"color": "#D55E00", "linestyle": "-", "linewidth": 2.5, "marker": "o"},
     "ours_fitted": {"color": "#D55E00", "linestyle": "--", "linewidth": 2.5, "marker": "o", "markerfacecolor": "white"},
-    "ours_prior": {"color": "#D55E00", "linestyle": ":", "linewidth": 2, "marker": "*"},
 }
 
 EVERY = 5

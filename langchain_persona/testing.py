@@ -1,8 +1,4 @@
-"""Public test doubles and a check list, for our tests and for those of whoever builds on this package.
-
-`ScriptedChatModel` and `HashEmbeddings` stand in for models; `check_update_rule` holds a learning rule to what every
-such rule must keep.
-"""
+"""Public test doubles and a check list, for our tests and for those of whoever builds on this package."""
 
 from __future__ import annotations
 
@@ -27,29 +23,24 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field, PrivateAttr
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.learning import Event, LearnerState, UpdateRule, VARSConfig, fold, unit
 
 _Messages = list[BaseMessage]
-_MOST_CHUNKS = 100  # of one text; a longer one comes in bigger pieces
 
 
 class ScriptedChatModel(BaseChatModel):
     """A chat model that answers from a list and records what it was asked.
 
     Args:
-        responses: one for each call, in order, or one function for all calls. A response is
-
-            - a text, or an `AIMessage` (with tool calls, where wanted);
-            - a dict or pydantic object: its JSON, or what `with_structured_output` parses;
-            - an exception, or a class of exceptions: raised;
-            - a function of the list of messages that returns one of these.
+        responses: one for each call, in order, or one function for all calls. A response is a text or an `AIMessage`; a
+            dict or pydantic object (its JSON, or what `with_structured_output` parses); an exception or a class of
+            them, raised; or a function of the list of messages that returns one of these.
         then: what comes after the last response: an error (`"raise"`), or all of them again (`"loop"`).
         delay: seconds before each answer.
 
     Attributes:
-        calls: the messages of each call, in order, whatever `bind` or `with_structured_output` made of this model.
-        options: beside each call, the keywords it came with, such as `tools` and `tool_choice`.
+        calls, options: the messages of each call, in order, and beside them the keywords it came with.
 
     Example:
         >>> model = ScriptedChatModel(["Hello!", TimeoutError("slow")])
@@ -57,8 +48,6 @@ class ScriptedChatModel(BaseChatModel):
         'Hello!'
         >>> [[message.content for message in call] for call in model.calls]
         [['Hi']]
-        >>> ScriptedChatModel(lambda messages: messages[-1].content.upper()).invoke("echo").content
-        'ECHO'
     """
 
     responses: Any
@@ -101,10 +90,8 @@ class ScriptedChatModel(BaseChatModel):
         if self.delay:
             time.sleep(self.delay)
         message = self._play(messages, kwargs)
-        words = re.findall(r"\s*\S+\s*|\s+", message.text)
-        step = len(words) // _MOST_CHUNKS + 1
-        for start in range(0, len(words), step):
-            yield ChatGenerationChunk(message=AIMessageChunk(content="".join(words[start : start + step])))
+        for word in re.findall(r"\s*\S+\s*|\s+", message.text):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
         last = {**message.model_dump(exclude={"type"}), "content": "", "chunk_position": "last"}
         yield ChatGenerationChunk(message=AIMessageChunk(**last))
 
@@ -139,18 +126,10 @@ class ScriptedChatModel(BaseChatModel):
 
 
 class HashEmbeddings(Embeddings):
-    """Deterministic embeddings without a model: each word is a fixed random direction, a text their normalised sum.
-
-    Texts that share words are similar; that is all it knows. It is the same on every machine.
-
-    Example:
-        >>> HashEmbeddings(8).embed_query("a film") == HashEmbeddings(8).embed_documents(["a film"])[0]
-        True
-    """
+    """Deterministic embeddings without a model: each word is a fixed random direction, a text their normalised sum."""
 
     def __init__(self, dimension: int = 64) -> None:
-        if dimension < 1:
-            raise ConfigError(f"dimension must be at least 1, got {dimension}")
+        check_number("dimension", dimension, 1)
         self.dimension = dimension
         self.model = f"hash-{dimension}"
 
@@ -167,31 +146,19 @@ class HashEmbeddings(Embeddings):
 
 
 def random_events(seed: int, count: int, *, k: int = 8, sessions: int = 3) -> list[Event]:
-    """Feedback with random rewards on random unit items of `k` numbers: one a second, two for each retrieval.
-
-    The same seed gives the same events, spread among so many `sessions`.
-    """
+    """Feedback with random rewards on random unit items of `k` numbers: one a second, two for each retrieval."""
     rng = np.random.default_rng(seed)
-    return [
-        Event(
-            time=float(index),
-            id=f"f{index}",
-            session=f"s{rng.integers(sessions)}",
-            reward=float(rng.uniform(-1.0, 1.0)),
-            gate=float(rng.uniform(0.0, 1.0)),
-            chosen=unit(rng.normal(size=k)),
-            expected=unit(rng.normal(size=k)) * 0.5,
-            retrieval=f"r{index // 2}",
-        )
-        for index in range(count)
-    ]
+
+    def event(index: int) -> Event:
+        session, reward, gate = f"s{rng.integers(sessions)}", float(rng.uniform(-1.0, 1.0)), float(rng.uniform())
+        chosen, expected = unit(rng.normal(size=k)), unit(rng.normal(size=k)) * 0.5
+        return Event(float(index), f"f{index}", session, reward, gate, chosen, expected, f"r{index // 2}")
+
+    return [event(index) for index in range(count)]
 
 
 def check_update_rule(rule: UpdateRule) -> None:
     """Assert what every update rule must keep; call it in a test of your own rule.
-
-    A step is pure and repeatable and changes no input, a state survives JSON in the middle of a fold, order of arrival
-    and duplicates do not matter, nothing grows without bound under hostile rewards, and without a reward nothing moves.
 
     Raises:
         AssertionError: names the property that does not hold.
@@ -200,8 +167,7 @@ def check_update_rule(rule: UpdateRule) -> None:
     run = partial(fold, config=config, k=8)
     events = random_events(1, 40)
     inputs = [(event.chosen.copy(), event.expected.copy()) for event in events]
-    whole = run(events).to_json()
-    start = run(events[:25])
+    whole, start = run(events).to_json(), run(events[:25])
     stored = start.to_json()
     again = [run(events[25:], start=start, before=events[:25]).to_json() for _ in range(2)]
     assert again[0] == again[1], "not repeatable"

@@ -20,10 +20,11 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-from langchain_persona.identity import embedding_name, label
+from langchain_persona.identity import label
 from langchain_persona.learning import HALF, Event, LearnerState, PreferenceSpace, VARSConfig, encode_vectors, fold
 from langchain_persona.learning.arrays import decode_vectors
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.records import Retrieval
 from langchain_persona.testing import HashEmbeddings
 

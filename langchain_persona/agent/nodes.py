@@ -27,10 +27,11 @@ from typing_extensions import TypedDict
 from langchain_persona import prompt
 from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
 from langchain_persona.errors import ConfigError
-from langchain_persona.identity import Identity, context_value, embedding_name, resolve_identity
+from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
 from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.memory.turns import TurnReading
 from langchain_persona.records import Episode, PreferenceCard, read_record
 from langchain_persona.reflection import Reflection

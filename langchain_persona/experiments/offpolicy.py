@@ -1,17 +1,11 @@
 """What another strength would have earned, from what was logged while this one ranked and drew.
 
 `ExperimentRetriever(explore=...)` draws `k` candidates without replacement from `softmax(scores / temperature)`
-(Plackett-Luce), so each candidate had a known chance to be shown and rated. Ratings are weighted by
-`w = P(shown under the other strength) / P(shown as logged)`: inverse propensity scoring, per document rated. Where
-nothing was drawn there are no such chances, and no estimate.
+(Plackett-Luce), so each had a known chance to be shown and rated. Ratings are weighted by `w = P(shown under the other
+strength) / P(shown as logged)`: inverse propensity scoring, per document rated. The estimate says how the vectors *of
+that time* would have ranked the candidates *that were logged*; a reward is taken not to depend on rank or neighbours.
 
-The estimate says how the vectors *of that time* would have ranked the candidates *that were logged*. That a user who is
-ranked differently also rates, and so teaches, differently is not in it. A document's reward is taken not to depend on
-its rank nor on what stands beside it; one reward for several documents counts for each in equal parts.
-
-Source: Plackett, 1975; Kool, van Hoof and Welling, *Stochastic Beams and Where to Find Them*, ICML 2019; Horvitz and
-Thompson, 1952; Ionides, *Truncated Importance Sampling*, 2008; Swaminathan and Joachims, *The Self-Normalized
-Estimator*, NIPS 2015.
+Source: Plackett, 1975; Horvitz and Thompson, 1952; Ionides, 2008 (clipping); Swaminathan and Joachims, NIPS 2015.
 """
 
 from __future__ import annotations
@@ -26,30 +20,24 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from langchain_persona.errors import ConfigError, CorruptRecordError
+from langchain_persona.errors import ConfigError, CorruptRecordError, check_number
 from langchain_persona.identity import User, normalise_user
 from langchain_persona.learning import MAX_STRENGTH, Vector
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.memory.spaces import valid_feedback
 from langchain_persona.records import Feedback, Record, Reward, read_record
-from langchain_persona.retrieval.retriever import check_number
 
 logger = logging.getLogger(__name__)
 
 Interval = tuple[float, float]
 
-_RESAMPLES, _FEW = 1_000, 30
+_RESAMPLES, _FEW, _TINY = 1_000, 30, float(np.finfo(np.float64).tiny)
 _STEP, _EARLY, _LATE, _FLOOR = 0.5, -25.0, 5.0, -60.0  # of the grid of times, see `inclusion`
 
 
 def draw(logits: npt.ArrayLike, k: int, random: np.random.Generator) -> list[int]:
-    """Positions of `k` candidates drawn without replacement, in the order drawn: the largest `logits + Gumbel noise`.
-
-    Example:
-        >>> draw([0.0, -100.0, 100.0], 2, np.random.default_rng(7))
-        [2, 0]
-    """
+    """Positions of `k` candidates drawn without replacement, in the order drawn, by Gumbel noise."""
     values = np.asarray(logits, dtype=np.float64)
     positions: list[int] = np.argsort(-(values + random.gumbel(size=values.size)), kind="stable").tolist()
     return positions[:k]
@@ -58,10 +46,9 @@ def draw(logits: npt.ArrayLike, k: int, random: np.random.Generator) -> list[int
 def inclusion(logits: npt.ArrayLike, k: int) -> Vector:
     """Probability of each candidate to be among the `k` that are drawn, shape (n,), with sum `min(k, n)`.
 
-    For `k = 1` it is the softmax. Otherwise each candidate is a clock that rings after an exponential time with rate
-    `w = exp(logit)`, and the first `k` to ring are drawn: `p_i = ∫ w_i exp(−w_i t) · P(fewer than k others rang before
-    t) dt`. The second factor is a Poisson-binomial tail, found by recursion. The integral over `log t` is a trapezoidal
-    sum, which for such an integrand is exact to about 1e-7.
+    Each candidate is a clock that rings after an exponential time with rate `w = exp(logit)`, and the first `k` to ring
+    are drawn: `p_i = ∫ w_i exp(−w_i t) · P(fewer than k others rang before t) dt`. The second factor is a
+    Poisson-binomial tail. The integral over `log t` is a trapezoidal sum, exact to about 1e-7.
 
     Example:
         >>> inclusion([0.0, 0.0, 0.0, 0.0], 2).round(6).tolist()
@@ -99,14 +86,11 @@ class Decision(Record):
     """One rating of a retrieval whose documents were drawn. Positions are those of its candidates.
 
     Attributes:
-        user: whose; users are the units of the bootstrap.
-        retrieval: names the retrieval; it may be rated more than once.
-        reward: in [−1, 1].
-        rated: positions of the documents that the reward is about.
+        user, retrieval: whose (users are the units of the bootstrap), and of which retrieval.
+        reward, rated: in [−1, 1], and positions of the documents that it is about.
         count: documents shown.
         base, bonus: base score of each candidate, and its capped bonus at strength 1, in units of a cosine.
-        strength: of the ranking that was drawn from.
-        explore: temperature of the draw in the same units.
+        strength, explore: of the ranking that was drawn from, and temperature of the draw in the same units.
     """
 
     user: str
@@ -135,21 +119,24 @@ class Decision(Record):
         return certain
 
 
+@lru_cache(maxsize=10_000)
+def _inclusion(logits: bytes, k: int) -> Vector:
+    """Kept, for a retrieval is rated several times and the logged chances count for every strength."""
+    return inclusion(np.frombuffer(logits), k)
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What one strength would have earned.
 
     Attributes:
-        strength: the strength.
-        ratings: how many the rest of this rests on.
+        strength, ratings: the strength, and how many ratings the rest of this rests on.
         ips: `Σ w r / ratings`: reward per logged rating. None without ratings.
         snips: `Σ w r / Σ w`: mean reward of what would have been rated; less variance, a small bias. None where all
             weights are 0.
-        ips_interval, snips_interval: 95 %, from a bootstrap over users; None where fewer than two users have any
-            weight.
+        ips_interval, snips_interval: 95 %, from a bootstrap over users; None where fewer than two have any weight.
         effective: `(Σ w)² / Σ w²`: so many ratings, drawn by this strength itself, would say as much.
-        unsupported: share of what this strength shows that was logged with less than 1/clip of the chance. Next to
-            nothing is known about that part, and clipping pulls it towards 0.
+        unsupported: share of what this strength shows that was logged with less than 1/clip of the chance.
     """
 
     strength: float
@@ -165,22 +152,8 @@ class Estimate:
 def estimate(decisions: Sequence[Decision], strength: float, *, clip: float = 10.0, seed: int = 0) -> Estimate:
     """What one strength would have earned on the logged decisions.
 
-    Args:
-        decisions: as logged.
-        strength: the other strength.
-        clip: bound on every weight, at least 1. Lower has less variance and more bias; infinity is unbiased.
-        seed: of the bootstrap.
-
-    Example:
-        Two candidates alike in relevance, one drawn and rated; at strength 4 the first has a better chance than at 1:
-
-        >>> alike = {"count": 1, "base": (0.0, 0.0), "bonus": (0.1, 0.0), "strength": 1.0, "explore": 0.1}
-        >>> log = [
-        ...     Decision(user="ana", retrieval="1", reward=1.0, rated=(0,), **alike),
-        ...     Decision(user="bob", retrieval="2", reward=0.0, rated=(1,), **alike),
-        ... ]
-        >>> round(estimate(log, 1.0).ips, 2), round(estimate(log, 4.0).snips, 2)
-        (0.5, 0.95)
+    Every weight is at most `clip`: lower has less variance and more bias; infinity is unbiased. `seed` is that of the
+    bootstrap.
     """
     if not decisions:
         return Estimate(strength)
@@ -188,7 +161,7 @@ def estimate(decisions: Sequence[Decision], strength: float, *, clip: float = 10
     weights, unsupported = [], []
     for decision in decisions:
         other, logged = decision.chances(strength), decision.chances(decision.strength)
-        ratios = other / np.maximum(logged, np.finfo(np.float64).tiny)
+        ratios = other / np.maximum(logged, _TINY)
         # one reward for several documents counts for each in part
         weights.append(float(np.minimum(ratios[list(decision.rated)], clip).mean()))
         unsupported.append(float(other[ratios > clip].sum() / other.sum()))
@@ -204,15 +177,9 @@ def estimate(decisions: Sequence[Decision], strength: float, *, clip: float = 10
         _middle([one[0] / one[2] for one in again]),
         float(total[0] / total[1]) if total[1] else None,
         _middle([one[0] / one[1] for one in again if one[1]]),
-        float(total[1] ** 2 / max(float(np.square(weights).sum()), np.finfo(np.float64).tiny)),
+        float(total[1] ** 2 / max(float(np.square(weights).sum()), _TINY)),
         float(np.mean(unsupported)),
     )
-
-
-@lru_cache(maxsize=10_000)
-def _inclusion(logits: bytes, k: int) -> Vector:
-    """Kept, for a retrieval is rated several times and the logged chances count for every strength."""
-    return inclusion(np.frombuffer(logits), k)
 
 
 def _middle(values: Sequence[float]) -> Interval | None:
@@ -222,14 +189,9 @@ def _middle(values: Sequence[float]) -> Interval | None:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Estimates for some strengths; `print(evaluation)` gives a table.
+    """Estimates by strength, of so many ratings of retrievals by users; `print(evaluation)` gives a table.
 
-    Attributes:
-        estimates: by strength, in the order asked for.
-        users: who rated.
-        retrievals: how many were rated.
-        ratings: ratings evaluated.
-        left_out: ratings of what was not drawn, or whose log is unreadable.
+    `left_out` ratings are of what was not drawn, or their log is unreadable.
     """
 
     estimates: Mapping[float, Estimate]
@@ -267,16 +229,10 @@ def evaluate(
     clip: float = 10.0,
     seed: int = 0,
 ) -> Evaluation:
-    """What other strengths would have earned, from the ratings on record; `print` it.
+    """What other strengths, from 0 (plain) to 10, would have earned, from the ratings on record; `print` it.
 
-    It needs ratings of documents that were drawn (`ExperimentRetriever(explore=0.05)`).
-
-    Args:
-        memory: whose ledgers.
-        strengths: from 0 (plain) to 10.
-        users: whose ratings; all users' when left out.
-        clip: bound on the weight of a rating, at least 1; infinity is unbiased and wild.
-        seed: of the bootstrap over users.
+    It needs ratings of documents that were drawn (`ExperimentRetriever(explore=0.05)`). Without `users` it reads all
+    users' ledgers; `clip` and `seed` are as in `estimate`.
 
     Raises:
         ConfigError: an argument that cannot work.
@@ -288,25 +244,25 @@ def evaluate(
         0 ratings of 0 drawn retrievals by 0 users.
         There is nothing to evaluate.
     """
-    asked = dict.fromkeys(check_number("strengths", one, MAX_STRENGTH) for one in strengths)
-    if not check_number("clip", clip, float("inf")) >= 1.0:
-        raise ConfigError(f"clip must be at least 1 (infinity for none), got {clip!r}")
+    check_number("clip", clip, 1.0)
+    for strength in strengths:
+        check_number("strengths", strength, 0.0, MAX_STRENGTH)
     if isinstance(users, str):
         raise ConfigError(f"users must be a list of ids, or None for all, got {users!r}")
     decisions: list[Decision] = []
     left_out = 0
-    for user in memory.ledger.users() if users is None else dict.fromkeys(map(normalise_user, users)):
+    for user in memory._store.users() if users is None else dict.fromkeys(map(normalise_user, users)):
         # what was carried over to another embedding model is one rating, and its log is that of the original
         ratings = [entry for entry in valid_feedback(memory.ledger.entries(user)) if entry.origin is None]
         found = [decision for entry in ratings if (decision := _decision_of(user, entry))]
         decisions += found
         left_out += len(ratings) - len(found)
     return Evaluation(
-        estimates={strength: estimate(decisions, strength, clip=clip, seed=seed) for strength in asked},
-        users=len({decision.user for decision in decisions}),
-        retrievals=len({decision.retrieval for decision in decisions}),
-        ratings=len(decisions),
-        left_out=left_out,
+        {strength: estimate(decisions, strength, clip=clip, seed=seed) for strength in strengths},
+        len({decision.user for decision in decisions}),
+        len({decision.retrieval for decision in decisions}),
+        len(decisions),
+        left_out,
     )
 
 

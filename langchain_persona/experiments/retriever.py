@@ -8,11 +8,10 @@ import numpy as np
 from langchain_core.documents import Document
 from pydantic import PrivateAttr, SkipValidation
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.experiments.offpolicy import draw
 from langchain_persona.retrieval import Candidates, VARSRetriever
 from langchain_persona.retrieval.ranking import Plan, Ranking
-from langchain_persona.retrieval.retriever import check_number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +31,10 @@ class ExperimentRetriever(VARSRetriever):
 
     Attributes:
         explore: temperature in units of a cosine, such as 0.05: what a known user is shown is drawn by
-            softmax(score / explore) instead of taking the best, so that `evaluate` can tell what another strength would
-            have earned. 0 is off. It reads the plain candidates too: one query more.
-        seed: names the draws, so that the same calls one after the other show the same; None is fresh. In `batch`,
-            which calls at the same time, chance decides which call is which.
+            softmax(score / explore), so that `evaluate` can tell what another strength would have earned. 0 is off.
+        seed: the same calls one after the other show the same; None is fresh.
         shadow: rank for the user, learn from feedback, and return the plain ranking. Each document carries
-            `shadow_rank`, its rank for the user. It asks the store twice.
+            `shadow_rank`, its rank for the user.
 
     Raises:
         ConfigError: as `VARSRetriever`; and for `explore` together with `shadow` or `search_type="mmr"`.
@@ -51,7 +48,7 @@ class ExperimentRetriever(VARSRetriever):
 
     def _prepare(self) -> None:
         super()._prepare()
-        check_number("explore", self.explore, 100.0)
+        check_number("explore", self.explore, 0.0, 100.0)
         if self.seed is not None and (type(self.seed) is not int or self.seed < 0):
             raise ConfigError(f"seed must be a whole number, or None for another draw each time, got {self.seed!r}")
         if self.explore and (self.shadow or self.search_type == "mmr"):

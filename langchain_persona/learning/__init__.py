@@ -19,7 +19,6 @@ from langchain_persona.learning.vectors import (
     moderation,
     policy,
     scale_of,
-    spread_of,
 )
 
 __all__ = [
@@ -47,6 +46,5 @@ __all__ = [
     "moderation",
     "policy",
     "scale_of",
-    "spread_of",
     "unit",
 ]

@@ -29,13 +29,20 @@ def unit(vectors: npt.ArrayLike) -> Vector:
     return array / np.where(norm > 0.0, norm, 1.0)
 
 
-def encode_vectors(vectors: npt.ArrayLike, dtype: str = SINGLE) -> str:
-    """Write an array as base64 of `SINGLE` or `HALF` numbers.
+def dots(rows: Vector, vector: Vector) -> Vector:
+    """`⟨row, vector⟩` of rows of shape (n, d), row by row: each is too small for BLAS to start threads, see `gram`."""
+    products: Vector = (rows[:, None] @ vector)[:, 0]
+    return products
 
-    Example:
-        >>> encode_vectors([1.0, 0.5])
-        'AACAPwAAAD8='
-    """
+
+def deviation(values: Vector) -> float:
+    """The standard deviation of a few numbers, without what `np.std` spends on any other shape."""
+    off = values - values.sum() / values.size
+    return float(np.sqrt(off @ off / values.size))
+
+
+def encode_vectors(vectors: npt.ArrayLike, dtype: str = SINGLE) -> str:
+    """Write an array as base64 of `SINGLE` or `HALF` numbers."""
     return base64.b64encode(np.asarray(vectors, dtype=dtype).tobytes()).decode("ascii")
 
 
@@ -76,19 +83,14 @@ def fix_signs(axes: Vector) -> Vector:
 def gram(rows: Vector) -> Vector:
     """`X Xᵀ`, shape (n, n), of rows of shape (n, k).
 
-    It is made in blocks that are too small for BLAS to start threads: these are faster on idle cores, and several times
-    slower on busy ones, where they wait for each other.
-
-    Example:
-        >>> gram(np.array([[1.0, 2.0], [0.0, 1.0]]))
-        array([[5., 2.],
-               [2., 1.]])
+    In blocks that are too small for BLAS to start threads, which wait for each other where the cores are busy.
     """
     product = np.empty((len(rows), len(rows)))
     for i in range(0, len(rows), 16):
-        for j in range(0, len(rows), 32):
+        for j in range(0, i + 16, 32):
             product[i : i + 16, j : j + 32] = rows[i : i + 16] @ rows[j : j + 32].T
-    return product
+    lower = np.tril(product)
+    return lower + np.tril(lower, -1).T
 
 
 def solve(matrix: Vector, right: Vector) -> Vector:

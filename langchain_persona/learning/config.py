@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, WindowedRidge, require
@@ -23,8 +22,7 @@ class VARSConfig:
         rule: the update rule; `WindowedRidge()` by default.
         strength: the one knob to turn, 0 to 10: a factor on the bonus and on its cap. 0 is exactly the plain ranking.
         max_bonus: cap on the absolute bonus of any unit vector at strength 1, in units of the base score (cosine);
-            with a reranker, times the scale of its scores. Real documents rarely point straight along the bonus and
-            get less.
+            with a reranker, times the scale of its scores.
         spread: keeps results on topic: over the collection, the standard deviation of the bonus at strength 1 is at
             most this share of the relevance's. Both are measured on a sample of what passes the call's filter, brought
             to unit length; with fewer than 16 documents nothing is moderated. 0 switches the bonus off.
@@ -34,9 +32,6 @@ class VARSConfig:
             contrast to learn from.
         max_norm: bound on every stored vector, at most 6e4 because states are kept as float16. Only hostile ledgers
             reach it.
-        prior: where a new user starts. "none" is zero: cold start changes nothing. "population" is the mean user of a
-            fitted space (`PersonaMemory.fit`): new users then no longer start from the plain ranking, unless
-            `min_feedback` is above 1. It needs a rule with a `gain`.
         keep_sessions: how many sessions keep a short-term vector; 2 keep a user's state below 8 KB at 384 dimensions.
 
     Raises:
@@ -55,19 +50,11 @@ class VARSConfig:
     candidates: int = 12
     max_norm: float = 100.0
     keep_sessions: int = 2
-    prior: Literal["none", "population"] = "none"
     min_feedback: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
-        if self.prior not in ("none", "population"):
-            raise ConfigError(f'prior must be "none" or "population", got {self.prior!r}')
-        if self.prior == "population" and self.prior_scale is None:
-            raise ConfigError(
-                f'prior="population" needs a rule that predicts rewards and has a gain, such as WindowedRidge(); got '
-                f'{self.rule!r}; use that rule or prior="none"'
-            )
         counts = {"candidates": (1, 10_000), "keep_sessions": (1, 1_000), "min_feedback": (1, 1_000_000)}
         numbers = {"max_bonus": (0.0, 1e6), "spread": (0.0, 1e6), "temperature": (1e-6, 1e6), "max_norm": (1e-6, 6e4)}
         require(self, {**counts, **numbers, "strength": (0.0, MAX_STRENGTH)})
@@ -81,12 +68,6 @@ class VARSConfig:
     def simplified(cls) -> VARSConfig:
         """The simplified moving average with α = 0.7 and rate 0.01."""
         return cls(rule=MovingAverage(), max_bonus=1.0, spread=1e6)
-
-    @property
-    def prior_scale(self) -> float | None:
-        """The factor that makes a space's prior act with the rule's `gain`; None where the rule has no `gain`."""
-        gain, beta = getattr(self.rule, "gain", None), self.rule.betas[0]
-        return None if gain is None else float(gain) / (beta or 1.0)
 
     @property
     def fingerprint(self) -> str:
@@ -106,18 +87,17 @@ def fold(
     start: LearnerState | None = None,
     before: Iterable[Event] = (),
 ) -> LearnerState:
-    """The state after the last event, whatever the order in which the events arrived; without any, the start.
+    """The state after the last event, in whatever order the events arrive, also twice; without any, the start.
 
     After every event the state is rounded to the precision in which it is stored. So a fold that goes on from a stored
     snapshot gives the same bits as one from the first event.
 
     Args:
-        events: in any order, also twice; those of gate 0 change nothing.
+        events: those of gate 0 change nothing.
         config: the rule and its surroundings.
         k: numbers in an item vector.
         start: the state to go on from, the cold one by default; its events must all lie before these.
-        before: the events that `start` holds, at least the latest `config.rule.window` of them; needed with `start`
-            when the rule has a window.
+        before: the latest events that `start` holds, at least `config.rule.window` of them.
 
     Example:
         >>> import numpy as np

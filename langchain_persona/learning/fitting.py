@@ -6,12 +6,11 @@ The model of user `u` and item `i`, with items in centred coordinates `x_i`:
 
 `fit_taste` estimates `m`, `V` and `s²` by expectation maximisation. A few users say little about a covariance of
 thousands of numbers, so `V` is drawn towards a multiple of the identity, as if `shrink` more users had shown no
-structure. `fit_map` turns the estimate into coordinates in which ridge regression is the best guess at a user's taste.
-A personal intercept and an effect of each item were tried and left out: what people choose to rate is itself a sign
-of taste, and effects of popular items take away what their vectors say about the rest.
+structure. `fit_map` makes coordinates `P = √(ridge/s²) · S^½` along the longest axes of `S = V + m mᵀ`: in these, ridge
+regression with that `ridge` is the posterior mean of a user's taste.
 
-Source: empirical Bayes for hierarchical linear models (Lindley and Smith, 1972; Dempster, Laird and Rubin, *Maximum
-Likelihood from Incomplete Data via the EM Algorithm*, 1977), with an inverse-Wishart penalty on `V`.
+Source: empirical Bayes for hierarchical linear models (Lindley and Smith, 1972; Dempster, Laird and Rubin, 1977), with
+an inverse-Wishart penalty on `V`.
 """
 
 from __future__ import annotations
@@ -35,16 +34,9 @@ _TOLERANCE = 1e-5  # an iteration that gains less for each rating is the last
 
 
 class UserRatings:
-    """What one user rated, oldest first: vectors and rewards, and nobody's name.
+    """What one user rated, oldest first: embeddings, shape (n, d), rewards in [−1, 1] and weights in [0, 1], (n,).
 
-    Args:
-        items: embeddings of what was rated, shape (n, d).
-        rewards: one for each item, in [−1, 1], shape (n,).
-        weights: how much each counts, in [0, 1], shape (n,); ones by default. The ledger's weight is the gate.
-
-    Raises:
-        ConfigError: NaN or infinity, or a reward or weight out of range.
-        DimensionMismatchError: the shapes do not agree.
+    Anything else is a `ConfigError`.
 
     Example:
         >>> UserRatings([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0]).weights
@@ -98,8 +90,8 @@ def choose_users(ledgers: Sequence[UserRatings], min_users: int, min_events: int
 
 def fit_map(
     users: Sequence[UserRatings], k: int, iterations: int, shrink: float, ridge: float, progress: Progress | None
-) -> tuple[Vector, Vector, Vector, dict[str, Any]]:
-    """Mean `μ` (d,), matrix `P` (k, d), prior (k,) and story of a fitted space; see `PreferenceSpace.fit`."""
+) -> tuple[Vector, Vector, dict[str, Any]]:
+    """Mean `μ` (d,), matrix `P` (k, d) and story of a fitted space; see `PreferenceSpace.fit`."""
     # written so that NaN is refused too
     if not (0.0 <= shrink < float("inf") and 0.0 < ridge < float("inf")):
         raise ConfigError(f"shrink must be at least 0 and ridge above 0, both finite; got {shrink} and {ridge}")
@@ -138,16 +130,12 @@ def fit_map(
     # ridge regression is the posterior mean under w ~ N(0, s²/ridge · PᵀP): make that S
     scale = float(np.sqrt(ridge / taste.noise))
     matrix = scale * (lengths[:, None] * directions) @ axes
-    prior = directions @ taste.mean / (scale * lengths)
     about = {"users": len(users), "events": len(rows), "noise": taste.noise, "iterations": len(taste.evidence)}
-    return mean, matrix, prior, {**about, "shrink": float(shrink), "ridge": float(ridge)}
+    return mean, matrix, {**about, "shrink": float(shrink), "ridge": float(ridge)}
 
 
 class Taste(NamedTuple):
-    """How tastes spread over all users: `m` (q,), `V` (q, q) and `s²`; no user's own vector is in it.
-
-    `evidence` is the penalised log-likelihood before each iteration; it does not fall.
-    """
+    """How tastes spread over all users: `m` (q,), `V` (q, q), `s²`, and the penalised likelihood of each iteration."""
 
     mean: Vector
     covariance: Vector
@@ -156,16 +144,14 @@ class Taste(NamedTuple):
 
     @property
     def second_moment(self) -> Vector:
-        """`S = V + m mᵀ`, shape (q, q): how far tastes lie from zero, where every learner starts."""
+        """`S = V + m mᵀ`, shape (q, q)."""
         return self.covariance + np.outer(self.mean, self.mean)
 
 
 def fit_taste(users: Sequence[Observed], shrink: float, iterations: int, progress: Progress | None = None) -> Taste:
-    """Estimate mean, covariance and noise by expectation maximisation, in at most so many iterations.
+    """Mean, covariance and noise by expectation maximisation.
 
-    In the first third of the iterations `V` is a multiple of the identity; what this multiple arrives at is what `V`
-    is drawn towards in the rest, as if by `shrink` users without structure. The order of the users changes the result
-    in the last digits only.
+    In the first third of the iterations `V` is a multiple of the identity; towards this it is drawn in the rest.
     """
     q = users[0][0].shape[1]
     ratings = sum(len(rewards) for _, rewards in users)

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import check_number
 from langchain_persona.learning.arrays import gram, solve
 from langchain_persona.learning.state import Event, LearnerState
 
@@ -35,25 +35,16 @@ class UpdateRule(Protocol):
         """How many of the latest events `settle` needs; 0 when the state is enough."""
 
     def step(self, state: LearnerState, event: Event, *, temperature: float, keep: int) -> LearnerState:
-        """The state after one event; a pure function that changes neither argument.
-
-        `temperature` is the `τ` of the retrieval policy; `keep` sessions keep a short-term vector.
-        """
+        """The state after one event; pure. `temperature` is `τ`; `keep` sessions keep a short-term vector."""
 
     def settle(self, state: LearnerState, recent: Sequence[Event]) -> LearnerState:
-        """The state after the last event of a fold, from that after the last `step`.
-
-        `recent` are the latest `window` events, oldest first; fewer at the start.
-        """
+        """The state after the last `step` of a fold, given the latest `window` events, oldest first."""
 
 
 def require(owner: object, allowed: dict[str, tuple[float, float]]) -> None:
-    """Raise `ConfigError` for a knob outside its closed range; between two ints only whole numbers are allowed."""
-    for name, (low, high) in allowed.items():
-        value = getattr(owner, name)
-        kinds, words = (int, "a whole number") if isinstance(low, int) else (int | float, "a number")
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise ConfigError(f"{type(owner).__name__}.{name} must be {words} from {low} to {high}, got {value!r}")
+    """Raise `ConfigError` for a knob outside its range; see `check_number`."""
+    for name, limits in allowed.items():
+        check_number(f"{type(owner).__name__}.{name}", getattr(owner, name), *limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +60,8 @@ class WindowedRidge:
       come first, and at most ±0.5; `n` is the number of ratings.
     - `a = Σ slow_forgetting^(n−i) γ_i (r_i − b_i) x_i` over *all* events is the slow memory, the sum that REINFORCE
       would build. The regression follows a change of mind; the slow memory averages out what noisy raters contradict.
-    - `g_n` rises from 1 at 50 ratings, about as many as the regression remembers, to 2 at 100. The slow memory is never
-      longer than half of the regression's own vector, so that old ratings cannot outvote new ones for ever.
+    - `g_n` rises from 1 at 50 ratings to 2 at 100. The slow memory is never longer than half of the regression's own
+      vector, so that old ratings cannot outvote new ones for ever.
 
     The session's `short` is a faster vector that learns from prediction errors and decays.
 
@@ -78,24 +69,19 @@ class WindowedRidge:
         gain: what a predicted reward of 1 is worth, in units of the base score (cosine).
         ridge: `λ`; 0.1 for consistent users, 0.3 for noisy ratings.
         caution: few ratings are trusted less: `λ` is twice as large at so many, and ten times at a ninth of that.
-            A rating counts by its gate.
-        forgetting: factor for each later retrieval, in (0, 1].
-        window: events in the regression.
-        slow: weight of the slow memory.
-        slow_forgetting: its factor for each later event, in (0, 1]; 0.998 holds the latest 500.
-        beta_short: weight of the session's vector, relative to `gain`.
-        eta_short: step of the session's vector.
+        forgetting, window: factor for each later retrieval, in (0, 1], and events in the regression.
+        slow, slow_forgetting: weight of the slow memory, and its factor for each later event, in (0, 1].
+        beta_short, eta_short: weight of the session's vector, relative to `gain`, and its step.
         decay: share of the session's vector lost at each of its events.
         baseline_rate: how fast the usual reward is learned.
 
     Source: dual ridge regression (Saunders et al., ICML 1998) with exponential forgetting; REINFORCE with a baseline
         (Williams, 1992) for the slow memory; normalised least mean squares (Widrow and Hoff, 1960) for the session.
-        What else was tried stands in `benchmarks/README.md`.
 
     Example:
         One thumbs-up with `x = [0.5, −0.5]`: `b = 0.05 / 1.05` and `λ = 0.1 · 21`, so ridge gives
-        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`. The slow memory, `0.1 x / 0.5 = 0.2 x`, adds half of that. The
-        predicted reward of the same item is `0.55 · 0.5 = 0.27`, its long-term bonus `0.2 · 0.27 = 0.05`.
+        `z = 0.95 x / (0.5 + 2.1) = 0.37 x`, and the slow memory adds half of that. The long-term bonus of the same
+        item is `0.2 · 0.55 · 0.5 = 0.05`.
     """
 
     gain: float = 0.2
@@ -129,9 +115,7 @@ class WindowedRidge:
         mean = mean + (event.expected - mean) / min(count, _MEAN_OVER)
         item, reward = event.chosen - mean, event.reward - _half(state.baseline)
         short = state.short(event.session)
-        # The session learns what sets the user apart from the population (`predicted` is 0 without a prior). The slow
-        # memory keeps the whole reward: it is a sum, and what agrees with the prior would count against it.
-        error = reward - event.predicted - float(short @ item)
+        error = reward - float(short @ item)
         moved = event.gate * self.eta_short * error / (float(item @ item) + _FLOOR) * item
         return LearnerState(
             long=state.long,
@@ -146,8 +130,8 @@ class WindowedRidge:
         changes = np.cumsum([0, *(one.retrieval != other.retrieval for one, other in pairwise(recent))])
         gates = np.array([event.gate for event in recent])
         roots = np.sqrt(gates * self.forgetting ** (changes[-1] - changes))
-        items = np.stack([event.chosen for event in recent]) - state.array("mean")
-        rewards = np.array([event.reward - event.predicted for event in recent])
+        items = np.array([event.chosen for event in recent]) - state.array("mean")
+        rewards = np.array([event.reward for event in recent])
         # the usual reward says nothing about taste; it is shrunk, so that a first thumb counts nearly in full
         usual = float(np.sum(roots**2 * rewards)) * self.baseline_rate / (1.0 + self.baseline_rate * np.sum(roots**2))
         rows, rewards = items * roots[:, None], (rewards - _half(usual)) * roots
@@ -173,13 +157,7 @@ class Reinforce:
     With `A = γ (r − b)` and `g = chosen − expected`:
     `z_L += η_L (A/τ) g`, `z_S = (1 − λ) z_S + η_S (A/τ) g`, `b = (1 − α) b + α r`.
 
-    Attributes:
-        beta_long, beta_short: `β_L`, `β_S`.
-        eta_long, eta_short: step sizes `η_L`, `η_S`.
-        decay: `λ`, share of the short-term vector lost at each event of its session.
-        baseline_rate: `α`.
-
-    Source: Hao et al., arXiv 2603.20939; the defaults are the paper's.
+    The fields are `β_L`, `β_S`, `η_L`, `η_S`, `λ` and `α`; the defaults are those of Hao et al., arXiv 2603.20939.
 
     Example:
         One thumbs-up (γ = 1, b = 0, τ = 1) with `g = [0.5, −0.5]` gives
@@ -226,10 +204,6 @@ class MovingAverage:
 
     `z_S += rate · r · chosen`, `z_L = (1 − rate) z_L + rate · z_S`, effective `mix · z_L + (1 − mix) · z_S`. It has no
     gate, no baseline and no contrast with what else could have been chosen. It is kept for comparison.
-
-    Attributes:
-        mix: `α`, weight of the long-term vector.
-        rate: step of both vectors.
 
     Example:
         One thumbs-up on `chosen = [1, 0]` gives `z_S = [0.01, 0]` and `z_L = [0.0001, 0]`.

@@ -1,15 +1,12 @@
 """A preference space: the coordinates in which a user's taste is learned, `v_m = P (e_m − μ)`.
 
-Three kinds: the identity (the default, nothing to fit), PCA of a corpus (the VARS paper; optionally whitened), and a
-space fitted to many users' feedback (see `fitting`).
-
-Source: Hao et al., arXiv 2603.20939, section on item vectors (PCA, k = 256).
+Three kinds: the identity (the default, nothing to fit), PCA of a corpus (the VARS paper, arXiv 2603.20939), and a space
+fitted to many users' feedback (see `fitting`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError
+from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError, check_number
 from langchain_persona.learning.arrays import Vector, decode_vectors, encode_vectors, fix_signs, frozen
 from langchain_persona.learning.fitting import Progress, UserRatings, choose_users, fit_map
 
@@ -28,31 +25,20 @@ from langchain_persona.learning.fitting import Progress, UserRatings, choose_use
 class PreferenceSpace:
     """An affine map from embeddings (d numbers) to item vectors (k numbers), with a name.
 
-    Vectors learned in one space are never used in another: the ledger keeps embeddings, not item vectors, and a
-    user's state carries the `id` of its space.
-
     Attributes:
         kind: "identity", "pca", "fitted", or another word for how it was made.
-        mean: `μ`, shape (d,).
-        matrix: `P`, shape (k, d); None is the identity.
-        prior: the mean user's vector, shape (k,): `⟨prior, P (e − μ)⟩` is the reward to expect from the mean user. Only
-            `VARSConfig(prior="population")` uses it. None where nothing is known about users.
+        mean, matrix: `μ`, shape (d,), and `P`, shape (k, d); a matrix of None is the identity.
         about: how it was made, for people to read; JSON values, and no part of the `id`.
     """
 
     kind: str
     mean: Vector
     matrix: Vector | None = None
-    prior: Vector | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            about = json.loads(json.dumps(dict(self.about), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"about must be a mapping of JSON values, got {self.about!r}: {error}") from error
-        object.__setattr__(self, "about", MappingProxyType(about))
-        for name in ("mean", "matrix", "prior"):
+        object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
+        for name in ("mean", "matrix"):
             value = getattr(self, name)
             if value is not None:
                 # float32 precision, so that the map and its id survive a round trip through JSON
@@ -66,8 +52,6 @@ class PreferenceSpace:
             raise DimensionMismatchError(
                 f"the matrix must have shape (k, {self.d}) to fit a mean of {self.d} numbers, got {self.matrix.shape}"
             )
-        if self.prior is not None and self.prior.shape != (self.k,):
-            raise DimensionMismatchError(f"the prior must have shape ({self.k},), got {self.prior.shape}")
 
     @classmethod
     def identity(cls, dimension: int) -> PreferenceSpace:
@@ -77,19 +61,12 @@ class PreferenceSpace:
             >>> PreferenceSpace.identity(3).project([1.0, 2.0, 3.0])
             array([1., 2., 3.])
         """
-        if dimension < 1:
-            raise ConfigError(f"dimension must be at least 1, got {dimension}")
+        check_number("dimension", dimension, 1)
         return cls("identity", np.zeros(dimension))
 
     @classmethod
-    def pca(cls, embeddings: npt.ArrayLike, k: int = 256, *, whiten: float = 0.0) -> PreferenceSpace:
-        """The `k` leading principal axes of a corpus.
-
-        Args:
-            embeddings: unit vectors of the corpus, shape (n, d); a sample of some thousands is enough.
-            k: number of axes, at most `min(n, d)`; 256 in the paper.
-            whiten: from 0, which keeps lengths (plain PCA), to 1, which gives every axis the same spread. The largest
-                gain stays 1, so that a bonus in the space is no larger than one in the embeddings.
+    def pca(cls, embeddings: npt.ArrayLike, k: int = 256) -> PreferenceSpace:
+        """The `k` leading principal axes, at most `min(n, d)`, of a corpus of unit vectors, shape (n, d).
 
         Example:
             >>> space = PreferenceSpace.pca([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1]], k=1)
@@ -99,15 +76,9 @@ class PreferenceSpace:
         rows = np.asarray(embeddings, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[0] < 2:
             raise ConfigError(f"PCA needs at least two embeddings of shape (n, d), got shape {rows.shape}")
-        if not 1 <= k <= min(rows.shape):
-            raise ConfigError(f"k must lie between 1 and min(n, d) = {min(rows.shape)}, got {k}")
-        if not 0.0 <= whiten <= 1.0:
-            raise ConfigError(f"whiten must lie between 0 and 1, got {whiten}")
+        check_number("k", k, 1, min(rows.shape))
         mean = rows.mean(axis=0)
-        _, singular, axes = np.linalg.svd(rows - mean, full_matrices=False)
-        floor = max(float(singular[0]) * 1e-3, np.finfo(np.float64).tiny)
-        gain = np.maximum(singular[:k], floor) ** -whiten
-        return cls("pca", mean, fix_signs(axes)[:k] * (gain / gain.max())[:, None])
+        return cls("pca", mean, fix_signs(np.linalg.svd(rows - mean, full_matrices=False)[2])[:k])
 
     @classmethod
     def fit(
@@ -126,24 +97,21 @@ class PreferenceSpace:
     ) -> PreferenceSpace:
         """Fit a space in which taste is learned fast to many users' ratings, by empirical Bayes (see `fitting`).
 
-        With `S` the second moment of users' taste vectors and `s²` the noise of a rating, `P = √(ridge/s²) · S^½` along
-        the `k` longest axes of `S`. Ridge regression with that `ridge` in these coordinates is the posterior mean of a
-        user's taste. The space is an aggregate: no user's own vector is in it, and each user counts once.
+        Each user counts once, and no user's own vector is in the space.
 
         Args:
             ledgers: one `UserRatings` for each user, in any order.
             k: numbers in an item vector; fewer where the ratings span fewer.
-            min_users: the fewest users (with `min_events` ratings each) to fit to; at least 2.
-            min_events: users with fewer ratings are left out.
+            min_users, min_events: fit to no fewer users, at least 2, with so many ratings each; others are left out.
             max_events: only the latest so many ratings of a user count.
             iterations: the most iterations of expectation maximisation.
-            shrink: `S` is drawn towards a multiple of the identity, as if so many more users had shown no structure.
-            ridge: the `λ` of the learner; the default is that of `WindowedRidge`.
+            shrink: tastes are drawn towards no structure, as if so many more users had shown none.
+            ridge: the `λ` of the learner.
             progress: called with (done, iterations).
             version: a name for this fit, kept in `about`.
 
         Raises:
-            ConfigError: too few users or ratings (says how many are needed), or an argument out of range.
+            ConfigError: too few users or ratings, or an argument out of range.
             DimensionMismatchError: embeddings of several lengths.
 
         Example:
@@ -157,12 +125,11 @@ class PreferenceSpace:
         """
         counts = {"k": k, "min_users": min_users, "min_events": min_events, "max_events": max_events}
         for name, value in {**counts, "iterations": iterations}.items():
-            least = 2 if name == "min_users" else 1  # a space of one user would hand that user's taste to everybody
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            # a space of one user would hand that user's taste to everybody
+            check_number(name, value, 2 if name == "min_users" else 1)
         users = choose_users(ledgers, min_users, min_events, max_events)
-        mean, matrix, prior, about = fit_map(users, k, iterations, shrink, ridge, progress)
-        return cls("fitted", mean, matrix, prior, {"version": version, **about})
+        mean, matrix, about = fit_map(users, k, iterations, shrink, ridge, progress)
+        return cls("fitted", mean, matrix, {"version": version, **about})
 
     @property
     def d(self) -> int:
@@ -177,10 +144,10 @@ class PreferenceSpace:
     @cached_property
     def id(self) -> str:
         """A name that changes whenever the map does, such as `identity-384` or `pca-256-1f0c9a8b77d2`."""
-        if self.matrix is None and self.prior is None and not self.mean.any():
+        if self.matrix is None and not self.mean.any():
             return f"{self.kind}-{self.k}"
-        parts = [array.tobytes() for array in (self.mean, self.matrix, self.prior) if array is not None]
-        return f"{self.kind}-{self.k}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
+        numbers = self.mean.tobytes() + (b"" if self.matrix is None else self.matrix.tobytes())
+        return f"{self.kind}-{self.k}-{hashlib.sha256(numbers).hexdigest()[:12]}"
 
     def __repr__(self) -> str:
         return f"<PreferenceSpace {self.id}>"
@@ -200,23 +167,17 @@ class PreferenceSpace:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-safe document from which `from_json` makes the same space, with the same `id`."""
-        arrays = {"mean": self.mean, "matrix": self.matrix, "prior": self.prior}
-        encoded = {name: None if array is None else encode_vectors(array) for name, array in arrays.items()}
-        return {"kind": self.kind, "d": self.d, **encoded, "about": dict(self.about)}
+        matrix = None if self.matrix is None else encode_vectors(self.matrix)
+        mean = encode_vectors(self.mean)
+        return {"kind": self.kind, "d": self.d, "mean": mean, "matrix": matrix, "about": dict(self.about)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PreferenceSpace:
-        """Read what `to_json` wrote.
-
-        Raises:
-            CorruptRecordError: the document is not one of ours.
-        """
+        """Read what `to_json` wrote; `CorruptRecordError` for anything else."""
         try:
             dimension = int(document["d"])
             (mean,) = decode_vectors(document["mean"], dimension)
             matrix = None if document["matrix"] is None else decode_vectors(document["matrix"], dimension)
-            text = document.get("prior")
-            prior = None if text is None else decode_vectors(text, dimension if matrix is None else len(matrix))[0]
-            return cls(str(document["kind"]), mean, matrix, prior, document.get("about") or {})
+            return cls(str(document["kind"]), mean, matrix, document.get("about") or {})
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CorruptRecordError(f"not a preference space: {error}") from error

@@ -18,16 +18,12 @@ class Event:
     """One feedback, in item vectors.
 
     Attributes:
-        time: seconds since the epoch; with `id` it gives the order of the fold.
-        id: unique name of the feedback.
-        session: the session it belongs to (a LangGraph thread), whose short-term vector moves; "" is none.
-        reward: `r` in [−1, 1].
-        gate: `γ` in [0, 1], the share of the reward that is due to retrieval.
+        time, id: seconds since the epoch, and the name of the feedback: the order of the fold.
+        session: the session whose short-term vector moves; "" is none.
+        reward, gate: `r` in [−1, 1], and `γ` in [0, 1], the share of it that is due to retrieval.
         chosen: shape (k,), mean item vector of the documents that the reward is about.
         expected: shape (k,), `Σ π_m v_m` over the candidates of that retrieval.
         retrieval: id of the retrieval; several thumbs on one retrieval are one moment.
-        predicted: the reward that the population gives such an item, `⟨prior, chosen⟩`; 0 unless
-            `VARSConfig(prior="population")`. What sets a user apart shows in `reward − predicted`.
     """
 
     time: float
@@ -38,7 +34,6 @@ class Event:
     chosen: Vector = field(repr=False)
     expected: Vector = field(repr=False)
     retrieval: str = ""
-    predicted: float = 0.0
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
@@ -54,8 +49,7 @@ class LearnerState:
     Attributes:
         long: `z_L`, shape (k,).
         sessions: `z_S` of the most recently active sessions, oldest first; each of shape (k,).
-        baseline: `b`, running mean of the rewards.
-        count: events folded in.
+        baseline, count: `b`, running mean of the rewards, and the events folded in.
         extra: further arrays that a rule keeps, each of shape (k,).
     """
 
@@ -117,11 +111,7 @@ class LearnerState:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LearnerState:
-        """Read what `to_json` wrote.
-
-        Raises:
-            CorruptRecordError: the document is not one of ours.
-        """
+        """Read what `to_json` wrote; `CorruptRecordError` for anything else."""
         try:
             k, baseline = int(document["k"]), float(document["baseline"])
             if not -1.0 <= baseline <= 1.0:

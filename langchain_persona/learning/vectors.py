@@ -1,22 +1,18 @@
 """What is learned about one user, and how it acts on a ranking: the bonus, how large it may be, and the policy.
 
-All calibrations compare standard deviations. `moderation` scales the bonus to the spread of relevance over the
-collection: where everything is alike, a query says little, and a strong bonus would take its place. `scale_of` brings
-the bonus to the scale of a reranker's scores.
-
 Source: Hao et al., *User Preference Modeling for Conversational LLM Agents* (VARS), arXiv 2603.20939.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.learning.arrays import Vector, deviation, dots, frozen
 from langchain_persona.learning.space import PreferenceSpace
 
 MIN_SPREAD = 0.02  # cosines closer together count as this far apart, so that near duplicates make no huge scale
@@ -25,14 +21,9 @@ MIN_SAMPLE = 16  # fewer documents tell no spread, and nothing is moderated
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BonusVectors:
-    """A user's preference as it acts on the ranking: two directions in embedding space.
+    """A user's preference as it acts on the ranking: the bonus of a unit embedding `e` is `⟨long + short, e − mean⟩`.
 
-    The bonus of a document with unit embedding `e` is `⟨long + short, e − mean⟩`. It is linear in `e`, so the whole
-    personalised ranking is one nearest-neighbour query (see `fold`).
-
-    Attributes:
-        long, short: shape (d,), in units of the base score (cosine).
-        mean: shape (d,), the mean `μ` of the preference space.
+    `long` and `short`, shape (d,), are in units of the base score (cosine); `mean`, shape (d,), is that of the space.
     """
 
     long: Vector = field(repr=False)
@@ -62,16 +53,15 @@ class BonusVectors:
     def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector]:
         """The long-term and the short-term part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
         centred = np.asarray(embeddings, dtype=np.float64) - self.mean
-        return np.einsum("nd,d->n", centred, self.long), np.einsum("nd,d->n", centred, self.short)
+        return dots(centred, self.long), dots(centred, self.short)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class UserVectors:
     """One user's vectors in one session: what `PersonaMemory.vectors` returns.
 
     Attributes:
-        long: shape (k,), long-term preference `z_L`; kept for ever.
-        short: shape (k,), short-term preference `z_S` of one session; zero at its start.
+        long, short: long-term preference `z_L`, and short-term `z_S` of one session, shape (k,).
         beta_long, beta_short: their weights in the effective vector.
         baseline: running mean of the user's rewards, in [−1, 1].
         count: number of feedback events behind it.
@@ -99,30 +89,26 @@ class UserVectors:
         """A user about whom nothing is known: two zero vectors of `dimension` numbers."""
         return cls(np.zeros(dimension), np.zeros(dimension))
 
+    @cached_property
+    def uncapped(self) -> BonusVectors:
+        """The bonus at strength 1 without a cap; of the identity where the space is not known."""
+        return self.bonus(self.space or PreferenceSpace.identity(self.long.size), max_bonus=float("inf"))
+
     @property
     def effective(self) -> Vector:
         """`z = β_L z_L + β_S z_S`, shape (k,)."""
         return self.beta_long * self.long + self.beta_short * self.short
 
-    @property
-    def is_cold(self) -> bool:
-        """True when the bonus of every document is zero."""
-        return not self.effective.any()
-
     def bonus(self, space: PreferenceSpace, *, max_bonus: float, strength: float = 1.0) -> BonusVectors:
         """The bonus in embedding space: at most `strength · max_bonus` in absolute value for any unit embedding.
 
-        One factor shrinks both parts. Twice the strength is twice the bonus, also where the cap holds.
-
         Args:
             space: the preference space in which the vectors were learned; another is a `DimensionMismatchError`.
-            max_bonus: cap at strength 1, in units of the base score; 0 is no bonus, infinity no cap.
-            strength: factor on the capped bonus; 0 is no bonus.
+            max_bonus: cap at strength 1, in units of the base score; infinity is no cap.
+            strength: factor on the capped bonus.
 
         Example:
             >>> user = UserVectors(np.array([0.0, 2.0]), np.zeros(2))
-            >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5).total
-            array([0. , 0.5])
             >>> user.bonus(PreferenceSpace.identity(2), max_bonus=0.5, strength=0.2).total
             array([0. , 0.1])
         """
@@ -137,14 +123,7 @@ class UserVectors:
 
 
 def policy(scores: npt.ArrayLike, temperature: float = 1.0) -> Vector:
-    """Probabilities of the candidates: `softmax(scores / temperature)`, shape (n,).
-
-    `temperature` is `τ`, in units of the score; `ConfigError` where it is not positive.
-
-    Example:
-        >>> policy([0.5, 0.5]).tolist()
-        [0.5, 0.5]
-    """
+    """Probabilities of the candidates: `softmax(scores / τ)`, shape (n,); `ConfigError` where `τ` is not positive."""
     if not temperature > 0.0:
         raise ConfigError(f"temperature must be above 0, got {temperature}")
     logits = np.asarray(scores, dtype=np.float64) / temperature
@@ -156,44 +135,26 @@ def policy(scores: npt.ArrayLike, temperature: float = 1.0) -> Vector:
 def attribution_gate(reward: float, similarity: float) -> float:
     """How much of a turn's reward is due to retrieval (`γ`), by the table of the VARS paper.
 
-    | reward | similarity | gate | why |
-    | --- | --- | --- | --- |
-    | below −0.5 | below 0.2 | 0.9 | retrieval brought the wrong thing |
-    | below −0.5 | above 0.5 | 0.2 | the right thing was there, so the answer was wrong |
-    | above 0.5 | above 0.4 | 0.6 | the right thing helped |
-    | above 0.5 | up to 0.4 | 0.3 | the answer was good without it |
-    | otherwise | | 0.5 | nobody can tell |
-
     `similarity` is the highest base score (cosine) among what was chosen.
 
     Example:
         >>> attribution_gate(-1.0, 0.1), attribution_gate(1.0, 0.6)
         (0.9, 0.6)
     """
-    if reward < -0.5:
-        if similarity < 0.2:
-            return 0.9
-        return 0.2 if similarity > 0.5 else 0.5
+    if reward < -0.5 and similarity < 0.2:
+        return 0.9  # retrieval brought the wrong thing
+    if reward < -0.5 and similarity > 0.5:
+        return 0.2  # the right thing was there, so the answer was wrong
     if reward > 0.5:
-        return 0.6 if similarity > 0.4 else 0.3
-    return 0.5
-
-
-def spread_of(rows: npt.NDArray[np.floating[Any]], direction: Vector) -> float:
-    """The standard deviation of `⟨direction, e⟩`, shape (d,), over unit embeddings, shape (n, d), n at least 1.
-
-    Example:
-        >>> spread_of(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.4, 0.0]))
-        0.2
-    """
-    # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-    return float(np.std(np.einsum("nd,d->n", rows, direction)))
+        return 0.6 if similarity > 0.4 else 0.3  # the right thing helped, or the answer was good without it
+    return 0.5  # nobody can tell
 
 
 def moderation(relevance: float, bonus: float, share: float) -> float:
     """The factor, at most 1, that keeps the spread of a bonus at or below a share of the spread of relevance.
 
-    Both spreads are over the same documents, in units of a cosine; that of the bonus is at strength 1.
+    Both are standard deviations over the same documents. Where everything is alike, a query says little, and a strong
+    bonus would take its place.
 
     Example:
         >>> moderation(relevance=0.2, bonus=0.4, share=0.5)
@@ -204,21 +165,16 @@ def moderation(relevance: float, bonus: float, share: float) -> float:
 
 
 def scale_of(scores: npt.ArrayLike, cosines: npt.ArrayLike) -> float:
-    """What one unit of cosine is worth on another scale of scores of the same candidates.
+    """What one unit of cosine is worth on a reranker's scale, both of shape (n,): the ratio of standard deviations.
 
-    It is the ratio of the two standard deviations, with at least `MIN_SPREAD` for the cosines. Because it is
-    proportional to the spread of the scores, `a · scores + b` (a > 0) gives the same personalised order for any a, b.
-    It is 0, which switches the bonus off, for fewer than three candidates and where all scores are alike.
-
-    Args:
-        scores: of a reranker, shape (n,), on any scale: logits, probabilities, 0 to 1000.
-        cosines: base scores of the same candidates, shape (n,).
+    So `a · scores + b` (a > 0) gives the same personalised order for any a, b. It is 0, which switches the bonus off,
+    for fewer than three candidates and where all scores are alike.
 
     Example:
         >>> round(scale_of([-10.0, 0.0, 10.0], [0.4, 0.5, 0.6]), 6)
         100.0
     """
     values = np.asarray(scores, dtype=np.float64)
-    if values.size < 3 or (spread := float(np.std(values))) <= 1e-12 * float(np.abs(values).max()):
+    if values.size < 3 or (spread := deviation(values)) <= 1e-12 * float(np.abs(values).max()):
         return 0.0
-    return spread / max(float(np.std(np.asarray(cosines, dtype=np.float64))), MIN_SPREAD)
+    return spread / max(deviation(np.asarray(cosines, dtype=np.float64)), MIN_SPREAD)

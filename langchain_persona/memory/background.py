@@ -1,7 +1,4 @@
-"""Work behind the answer: started at once, waited for by `drain`.
-
-What it works on is marked in the store, so a job that dies with its process is taken up by a later one.
-"""
+"""Work behind the answer. What it works on is marked in the store: a job that dies is taken up by a later process."""
 
 from __future__ import annotations
 
@@ -28,8 +25,7 @@ class Background:
     def submit(self, function: Callable[[], object]) -> None:
         """Run a function in a worker thread, with the caller's context."""
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="persona")
+            self._pool = self._pool or ThreadPoolExecutor(max_workers=4, thread_name_prefix="persona")
             future = self._pool.submit(contextvars.copy_context().run, function)
             self._futures.add(future)
         future.add_done_callback(self._finish)

@@ -15,9 +15,9 @@ import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.errors import CorruptRecordError
-from langchain_persona.identity import embedding_name, label
+from langchain_persona.identity import label
 from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, frozen, unit
-from langchain_persona.memory.embedder import Embedder
+from langchain_persona.memory.embedder import Embedder, embedding_name
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
@@ -47,7 +47,7 @@ class CardSet:
     @property
     def unembedded(self) -> list[PreferenceCard]:
         """Active cards without a vector."""
-        return [card for card, row in zip(self.active, self.vectors, strict=True) if not row.any()]
+        return [self.active[place] for place in np.flatnonzero(~np.any(self.vectors, axis=1))]
 
 
 class Cards:

@@ -1,4 +1,4 @@
-"""An embedding model with a deadline, as NumPy arrays."""
+"""An embedding model: its name, and its vectors within a deadline, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from langchain_persona.learning.arrays import Vector, unit
 from langchain_persona.resilience import acall, await_within, call_within
 
 
-class Embedder:
-    """Calls an embedding model within a deadline.
+def embedding_name(embeddings: object, dimension: int) -> str:
+    """A name for an embedding model, of class, model and dimension, so that vectors of two models are never mixed.
 
-    Args:
-        model: None where there is none; then every call raises `ConfigError`.
-        timeout_seconds: for one text and for each further 32.
+    Example:
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> embedding_name(DeterministicFakeEmbedding(size=8), 8)
+        'DeterministicFakeEmbedding/8'
     """
+    while (wrapped := getattr(embeddings, "underlying_embeddings", None)) is not None:
+        embeddings = wrapped  # a cache around a model makes the same vectors
+    names = (getattr(embeddings, attribute, None) for attribute in ("model", "model_name", "model_id", "deployment"))
+    model = next((name for name in names if isinstance(name, str) and name), None)
+    return "/".join(part for part in (type(embeddings).__name__, model, str(dimension)) if part)
+
+
+class Embedder:
+    """An embedding model; without one every call raises `ConfigError`. The deadline is for each 32 texts begun."""
 
     def __init__(self, model: Embeddings | None, timeout_seconds: float) -> None:
         self._model = model

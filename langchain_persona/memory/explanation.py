@@ -6,9 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import Feedback, Withdrawal
 
@@ -20,13 +17,10 @@ class Rating:
     """One feedback that a user gave, or that the loop wrote for them.
 
     Attributes:
-        id: for `PersonaMemory.withdraw`.
-        time: seconds since the epoch.
-        source: the kind of signal, such as "thumbs" or "tool".
-        reward: from −1 (bad) to 1 (good).
+        id, time: for `PersonaMemory.withdraw`, and seconds since the epoch.
+        source, reward: the kind of signal, such as "thumbs", and its value from −1 (bad) to 1 (good).
         documents, titles: ids of the documents that it is about, and their first words.
-        moved: how strongly it pulls the ranking towards these documents (above 0) or away from them (below 0): the
-            reward times how much it counts. 0 where it moves nothing.
+        moved: how strongly it pulls the ranking towards these documents: the reward times how much it counts.
         reason: why it moves nothing; "" where it does.
         retrieval_id: the retrieval that it is about.
     """
@@ -49,15 +43,10 @@ class Explanation:
     Attributes:
         user: the user's id.
         cards: texts of the cards in force, oldest first.
-        events: feedback that moves the vectors.
-        sources: these by source.
-        mean_reward: their mean, in [−1, 1]; 0 without any.
-        withdrawn: feedback taken back.
-        inert: feedback that could not be learned from (its retrieval was unknown or had expired).
+        events, sources, mean_reward: feedback that moves the vectors; how many of each source; the mean, in [−1, 1].
+        withdrawn, inert: feedback taken back, and what could not be learned from (retrieval unknown or expired).
         liked, disliked: documents by net reward, strongest first: `(id, first words, sum of rewards)`, at most ten.
-        long_norm, short_norm: lengths of the two vectors as they act on the ranking, before the cap.
-        space: id of the preference space.
-        embedding: name of the embedding model; None before the first feedback.
+        space, embedding: of the vectors: id and name of the model; None before the first feedback.
     """
 
     user: str
@@ -69,8 +58,6 @@ class Explanation:
     inert: int = 0
     liked: tuple[tuple[str, str, float], ...] = ()
     disliked: tuple[tuple[str, str, float], ...] = ()
-    long_norm: float = 0.0
-    short_norm: float = 0.0
     space: str | None = None
     embedding: str | None = None
 
@@ -83,17 +70,12 @@ class Explanation:
         if len(self.cards) > _MOST:
             lines.append(f"  and {len(self.cards) - _MOST} more")
         if not self.events:
-            start = (
-                f"rankings start at the mean user of {self.space}" if self.long_norm else "rankings are the plain ones"
-            )
-            lines.append(f"{self.user!r} gave no feedback yet: {start}.")
+            lines.append(f"{self.user!r} gave no feedback yet: rankings are the plain ones.")
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
-            lines += [
-                f"{self.user!r} gave feedback {self.events} times ({sources}), {self.mean_reward:+.2f} in the mean.",
-                f"The long-term preference has length {self.long_norm:.3f}, that of this session {self.short_norm:.3f} "
-                f"(in the space {self.space}, over {self.embedding}).",
-            ]
+            lines.append(
+                f"{self.user!r} gave feedback {self.events} times ({sources}), {self.mean_reward:+.2f} in the mean."
+            )
             for title, named in (("Most liked", self.liked), ("Least liked", self.disliked)):
                 if named:
                     lines.append(
@@ -124,11 +106,7 @@ def list_ratings(entries: Sequence[Feedback | Withdrawal]) -> list[Rating]:
 
 
 def explain_ledger(
-    user: str,
-    entries: Sequence[Feedback | Withdrawal],
-    vectors: UserVectors,
-    embedding: str | None,
-    cards: CardSet,
+    user: str, entries: Sequence[Feedback | Withdrawal], cards: CardSet, embedding: str | None, space: str | None
 ) -> Explanation:
     """Sum up what is kept of a user; pure."""
     withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
@@ -155,8 +133,6 @@ def explain_ledger(
         inert=len(valid) - len(counted),
         liked=tuple(one for one in ranked if one[2] > 0)[:_MOST],
         disliked=tuple(one for one in reversed(ranked) if one[2] < 0)[:_MOST],
-        long_norm=float(np.linalg.norm(vectors.beta_long * vectors.long)),
-        short_norm=float(np.linalg.norm(vectors.beta_short * vectors.short)),
-        space=None if vectors.space is None else vectors.space.id,
+        space=space,
         embedding=embedding,
     )

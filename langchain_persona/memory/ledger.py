@@ -1,9 +1,8 @@
 """The append-only ledger of feedback, and the fold of it into a user's vectors.
 
-Nothing here is ever read, changed and written back. Entries are only added, and a snapshot of the fold may be lost or
-overwritten by anybody at any time, for it can be made again. A snapshot holds only entries older than `GRACE_SECONDS`;
-readers fold the younger ones on top. Writers at once, repeated and late deliveries, and clocks that differ by less than
-the grace period therefore cost nothing.
+Entries are only added, and a snapshot of the fold may be lost or overwritten by anybody at any time, for it can be made
+again. It holds only entries older than `GRACE_SECONDS`; readers fold the younger ones on top. Writers at once, repeated
+and late deliveries, and clocks that differ by less than the grace period therefore cost nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -31,21 +31,14 @@ from langchain_persona.learning import (
     fold,
     in_order,
 )
-from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors
+from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vectors
+from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
-from langchain_persona.records import (
-    Feedback,
-    Retrieval,
-    Snapshot,
-    Withdrawal,
-    new_id,
-    read_entry,
-    read_record,
-)
+from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
-from langchain_persona.rewards import RELIABILITY, trust, validated
+from langchain_persona.rewards import trust, validated
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +53,9 @@ SWEEP_EVERY = 64
 
 HOUR, DAY = 3_600.0, 86_400.0
 
+Entry = Feedback | Withdrawal
+
 _CURRENT = "current"
-_SWEPT = 1_000
 _LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
 _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 
@@ -70,10 +64,8 @@ _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 class FeedbackReceipt:
     """What became of a feedback or a withdrawal.
 
-    Attributes:
-        id: name of the ledger entry, for `PersonaMemory.withdraw`; "" when nothing was written.
-        applied: True when it moves the user's vectors.
-        reason: why not, in words; "" when it does.
+    `id` names the entry, for `PersonaMemory.withdraw`; "" when nothing was written. `applied` is True when it moves the
+    user's vectors; else `reason` says why not.
     """
 
     id: str
@@ -96,53 +88,43 @@ class FeedbackReading:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The fold of a user's ledger, and what a process keeps of it to go on from there.
+    """The fold of every valid entry of a user, and what a process keeps to go on from there.
 
-    Attributes:
-        state: the fold of every valid entry.
-        space: where it lies.
-        after: horizon of the snapshot on which it stands; minus infinity without one.
-        window: decoded events up to that horizon that the rule looks at again.
-        young: decoded events later than that, in order.
-        time: when it was read.
+    That is the snapshot on which it stands, the decoded events in it that the rule looks at again, decoded events and
+    parsed entries later than its horizon, and when they were read.
     """
 
     state: LearnerState
     space: PreferenceSpace
-    after: float = float("-inf")
-    window: tuple[Event, ...] = ()
-    young: tuple[Event, ...] = ()
-    time: float = 0.0
+    betas: tuple[float, float]
+    snapshot: Snapshot | None
+    window: Sequence[Event]
+    young: Sequence[Event]
+    entries: Mapping[str, Entry]
+    time: float
+    _vectors: dict[str, UserVectors] = field(default_factory=dict)
+
+    def vectors(self, session: str) -> UserVectors:
+        """The user's vectors in one session; "" is none."""
+        if session not in self._vectors:
+            short = self.state.short(label(session, prefix="s") if session else None)
+            self._vectors[session] = UserVectors(
+                self.state.long, short, *self.betas, self.state.baseline, self.state.count, self.space
+            )
+        return self._vectors[session]
 
 
 class Ledger:
-    """The ledgers of all users.
-
-    Args:
-        store: where they lie.
-        config: the learner; a snapshot made under another configuration is ignored.
-        spaces: the preference spaces in force.
-        background: sweeps expired retrievals.
-        retrieval_ttl_seconds: how long a retrieval can be given feedback.
-    """
+    """The ledgers of all users; `background` sweeps expired retrievals."""
 
     def __init__(
-        self,
-        store: UserStore,
-        config: VARSConfig,
-        spaces: Spaces,
-        background: Background,
-        retrieval_ttl_seconds: float,
+        self, store: UserStore, config: VARSConfig, spaces: Spaces, background: Background, ttl_seconds: float
     ) -> None:
-        self._store = store
-        self._config = config
-        self._spaces = spaces
-        self._background = background
-        self.retrieval_ttl_seconds = retrieval_ttl_seconds
+        self._store, self._config, self._spaces, self._background = store, config, spaces, background
+        self.retrieval_ttl_seconds = ttl_seconds
         self._cache: VersionedCache[Folded] = VersionedCache(64)
         self._written: set[str] = set()  # users for whom this process wrote since it last folded
-        self._saved = 0
-        self._swept = 0
+        self._saved = self._swept = 0
 
     # retrievals -------------------------------------------------------------------------------------------------------
 
@@ -159,12 +141,9 @@ class Ledger:
             self._background.submit(self.sweep_retrievals)
 
     def sweep_retrievals(self, most: int = 200) -> int:
-        """Delete up to `most` expired retrievals of whatever users; returns how many.
-
-        Each call looks at the next thousand days of users, so that no call takes long.
-        """
+        """Delete up to `most` expired retrievals of whatever users, among the next thousand days; returns how many."""
         days = self._store.namespaces(("*", "retrievals"), 3, self._swept)
-        self._swept = self._swept + len(days) if len(days) >= _SWEPT else 0
+        self._swept = self._swept + len(days) if len(days) >= 1_000 else 0
         oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
         ops: list[Op] = []
         for *_, user, kind, day in (name for name in days if len(name) == len(self._store.root) + 3):
@@ -189,12 +168,10 @@ class Ledger:
 
     def parse_reading(self, user: str, retrieval_ids: Sequence[str], results: Sequence[Result]) -> FeedbackReading:
         """The reading, given the results of `reading_ops`."""
-        state = self._store.found((user, "state"), results[0])
-        items = map(found_item, results[1:])
-        return FeedbackReading(
-            {name: item.value for name, item in zip(retrieval_ids, items, strict=True) if item is not None},
-            max(map(_horizon_of, state), default=float("-inf")),
-        )
+        items = zip(retrieval_ids, map(found_item, results[1:]), strict=True)
+        horizons = map(_stored_horizon, self._store.found((user, "state"), results[0]))
+        known = {name: item.value for name, item in items if item is not None}
+        return FeedbackReading(known, max(horizons, default=float("-inf")))
 
     def feedback(
         self,
@@ -212,22 +189,15 @@ class Ledger:
     ) -> FeedbackReceipt:
         """Add one feedback: see `PersonaMemory.feedback`.
 
-        Args:
-            about_documents: whether the signal is about the documents themselves; by default its source tells.
-            reading: what was read ahead; then `key` is looked up only where the retrieval is older than two minutes,
-                for so long a snapshot knows what it holds.
-            withdraw: id of an entry that this one replaces.
+        `about_documents` tells whether the signal is about the documents themselves, where its source does not. With a
+        `reading` ahead, `key` is looked up only where the retrieval is older than two minutes: so long a snapshot knows
+        what it holds. `withdraw` is an entry that this one replaces.
         """
-        value, believed = validated(reward), trust(source, RELIABILITY)
-        if gate is None and believed == 0.0:
-            return FeedbackReceipt("", applied=False, reason=f"the reliability of {source!r} is 0: it is left out")
-        ahead, now = reading is not None, time.time()
-        if reading is None:
-            reading = self._read_for_feedback(user, [retrieval_id], key)
-        retrieval, reason = _usable_retrieval(reading.retrievals.get(retrieval_id), now)
-        used = reading.used
-        if ahead and key is not None and (retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS):
-            used = self._read_for_feedback(user, [], key).used
+        value, now = validated(reward), time.time()
+        found = self._read(user, [retrieval_id], key) if reading is None else reading
+        retrieval, reason = _usable_retrieval(found.retrievals.get(retrieval_id), now)
+        old = retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS
+        used = self._read(user, [], key).used if reading is not None and key is not None and old else found.used
         if used is not None:
             return FeedbackReceipt(used, applied=False, reason="this key was used before")
         entry = Feedback(
@@ -236,7 +206,7 @@ class Ledger:
             reward=value,
             gate=1.0 if gate is None else gate,
             source=source,
-            time=_on_time(now, reading.horizon),
+            time=_on_time(now, found.horizon),
             key=key,
             documents=tuple(docs or ()),
         )
@@ -246,12 +216,10 @@ class Ledger:
             rated = _rated_documents(retrieval, docs)
             if gate is None:
                 about = source in ABOUT_DOCUMENTS if about_documents is None else about_documents
-                gate = believed * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
+                gate = trust(source) * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
             entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
-        entries: list[Feedback | Withdrawal] = [entry]
-        if withdraw is not None:
-            entries.append(Withdrawal(id=new_id(), target=withdraw, time=entry.time))
-        self.append(user, entries)
+        replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=entry.time)]
+        self.append(user, [entry, *replaced])
         if retrieval is not None and entry.gate == 0.0:
             reason = "its gate is 0: it is kept in the ledger and moves nothing"
         return FeedbackReceipt(entry.id, applied=not reason, reason=reason)
@@ -265,11 +233,11 @@ class Ledger:
             return FeedbackReceipt("", applied=False, reason=reason)
         if any(entry.target == feedback_id for entry in entries if isinstance(entry, Withdrawal)):
             return FeedbackReceipt(feedback_id, applied=False, reason="it was withdrawn before")
-        moment = _on_time(time.time(), self._read_for_feedback(user, [], None).horizon)
+        moment = _on_time(time.time(), self._read(user, [], None).horizon)
         self.append(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)])
         return FeedbackReceipt(feedback_id, applied=True)
 
-    def append(self, user: str, entries: Sequence[Feedback | Withdrawal]) -> None:
+    def append(self, user: str, entries: Sequence[Entry]) -> None:
         """Add entries and a new version for readers in one batch: acknowledged when this returns."""
         ops: list[Op] = []
         for entry in entries:
@@ -284,53 +252,39 @@ class Ledger:
         self._written.add(user)
         self._store.batch([*ops, self._store.put((user, "versions"), "feedback", {"version": new_id()})])
 
-    def _read_for_feedback(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
+    def _read(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
         used_op = [] if key is None else [self._store.get((user, "keys"), label(key, prefix="k"))]
         results = self._store.batch([*self.reading_ops(user, retrieval_ids), *used_op])
         reading = self.parse_reading(user, retrieval_ids, results[: 1 + len(retrieval_ids)])
         used = found_item(results[-1]) if used_op else None
         return reading if used is None else replace(reading, used=str(used.value.get("id", "")))
 
-    def users(self) -> list[Label]:
-        """Labels of all users of whom something is kept; each stands for its user in every method."""
-        return self._store.users()
-
     # reading ----------------------------------------------------------------------------------------------------------
 
-    def entries(self, user: str) -> list[Feedback | Withdrawal]:
+    def entries(self, user: str) -> list[Entry]:
         """Every readable entry of a user, oldest first."""
-        found = _parse_entries(self._store.scan((user, "feedback")), float("-inf"))
-        return sorted(found, key=lambda entry: (entry.time, entry.id))
+        found = _parse_entries(self._store.scan((user, "feedback")))
+        return sorted(found.values(), key=lambda entry: (entry.time, entry.id))
 
     def current(self, user: str) -> tuple[str, int] | None:
         """Embedding model and dimension of the latest feedback that could be learned from; None before the first."""
         item = found_item(self._store.batch([self._store.get((user, "state"), _CURRENT)])[0])
         if item is None:
             return None
-        try:
-            embedding, dimension = str(item.value["embedding"]), int(item.value["dimension"])
-            if dimension >= 1:
-                return embedding, dimension
-        except (KeyError, TypeError, ValueError):
-            pass
+        with suppress(KeyError, TypeError, ValueError):
+            if (dimension := int(item.value["dimension"])) >= 1:
+                return str(item.value["embedding"]), dimension
         warn(logger, "The note on a user's embedding model cannot be read; looking through the ledger instead")
         known = [one for one in self.entries(user) if isinstance(one, Feedback) and one.embedding is not None]
         return (str(known[-1].embedding), known[-1].dimension) if known else None
 
     def fold(self, user: str, embedding: str, dimension: int, *, rebuild: bool = False) -> Folded:
-        """A user's state: the snapshot and everything younger.
-
-        Args:
-            user: whose.
-            embedding: name of the embedding model; entries of another are left out.
-            dimension: numbers in one of its vectors.
-            rebuild: ignore the snapshot and fold the whole ledger.
-        """
+        """A user's state under an embedding model: a snapshot and everything younger, or with `rebuild` all anew."""
         now, name = time.time(), self._snapshot_name(embedding)
         kept = None if rebuild else self._cache.get((user, name))
         versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
-        ahead = _buckets_since(user, kept.after, now) if kept is not None else []
-        details = [self._store.get((user, "state"), name), *map(self._store.search, ahead)]
+        places = [] if kept is None else _buckets_since(user, _horizon(kept.snapshot), now)
+        details = [self._store.get((user, "state"), name), *map(self._store.search, places)]
         # one batch tells whether what this process keeps is still true; where it surely is not, all is read at once
         at_once = kept is None or user in self._written
         self._written.discard(user)
@@ -343,67 +297,70 @@ class Ledger:
         if kept is not None and self._cache.get((user, name), version) is kept and 0 <= now - kept.time < _LIFETIME:
             return kept
 
-        # what to go on from: a snapshot, and the events in it that the rule looks at again
-        results = results[len(versions) :] if at_once else self._store.batch(details)
-        item = found_item(results[0])
-        snapshot = None if rebuild else self._usable_snapshot(item, space)
-        after = float("-inf") if snapshot is None else snapshot.horizon
-        if kept is not None and (kept.after != after or (item is not None and snapshot is None)):
-            kept = None
-        places, pages, windowed = ahead, results[1:], list[Result]()
-        if kept is None:
-            places = _buckets_since(user, after, now)
-            addresses = snapshot.window if snapshot is not None else ()
+        # what to go on from: a snapshot, everything younger, and the entries in it that the rule looks at again
+        found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
+        item, addresses = found_item(found), list[tuple[float, str]]()
+        if kept is not None and _horizon(kept.snapshot) == _stored_horizon(item):
+            snapshot = kept.snapshot
+        else:
+            kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
+            addresses = list(snapshot.window) if snapshot is not None else []
+            places = _buckets_since(user, _horizon(snapshot), now)
             window_ops = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
-            answers = self._store.batch([*map(self._store.search, places), *window_ops])
-            pages, windowed = answers[: len(places)], answers[len(places) :]
-        items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
-        entries = _parse_entries(items, after)
-        if snapshot is not None and _undone_below(snapshot, entries):
+            pages = self._store.batch([*map(self._store.search, places), *window_ops])
+        pairs = zip(places, pages, strict=False)
+        items: list[Item] = [one for place, page in pairs for one in self._store.found(place, page)]
+        items += [one for one in map(found_item, pages[len(places) :]) if one is not None]
+        entries = _parse_entries(items, kept.entries if kept is not None else {})
+        after = _horizon(snapshot)
+        young = {one: entry for one, entry in entries.items() if entry.time > after}
+        if snapshot is not None and _undone_below(snapshot, young):
             # something in the snapshot was withdrawn: fold again without it
-            snapshot, kept, windowed, after = None, None, [], float("-inf")
-            whole = self._store.scan((user, "feedback"))
-            entries = _parse_entries(whole, after, read_before=items)
+            kept, snapshot, addresses, after = None, None, [], float("-inf")
+            young = _parse_entries(self._store.scan((user, "feedback")), entries)
 
         # the events that count, and which of them a new snapshot takes in
-        decode = partial(_events_of, embedding=embedding, space=space, prior=self._prior(space))
-        window = kept.window if kept is not None else tuple(in_order(decode(_entries_at(windowed, items))))
+        decode = partial(_decode_events, embedding=embedding, space=space)
+        if kept is None:
+            window = in_order(decode(entries[one] for _, one in addresses if one in entries))
+        else:
+            window = [*kept.window]
         undone = dict.fromkeys(snapshot.withdrawn if snapshot else (), after)
-        undone |= {entry.target: entry.time for entry in entries if isinstance(entry, Withdrawal)}
+        undone |= {entry.target: entry.time for entry in young.values() if isinstance(entry, Withdrawal)}
         recent = snapshot.recent if snapshot else {}
         known = {event.id: event for event in kept.young} if kept is not None else {}
-        events = in_order(decode(entries, without={*undone, *recent}, known=known))
+        events = in_order(decode(young.values(), without={*undone, *recent}, known=known))
         horizon = now - GRACE_SECONDS
-        old = tuple(event for event in events if event.time <= horizon)
-        young = tuple(event for event in events if event.time > horizon)
-        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
+        old = [event for event in events if event.time <= horizon]
+        events = events[len(old) :]
         replaces = rebuild or (item is not None and snapshot is None)
+        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
         if old or replaces or (snapshot is not None and now - after > DAY):
             state = fold(old, self._config, k=space.k, start=state, before=window)
-            window = (*window, *old)[max(len(window) + len(old) - self._config.rule.window, 0) :]
-            times = {entry.id: entry.time for entry in entries}
+            window = [*window, *old][max(len(window) + len(old) - self._config.rule.window, 0) :]
             held = {**recent, **{event.id: event.time for event in old}}
-            record = Snapshot(
+            later = {one for one, entry in young.items() if entry.time > horizon}
+            snapshot = Snapshot(
                 horizon=horizon,
                 config=self._config.fingerprint,
                 space=space.id,
                 state=state.to_json(),
                 recent={one: moment for one, moment in held.items() if moment > horizon - GRACE_SECONDS},
-                withdrawn=tuple(one for one, at in undone.items() if max(at, times.get(one, at)) > horizon),
+                withdrawn=tuple(one for one, at in undone.items() if at > horizon or one in later),
                 window=tuple((event.time, event.id) for event in window),
             )
+            kept = None
             try:
-                self._store.batch([self._store.put((user, "state"), name, record.to_json())])
+                self._store.batch([self._store.put((user, "state"), name, snapshot.to_json())])
             except StoreError:  # the next reader folds a little more
                 logger.debug("A snapshot could not be written", exc_info=True)
-            after, kept = horizon, None
 
         # the young ones on top; where this process folded the first of them already, it goes on from there
         done = 0
-        if kept is not None and kept.young and young[: len(kept.young)] == kept.young:
+        if kept is not None and kept.young == events[: len(kept.young)]:
             state, done = kept.state, len(kept.young)
-        state = fold(young[done:], self._config, k=space.k, start=state, before=(*window, *young[:done]))
-        folded = Folded(state, space, after, window, young, now)
+        state = fold(events[done:], self._config, k=space.k, start=state, before=[*window, *events[:done]])
+        folded = Folded(state, space, self._config.rule.betas, snapshot, window, events, young, now)
         self._cache.put((user, name), version, folded)
         return folded
 
@@ -414,9 +371,6 @@ class Ledger:
         name, given = label(embedding, prefix="e"), self._spaces.given
         return name if given is None else label(f"{name} {given.id}", prefix="g")
 
-    def _prior(self, space: PreferenceSpace) -> Vector | None:
-        return space.prior if self._config.prior == "population" else None
-
     def _usable_snapshot(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
         """The stored snapshot, if it is readable and was made in this space with this configuration."""
         if item is None:
@@ -424,7 +378,7 @@ class Ledger:
         try:
             snapshot = read_record(Snapshot, item.value)
             k = LearnerState.from_json(snapshot.state).long.size
-            if not math.isfinite(_horizon_of(item)):
+            if not math.isfinite(_stored_horizon(item)):
                 raise CorruptRecordError("its horizon is no time that a clock can have shown")
         except CorruptRecordError as error:
             warn(logger, "Ignoring a corrupt snapshot and folding the ledger again: %s", error)
@@ -451,11 +405,7 @@ def _usable_retrieval(value: object, now: float) -> tuple[Retrieval | None, str]
 
 
 def _rated_documents(retrieval: Retrieval, docs: Sequence[str] | None) -> list[str]:
-    """Ids of the documents that a feedback is about; None is all of the retrieval.
-
-    Raises:
-        ConfigError: a document was not returned by this retrieval.
-    """
+    """Ids of the documents that a feedback is about; None is all of the retrieval."""
     strangers = sorted(set(docs or ()) - set(retrieval.chosen))
     if strangers:
         raise ConfigError(
@@ -489,14 +439,15 @@ def _vectors_of(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, object]
 
 
 def _on_time(now: float, horizon: float) -> float:
-    """The time to write under: never below the horizon of a snapshot, where no reader looks.
-
-    With clocks that agree this is `now`, for a snapshot trails by the grace period.
-    """
+    """The time to write under: never below the horizon of a snapshot, where no reader looks, however clocks differ."""
     return max(now, horizon + GRACE_SECONDS)
 
 
-def _horizon_of(item: Item | None) -> float:
+def _horizon(snapshot: Snapshot | None) -> float:
+    return float("-inf") if snapshot is None else snapshot.horizon
+
+
+def _stored_horizon(item: Item | None) -> float:
     """The horizon that a stored snapshot claims; minus infinity without a readable one."""
     try:
         horizon = float("-inf") if item is None else float(item.value["horizon"])
@@ -506,83 +457,58 @@ def _horizon_of(item: Item | None) -> float:
     return horizon if math.isfinite(horizon) and horizon <= time.time() + 366 * DAY else float("-inf")
 
 
-def _parse_entries(
-    items: Sequence[Item], after: float, *, read_before: Sequence[Item] = ()
-) -> list[Feedback | Withdrawal]:
-    """Entries later than `after`, each id once (the earliest); unreadable ones are kept, left out, and logged once."""
-    logged = {(tuple(item.namespace), item.key) for item in read_before}
-    entries: dict[str, Feedback | Withdrawal] = {}
+def _parse_entries(items: Iterable[Item], known: Mapping[str, Entry] = MappingProxyType({})) -> dict[str, Entry]:
+    """Readable entries by id, of each id the earliest. An entry never changes: `known` ones are not parsed again."""
+    entries: dict[str, Entry] = {}
     for item in items:
         try:
-            entry = read_entry(item.value)
+            entry = known.get(item.key)
+            if entry is None or entry.time != item.value.get("time"):
+                entry = read_entry(item.value)
         except CorruptRecordError as error:
-            if (tuple(item.namespace), item.key) not in logged:
-                warn(logger, "Leaving out the unreadable ledger entry %s: %s", item.key, error)
+            warn(logger, "Leaving out the unreadable ledger entry %s: %s", item.key, error)
             continue
-        if entry.time > after and (entry.id not in entries or entry.time < entries[entry.id].time):
+        if entry.id not in entries or entry.time < entries[entry.id].time:
             entries[entry.id] = entry
-    return list(entries.values())
+    return entries
 
 
-def _entries_at(results: Sequence[Result], read_before: Sequence[Item]) -> list[Feedback | Withdrawal]:
-    """The readable entries among the results of some reads by address."""
-    items = [item for item in map(found_item, results) if item is not None]
-    return _parse_entries(items, float("-inf"), read_before=read_before)
-
-
-def _events_of(
-    entries: Sequence[Feedback | Withdrawal],
+def _decode_events(
+    entries: Iterable[Entry],
     *,
     embedding: str,
     space: PreferenceSpace,
-    prior: Vector | None,
     without: Container[str] = (),
     known: Mapping[str, Event] = MappingProxyType({}),
 ) -> list[Event]:
-    """The events that count: feedback of some weight with vectors of this embedding model, but those `without`.
-
-    `known` events of an earlier read are not decoded again, for an entry never changes. `prior`, shape (k,), is the
-    mean user's vector where users start there.
-    """
+    """The events that count: feedback of some weight with vectors of this embedding model, but those `without`."""
     events = []
     for entry in entries:
-        if not isinstance(entry, Feedback) or entry.id in without or entry.embedding != embedding:
+        if not isinstance(entry, Feedback) or entry.embedding != embedding or entry.gate == 0.0:
             continue
-        if entry.origin is not None and entry.origin in without:
+        if entry.id in without or (entry.origin is not None and entry.origin in without):
             continue
         if entry.id in known and known[entry.id].time == entry.time:
             events.append(known[entry.id])
             continue
-        if entry.chosen is None or entry.expected is None or entry.gate == 0.0:
-            continue
         try:
-            (chosen,) = decode_vectors(entry.chosen, entry.dimension)
-            (expected,) = decode_vectors(entry.expected, entry.dimension)
-            item, background = space.project(chosen), space.project(expected)
+            (chosen,) = decode_vectors(entry.chosen or "", entry.dimension)
+            (expected,) = decode_vectors(entry.expected or "", entry.dimension)
+            item, offered = space.project(chosen), space.project(expected)
         except (CorruptRecordError, DimensionMismatchError, ValueError) as error:
             warn(logger, "Leaving out feedback %s: %s", entry.id, error)
             continue
-        events.append(
-            Event(
-                time=entry.time,
-                id=entry.id,
-                session=label(entry.session, prefix="s") if entry.session else "",
-                reward=entry.reward,
-                gate=entry.gate,
-                retrieval=entry.retrieval_id,
-                chosen=item,
-                expected=background,
-                predicted=0.0 if prior is None else float(prior @ item),
-            )
-        )
+        session = label(entry.session, prefix="s") if entry.session else ""
+        reward, gate, retrieval = entry.reward, entry.gate, entry.retrieval_id
+        events.append(Event(entry.time, entry.id, session, reward, gate, item, offered, retrieval))
     return events
 
 
-def _undone_below(snapshot: Snapshot, entries: Sequence[Feedback | Withdrawal]) -> bool:
+def _undone_below(snapshot: Snapshot, young: Mapping[str, Entry]) -> bool:
     """True when an entry that the snapshot holds was withdrawn after it was made."""
     # what it holds and what was delivered a second time later is one and the same
-    known = ({entry.id for entry in entries} - set(snapshot.recent)) | set(snapshot.withdrawn)
-    return any(entry.target not in known for entry in entries if isinstance(entry, Withdrawal))
+    known = (young.keys() - set(snapshot.recent)) | set(snapshot.withdrawn)
+    return any(entry.target not in known for entry in young.values() if isinstance(entry, Withdrawal))
 
 
 # buckets --------------------------------------------------------------------------------------------------------------
@@ -595,10 +521,7 @@ def _bucket(moment: float) -> tuple[str, str]:
 
 
 def _buckets_since(user: str, horizon: float, now: float) -> list[Path]:
-    """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all.
-
-    One hour and one day into the future are looked at too, and the horizon may lie in the future: clocks differ.
-    """
+    """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all; clocks may differ."""
     now = max(now, horizon)
     if now - horizon > 7 * DAY:
         return [(user, "feedback")]

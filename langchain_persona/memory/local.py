@@ -19,12 +19,7 @@ _PRAGMAS = (
 
 
 def open_store(folder: str | Path, resources: ExitStack) -> BaseStore:
-    """Open (or create) the store of a folder; see `PersonaMemory.local`.
-
-    Args:
-        folder: holds `persona.sqlite3`.
-        resources: releases the store when it is closed.
-    """
+    """Open (or create) the store of a folder, which is released with `resources`; see `PersonaMemory.local`."""
     if not isinstance(folder, str | Path) or not str(folder).strip():
         raise ConfigError(f"path must name a folder, such as './persona', got {folder!r}")
     try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from langchain_core.documents import Document
@@ -20,9 +18,9 @@ from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from langchain_persona.errors import ConfigError
-from langchain_persona.identity import ANONYMOUS, Trust, User, label, normalise_user
-from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig
+from langchain_persona.errors import ConfigError, check_number
+from langchain_persona.identity import ANONYMOUS, Trust, User, normalise_user
+from langchain_persona.learning import PreferenceSpace, VARSConfig
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.masking import mask
 from langchain_persona.memory.background import Background
@@ -30,7 +28,7 @@ from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, Rating, explain_ledger, list_ratings
-from langchain_persona.memory.ledger import FeedbackReceipt, Folded, Ledger
+from langchain_persona.memory.ledger import FeedbackReceipt, Ledger
 from langchain_persona.memory.local import open_store
 from langchain_persona.memory.migration import MigrationReport, migrate_user
 from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
@@ -46,20 +44,16 @@ from langchain_persona.records import (
     Retirement,
     new_id,
 )
-from langchain_persona.resilience import run_or_default, warn
+from langchain_persona.resilience import await_or_default, run_or_default
 from langchain_persona.rewards import validated
 
 if TYPE_CHECKING:
     from langchain_persona.retrieval import VARSRetriever
 
 
-logger = logging.getLogger(__name__)
-
 S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
-
-DAY_SECONDS = 86_400.0
 
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
 
@@ -78,35 +72,29 @@ def async_twin(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is known of a user at a glance.
-
-    Attributes:
-        style: how they want to be talked to.
-        facts: active cards of kind "fact", oldest first.
-    """
+    """What is known of a user at a glance: how they want to be talked to, and facts, oldest first."""
 
     style: CommunicationStyle
     facts: tuple[PreferenceCard, ...] = ()
 
 
-class PersonaMemory:
+class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContextManager["PersonaMemory"]):
     """Feedback, user vectors, preference cards, episodes and personas of all users, in one LangGraph store.
 
     Args:
         store: any LangGraph `BaseStore`: `InMemoryStore`, `SqliteStore`, `AsyncPostgresStore`, …
         embeddings: the model that embeds cards; may be left out when only documents are ranked.
-        config: the learner; `VARSConfig()` by default, `VARSConfig.paper()` for the published rule.
-        space: a preference space; it stays in force whatever `fit` finds. None is the space that `fit` found for the
-            embeddings that come, and the identity before there is one.
+        config: the learner.
+        space: a preference space that stays in force. None is the one that `fit` found for the embeddings that come,
+            and the identity before there is one.
         trust: who decides where a LangGraph server authenticated one user and the call claims another. "server" makes
             the call anonymous; "caller" takes the claim, for a service that calls with one key for all its users.
         retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
-        timeout_seconds: how long a call to the store or the embedding model may take. After that the turn goes on
-            without.
+        timeout_seconds: how long a call to the store or the embedding model may take. Then the turn goes on without.
         namespace: where in the store everything lies.
 
     Raises:
-        ConfigError: an argument that cannot work; says what was given, what is allowed, what to do.
+        ConfigError: an argument that cannot work.
 
     Example:
         >>> from langgraph.store.memory import InMemoryStore
@@ -116,7 +104,7 @@ class PersonaMemory:
 
     A user id is a str, an int or a UUID. None and blank text are the anonymous user, of whom nothing is read or
     written. Methods that take a card's id raise `KeyError` where the user has no such card, and all raise `StoreError`
-    when the store fails; retriever, graph and middleware go on without. Every method has an async twin: `aremember`, …
+    when the store fails. Every method has an async twin: `aremember`, …
     """
 
     def __init__(
@@ -127,7 +115,7 @@ class PersonaMemory:
         config: VARSConfig | None = None,
         space: PreferenceSpace | None = None,
         trust: Trust = "server",
-        retrieval_ttl_seconds: float = 30 * DAY_SECONDS,
+        retrieval_ttl_seconds: float = 30 * 86_400.0,
         timeout_seconds: float = 5.0,
         namespace: Sequence[str] = ("persona",),
     ) -> None:
@@ -136,14 +124,10 @@ class PersonaMemory:
         _check_type("embeddings", embeddings, Embeddings, "a LangChain Embeddings object")
         _check_type("config", config, VARSConfig, "a VARSConfig such as VARSConfig(spread=0.2)")
         _check_type("space", space, PreferenceSpace, "a PreferenceSpace")
-        _check_numbers(retrieval_ttl_seconds=retrieval_ttl_seconds, timeout_seconds=timeout_seconds)
+        for name, seconds in (("retrieval_ttl_seconds", retrieval_ttl_seconds), ("timeout_seconds", timeout_seconds)):
+            check_number(name, seconds, 0.001, 1e12)
         if trust not in ("server", "caller"):
             raise ConfigError(f'trust must be "server" or "caller", got {trust!r}')
-        if config is not None and config.prior == "population" and space is not None and space.prior is None:
-            raise ConfigError(
-                f'prior="population" needs a space with a prior, and {space.id} has none: give one that was fitted '
-                '(PreferenceSpace.fit, memory.fit), leave `space` out, or use prior="none"'
-            )
         self.store = store
         self.embeddings = embeddings
         self.config = VARSConfig() if config is None else config
@@ -158,8 +142,6 @@ class PersonaMemory:
         self.episodes = Episodes(self._store)
         self.personas = Personas(self._store)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
-        self._betas = self.config.rule.betas
-        self._warned_no_prior = False
         self._resources = ExitStack()
 
     @classmethod
@@ -173,18 +155,12 @@ class PersonaMemory:
         trust: Trust = "server",
         timeout_seconds: float = 5.0,
     ) -> Self:
-        """Open (or create) the embedded default: one SQLite file in a folder, and a local embedding model.
+        """Open (or create) the embedded default: one SQLite file in the folder `path`, and a local embedding model.
 
-        Several processes may have the folder open at once. Needs the extra `local`. Close it with `close()`, or use
-        `with`.
-
-        Args:
-            path: the folder.
-            embeddings: another embedding model than the local MiniLM.
-            config, space, trust, timeout_seconds: as in the class.
+        Several processes may have the folder open at once. The other arguments are as in the class.
 
         Raises:
-            MissingExtraError: a package of the extra is not installed; names the extra.
+            MissingExtraError: a package of the extra `local` is not installed.
             ConfigError: the path is not a folder, or cannot be written.
 
         Example:
@@ -229,18 +205,17 @@ class PersonaMemory:
             key: idempotency key; a second feedback with the same key changes nothing.
             docs: the documents (or their ids) that it is about; the whole retrieval when left out.
             gate: how much it counts, in [0, 1]. By default the share that is due to retrieval (1 for thumbs, rating,
-                click, dwell and copy, else by the rules of `attribution_gate`) times how far the source is believed
-                (`rewards.RELIABILITY`: 1 for thumbs and rating, 0.15 for a click, 0.3 for a source of your own).
+                click, dwell and copy, else by `attribution_gate`) times the reliability of its source.
 
         Returns:
             A receipt. `applied` is False for an anonymous user, a used key, a gate of 0, and an unknown or expired
-            retrieval; the last three kinds are kept in the ledger.
+            retrieval; the last two are kept in the ledger.
 
         Raises:
             TypeError, ValueError: the reward is not a number, NaN, or out of range.
             ConfigError: another argument cannot be right, such as `docs` that this retrieval did not return.
-            StoreError: the store failed; nothing was recorded, so the same call can be made again. Where it only did
-                not answer in time it may have recorded it, and with a `key` the repetition counts once.
+            StoreError: the store failed, and the call can be made again. Where it only did not answer in time it may
+                have recorded it: with a `key` the repetition counts once.
         """
         name = normalise_user(user)
         validated(reward)
@@ -248,22 +223,17 @@ class PersonaMemory:
         _require_text("source", source, "a word such as 'thumbs'")
         if key is not None:
             _require_text("key", key, "a text that names this feedback")
-        if gate is not None and (isinstance(gate, bool) or not isinstance(gate, int | float) or not 0 <= gate <= 1):
-            raise ConfigError(f"gate must be a number from 0 to 1, got {gate!r}")
+        if gate is not None:
+            check_number("gate", gate, 0.0, 1.0)
         ids = _document_ids(docs)
         if name == ANONYMOUS:
             return FeedbackReceipt("", applied=False, reason="anonymous: nothing is written without a user id")
         return self.ledger.feedback(name, retrieval_id, reward, source=source, key=key, docs=ids, gate=gate)
 
     def withdraw(self, user: User | None, feedback_id: str) -> FeedbackReceipt:
-        """Take one feedback back: the vectors become what they would be without it.
+        """Take one feedback back, by the `id` of its receipt or `Rating`: the vectors become as without it.
 
-        Args:
-            user: whose.
-            feedback_id: the `id` of a `FeedbackReceipt` or of a `Rating`.
-
-        Returns:
-            A receipt; `applied` is False, with the reason, for an unknown id and for one that was withdrawn before.
+        `applied` of the receipt is False, with the reason, for an unknown id and for one that was withdrawn before.
         """
         _require_text("feedback_id", feedback_id, "the id of a FeedbackReceipt or of one of memory.ratings(user)")
         name = normalise_user(user)
@@ -272,10 +242,7 @@ class PersonaMemory:
         return self.ledger.withdraw(name, feedback_id)
 
     def ratings(self, user: User | None) -> list[Rating]:
-        """What was learned from, newest first: every thumb, and all that the loop recorded by itself.
-
-        Each can be taken back with `withdraw(user, rating.id)`.
-        """
+        """What was learned from, newest first: every thumb, and all that the loop recorded by itself."""
         name = normalise_user(user)
         return [] if name == ANONYMOUS else list_ratings(self.ledger.entries(name))
 
@@ -284,40 +251,30 @@ class PersonaMemory:
     def vectors(self, user: User | None, session: str | None = None) -> UserVectors:
         """The user's long-term vector, and the short-term one of a session (zeros without one).
 
-        They belong to the embedding model of the latest feedback. A user without any has zeros, or with
-        `prior="population"` the mean user of the fitted space, where exactly one is in force.
+        They belong to the embedding model of the latest feedback. A user without any has zeros.
         """
-        return self._vectors(normalise_user(user), session or "", rebuild=False)
+        return self._vectors(normalise_user(user), session or "")
 
     def rebuild(self, user: User | None) -> UserVectors:
         """Fold the user's whole ledger again and replace the snapshot; returns the long-term state."""
         return self._vectors(normalise_user(user), "", rebuild=True)
 
-    def explain(self, user: User | None, session: str | None = None) -> Explanation:
+    def explain(self, user: User | None) -> Explanation:
         """What is known of a user and why; `print(memory.explain(user))` says it in words."""
         name = normalise_user(user)
         if name == ANONYMOUS:
             return Explanation(name)
         current = self.ledger.current(name)
-        return explain_ledger(
-            name,
-            self.ledger.entries(name),
-            self._vectors(name, session or "", rebuild=False),
-            None if current is None else current[0],
-            self.cards.read(name),
-        )
+        embedding, space = (None, None) if current is None else (current[0], self.ledger.fold(name, *current).space.id)
+        return explain_ledger(name, self.ledger.entries(name), self.cards.read(name), embedding, space)
 
     # cards ------------------------------------------------------------------------------------------------------------
 
     def remember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
-        """Keep a preference or fact about a user. Secrets in the text (keys, passwords, card numbers) are masked.
+        """Keep a preference or fact about a user, a line of text or a whole card, and return it as stored.
 
-        Args:
-            user: whose; nothing is written for the anonymous user.
-            card: one line of text, or a whole card.
-
-        Returns:
-            The card as stored. Where the embedding model does not answer, the text is kept and its vector follows.
+        Secrets in the text (keys, passwords, card numbers) are masked. Where the embedding model does not answer, the
+        text is kept and its vector follows.
 
         Raises:
             ConfigError: the text is empty or too long.
@@ -339,11 +296,7 @@ class PersonaMemory:
         return cards.all if all else list(cards.active)
 
     def update(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
-        """Put a new card in the place of another. The old one is retired: readable with `all=True`, and revivable.
-
-        Raises:
-            ConfigError: the text is empty or too long.
-        """
+        """Put a new card in the place of another, which is retired. `ConfigError`: the text is empty or too long."""
         return self._replace(user, card_id, self._embed(_as_card(card)))
 
     async def aupdate(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
@@ -352,7 +305,7 @@ class PersonaMemory:
         return await run_in_executor(None, self._replace, user, card_id, await self._aembed(clean))
 
     def retire(self, user: User | None, card_id: str, reason: str = "") -> PreferenceCard:
-        """Take a card out of force. It stays readable with its date and reason, and `revive` brings it back."""
+        """Take a card out of force. It stays readable with `preferences(all=True)`, and `revive` brings it back."""
         name = _known_user(user)
         before = self.cards.get(name, card_id).retired
         gone = Retirement(time=time.time(), reason=mask(reason), by=before.by if before else None)
@@ -382,11 +335,8 @@ class PersonaMemory:
     def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
         """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
 
-        Unknown ids are ignored. Where the card itself was rated, as a result of `as_retriever`, the rating stays in the
-        ledger, and the card's vector in it; the text does not.
-
-        Returns:
-            What was erased.
+        Unknown ids are ignored; what was erased is returned. Where the card itself was rated, as a result of
+        `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not.
         """
         name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids or ())
         if name == ANONYMOUS or not ids:
@@ -418,15 +368,9 @@ class PersonaMemory:
         return [] if name == ANONYMOUS else self.personas.history(name)
 
     def revise_persona(self, user: User | None, text: str, *, reason: str = "written by hand") -> Persona:
-        """Write the persona by hand, also where it is pinned. Later automatic rewrites keep its lines.
+        """Write the persona by hand, one sentence a line, also where it is pinned; "" empties it.
 
-        Args:
-            user: whose; nothing is written for the anonymous user.
-            text: one sentence a line, at most 4,000 characters; "" empties the persona.
-            reason: kept with the revision.
-
-        Raises:
-            ConfigError: not a text, or too long.
+        Later automatic rewrites keep these lines. `ConfigError`: not a text, or above 4,000 characters.
         """
         if not isinstance(text, str) or len(text) > LONGEST_PERSONA:
             given = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
@@ -442,11 +386,8 @@ class PersonaMemory:
     def rollback_persona(self, user: User | None, number: int) -> Persona:
         """Put an earlier revision in force again, as a revision of its own; 0 is the empty persona.
 
-        Lines that rest on cards which are no longer in force go at the next rewrite; pin the persona if they are to
-        stay.
-
-        Raises:
-            KeyError: the user has no such revision.
+        Lines that rest on cards which are no longer in force go at the next rewrite, unless the persona is pinned.
+        `KeyError`: the user has no such revision.
         """
         return self.personas.rollback(_known_user(user), number)
 
@@ -463,45 +404,27 @@ class PersonaMemory:
     ) -> PreferenceSpace:
         """Fit a preference space from the feedback of all users in the store, and put it in force.
 
-        Every memory on this store that was made without `space=` learns in it from a user's next read on. Withdrawn
-        feedback is left out, and embedding models are never mixed. The space is an aggregate over many users, without
-        anybody's own vector or name. 150 users with 20,000 thumbs take about ten seconds of one core.
+        Every memory on this store that was made without `space=` learns in it from a user's next read on;
+        `use_space(None)` goes back. 150 users with 20,000 thumbs take about ten seconds of one core.
 
         Args:
             embedding: name of the embedding model, as `explain(user).embedding` tells it; by default the one in which
                 most users have enough feedback.
-            k: numbers in an item vector.
-            min_users: refuse to fit from fewer.
-            min_events: users with less feedback are left out.
+            k, min_users, min_events: as in `PreferenceSpace.fit`.
             progress: show a bar.
 
         Raises:
-            ConfigError: too few users with enough feedback, ratings that tell no tastes apart, or an argument out of
-                range. Nothing is changed.
-
-        Example:
-            >>> space = memory.fit(progress=True)  # doctest: +SKIP
-            >>> memory.use_space(None)  # undo: back to the identity  # doctest: +SKIP
+            ConfigError: as `PreferenceSpace.fit`. Nothing is changed.
         """
-        return self.spaces.fit(
-            self.ledger.entries,
-            embedding=embedding,
-            k=k,
-            min_users=min_users,
-            min_events=min_events,
-            ridge=float(getattr(self.config.rule, "ridge", 0.1)),
-            progress=progress,
-        )
+        ridge = float(getattr(self.config.rule, "ridge", 0.1))
+        limits = {"k": k, "min_users": min_users, "min_events": min_events}
+        return self.spaces.fit(self.ledger.entries, embedding, progress=progress, ridge=ridge, **limits)
 
     def use_space(self, space: PreferenceSpace | None, *, embedding: str | None = None) -> None:
         """Put a preference space in force, for every memory on this store that was made without `space=`.
 
-        Args:
-            space: the space; None is the identity, as before the first `fit`.
-            embedding: name of the embedding model, as `explain(user).embedding` tells it; None with None is all.
-
-        Raises:
-            ConfigError: a space without the name of its embedding model.
+        A space needs the name of its embedding model, as `explain(user).embedding` tells it. None is the identity, as
+        before the first `fit`, by default for all models.
         """
         if space is not None and not isinstance(space, PreferenceSpace):
             raise ConfigError(f"space must be a PreferenceSpace or None, got {type(space).__name__}")
@@ -522,12 +445,12 @@ class PersonaMemory:
         """Carry users over to another embedding model: embed cards again, and translate feedback.
 
         Fill a collection with the same documents under the same ids, make a retriever on it, and call this once. A
-        rating is carried over by way of the documents that it was about (of each user the latest 500). Doing it again
-        changes nothing. Withdrawing a rating afterwards reaches both.
+        rating is carried over by way of the documents that it was about (of each user the latest 500), and withdrawing
+        it afterwards reaches both. Doing it again changes nothing.
 
         Args:
             retriever: on the documents under the new model; None only embeds cards again, with `memory.embeddings`.
-            users: whose; by default all users in the store. Ids as they were given.
+            users: whose; by default all users in the store.
             progress: show a bar.
         """
         source = None if retriever is None else retriever.source
@@ -540,15 +463,10 @@ class PersonaMemory:
     # work behind the answer -------------------------------------------------------------------------------------------
 
     def process_pending(self, user: User | None = None) -> int:
-        """Work through episodes that were answered but not yet learned from, such as after a crash.
+        """Work through episodes that were answered but not yet learned from, such as after a crash; how many.
 
-        Each is worked through by the reflection that it waits for: make the graph or middleware first.
-
-        Args:
-            user: whose; all users' when left out.
-
-        Returns:
-            How many episodes were worked through.
+        Each is worked through by the reflection that it waits for: make the graph or middleware first. Without `user`
+        all users' are.
         """
         names = [normalise_user(user)] if user is not None else self.episodes.waiting_users()
         return sum(one.process(name) for name in names if name for one in self.turns.processors.values())
@@ -560,13 +478,9 @@ class PersonaMemory:
         return sum([await one.aprocess(name) for name in names if name for one in self.turns.processors.values()])
 
     def drain(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for the work behind answers (`reflect="background"`) that this process has begun.
+        """Wait for the work behind answers (`reflect="background"`) that this process began; True when none is left.
 
-        Args:
-            timeout_seconds: how long at most; None waits to the end.
-
-        Returns:
-            True when none is left. What runs on an event loop is waited for with `adrain` there.
+        What runs on an event loop is waited for with `adrain` there.
         """
         return self.background.drain(timeout_seconds)
 
@@ -613,78 +527,40 @@ class PersonaMemory:
     ause_space = async_twin(use_space)
     amigrate_embeddings = async_twin(migrate_embeddings)
 
-    def __enter__(self) -> Self:
-        """The memory itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close."""
         self.close()
 
-    async def __aenter__(self) -> Self:
-        """The memory itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Close."""
         await self.aclose()
 
     # helpers ----------------------------------------------------------------------------------------------------------
 
     def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> UserVectors:
-        """For the retriever: the state of a user in one session, from the cache while nothing was written.
-
-        Args:
-            user: a normalised id.
-            session: the thread; "" is none.
-            embedding: name of the embedding model.
-            dimension: numbers in one of its vectors.
-        """
-        return self._as_vectors(self.ledger.fold(user, embedding, dimension), session)
+        """For the retriever: a user's vectors in one session ("" is none), from embeddings of some model and length."""
+        return self.ledger.fold(user, embedding, dimension).vectors(session)
 
     def _vectors(self, name: str, session: str, *, rebuild: bool = False) -> UserVectors:
         current = None if name == ANONYMOUS else self.ledger.current(name)
         if current is not None:
-            return self._as_vectors(self.ledger.fold(name, *current, rebuild=rebuild), session)
+            return self.ledger.fold(name, *current, rebuild=rebuild).vectors(session)
         given = self.spaces.given
-        starts = [] if name == ANONYMOUS or self.config.prior == "none" else self.spaces.in_force()
-        if len(starts) == 1:
-            return self._as_vectors(Folded(LearnerState.cold(starts[0].k), starts[0]), session)
         # whose embeddings, of how many numbers, is not known
         return UserVectors.cold(0 if given is None else given.k)
 
-    def _as_vectors(self, folded: Folded, session: str) -> UserVectors:
-        state, space, long = folded.state, folded.space, folded.state.long
-        short = state.short(label(session, prefix="s") if session else None)
-        if self.config.prior == "population":
-            if space.prior is not None:
-                long = long + (self.config.prior_scale or 0.0) * space.prior
-            elif not self._warned_no_prior:
-                self._warned_no_prior = True
-                warn(logger, 'prior="population" does nothing before memory.fit() has fitted a space (%s)', space.id)
-        return UserVectors(long, short, *self._betas, state.baseline, state.count, space)
-
     def _embed(self, card: PreferenceCard) -> PreferenceCard:
         """The card with its vector; without one where there is no model or it does not answer."""
-
-        def embed() -> PreferenceCard:
-            return self.cards.with_vectors([card], self.embedder.embed_documents([card.text]))[0]
-
-        return card if self.embeddings is None else run_or_default(_UNEMBEDDED, embed, card)
+        if self.embeddings is None:
+            return card
+        vectors = run_or_default(_UNEMBEDDED, lambda: self.embedder.embed_documents([card.text]), None)
+        return card if vectors is None else self.cards.with_vectors([card], vectors)[0]
 
     async def _aembed(self, card: PreferenceCard) -> PreferenceCard:
         if self.embeddings is None:
             return card
-        try:
-            vectors = await self.embedder.aembed_documents([card.text])
-        except Exception as error:
-            warn(logger, "%s (%s)", _UNEMBEDDED, type(error).__name__)
-            return card
-        return self.cards.with_vectors([card], vectors)[0]
+        vectors = await await_or_default(_UNEMBEDDED, self.embedder.aembed_documents([card.text]), None)
+        return card if vectors is None else self.cards.with_vectors([card], vectors)[0]
 
     def _keep(self, user: User | None, card: PreferenceCard) -> PreferenceCard:
         name = normalise_user(user)
@@ -718,12 +594,6 @@ _UNEMBEDDED = "The text of a card is kept; its vector could not be made and foll
 def _check_type(name: str, value: object, kind: type, advice: str, *, optional: bool = True) -> None:
     if not (isinstance(value, kind) or (optional and value is None)):
         raise ConfigError(f"{name} must be {advice}, got {value!r}"[:400])
-
-
-def _check_numbers(**values: object) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise ConfigError(f"{name} must be a number above 0 and finite, got {value!r}")
 
 
 def _checked_root(namespace: object) -> tuple[str, ...]:

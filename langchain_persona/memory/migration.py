@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from langchain_persona.identity import embedding_name
 from langchain_persona.learning.arrays import encode_vectors
 from langchain_persona.memory.cards import Cards
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.memory.spaces import valid_feedback
 from langchain_persona.records import Feedback
@@ -31,11 +31,8 @@ MOST = 500
 class MigrationReport:
     """What `PersonaMemory.migrate_embeddings` did.
 
-    Attributes:
-        users: whose data was looked at.
-        ratings: ratings carried over.
-        lost: ratings whose documents are not in the new collection.
-        cards: cards that were embedded again.
+    Users looked at, ratings carried over, ratings lost because their documents are not in the new collection, and cards
+    that were embedded again.
     """
 
     users: int = 0

@@ -1,7 +1,7 @@
 """The persona text and the communication style of each user.
 
-Two records lie below `(user, "persona")`: `style` and `current`, the persona in force. Each revision is a record of its
-own below `revisions`, whose key begins with the number and ends at random: of two writers at once both revisions stay.
+Each revision is a record of its own, whose key begins with the number and ends at random: of two writers at once both
+revisions stay.
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ class Personas:
 
     def parse(self, results: Sequence[Result]) -> tuple[CommunicationStyle, Persona]:
         """Style and persona; what is missing or cannot be read is the default."""
-        style, persona = results
-        return parse_record(CommunicationStyle, style) or CommunicationStyle(), parse_record(
-            Persona, persona
-        ) or Persona()
+        style, persona = parse_record(CommunicationStyle, results[0]), parse_record(Persona, results[1])
+        return style or CommunicationStyle(), persona or Persona()
 
     def read(self, user: str) -> tuple[CommunicationStyle, Persona]:
         """Style and persona of a user."""
@@ -63,11 +61,8 @@ class Personas:
     ) -> Persona:
         """The persona with a new revision in force; itself where the text stays or it is pinned. Nothing is written.
 
-        Args:
-            persona: in force now.
-            lines: each line of the new text with the ids of the cards and episodes that it rests on.
-            reason: why.
-            origin: who wrote it; a user and a rollback also change a pinned persona.
+        Each line comes with the ids of the cards and episodes that it rests on. A user and a rollback also change a
+        pinned persona.
         """
         old, text = persona.revision, "\n".join(line for line, _ in lines)
         if (persona.pinned and origin in ("template", "model")) or text == old.text:
@@ -107,11 +102,7 @@ class Personas:
             return persona if new is persona else self.write(user, new)
 
     def rollback(self, user: str, number: int) -> Persona:
-        """Put an earlier text in force again, as a revision of its own; 0 is the empty persona.
-
-        Raises:
-            KeyError: the user has no revision of this number.
-        """
+        """Put an earlier text in force again, as a revision of its own; see `PersonaMemory.rollback_persona`."""
         found = [revision for revision in self.history(user) if revision.number == number]
         if not found and number != 0:
             raise KeyError(f"no revision {number!r} for this user; memory.history(user) lists them")
@@ -129,13 +120,7 @@ class Personas:
             return self._without_erased(user, changed)
 
     def drop(self, user: str, ids: Collection[str], texts: Collection[str]) -> None:
-        """Take what was erased out of the persona and out of every revision ever written.
-
-        Args:
-            user: whose.
-            ids: of erased cards and episodes: lines that rest on one of them go.
-            texts: erased texts: lines that repeat one go, whoever wrote them.
-        """
+        """Take lines that rest on erased cards and episodes, or repeat an erased text, out of every revision."""
         said = [folded for folded in map(_folded, texts) if folded]
         ops = [
             self._store.put((user, "persona", "revisions"), key, kept.to_json())
@@ -169,16 +154,7 @@ class Personas:
 
 
 def diff_texts(old: PersonaRevision, new: PersonaRevision) -> str:
-    """Unified diff of two revisions; "" when their texts are the same.
-
-    Example:
-        >>> print(diff_texts(PersonaRevision(text="Drinks tea."), PersonaRevision(number=1, text="Drinks coffee.")))
-        --- revision 0
-        +++ revision 1
-        @@ -1 +1 @@
-        -Drinks tea.
-        +Drinks coffee.
-    """
+    """Unified diff of two revisions; "" when their texts are the same."""
     names = (f"revision {old.number}", f"revision {new.number}")
     return "\n".join(difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), *names, lineterm=""))
 

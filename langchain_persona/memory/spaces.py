@@ -1,7 +1,7 @@
 """Which preference space is in force for an embedding model, and how one is fitted from everybody's feedback.
 
-For each embedding model the store holds one map and a small pointer to it. The pointer is read in the batch in which
-a user's snapshot is read anyway, the map only when the pointer names one that this process has not read yet.
+For each embedding model the store holds one map and a small pointer to it. The pointer is read with a user's snapshot,
+the map only when the pointer names one that this process has not read yet.
 """
 
 from __future__ import annotations
@@ -39,12 +39,7 @@ _identity = lru_cache(PreferenceSpace.identity)
 
 
 class Spaces:
-    """The preference spaces of one memory.
-
-    Args:
-        store: where fitted ones lie.
-        given: the space that the developer chose; it stays in force whatever the store says.
-    """
+    """The preference spaces of one memory; the one that the developer gave stays in force whatever the store says."""
 
     def __init__(self, store: UserStore, given: PreferenceSpace | None) -> None:
         self.given = given
@@ -53,11 +48,7 @@ class Spaces:
         self._read: VersionedCache[PreferenceSpace] = VersionedCache(8)
 
     def plain(self, dimension: int) -> PreferenceSpace:
-        """The space that was given, else the identity.
-
-        Raises:
-            DimensionMismatchError: the one given is for embeddings of another length.
-        """
+        """The space that was given, else the identity."""
         if self.given is None:
             return _identity(dimension)
         if self.given.d != dimension:
@@ -74,8 +65,7 @@ class Spaces:
     def parse(self, embedding: str, dimension: int, results: Sequence[Result]) -> PreferenceSpace:
         """The space in force, given the results of `pointer_ops`; the identity where a fitted one cannot be read."""
         item = found_item(results[0]) if results else None
-        name = None if item is None else item.value.get("space")
-        if name is None:
+        if item is None or (name := item.value.get("space")) is None:
             return self.plain(dimension)
         try:
             return self._fitted(embedding, str(name), dimension)
@@ -83,46 +73,31 @@ class Spaces:
             warn(logger, "Learning without the fitted preference space %s: %s", name, error)
             return _identity(dimension)
 
-    def in_force(self) -> list[PreferenceSpace]:
-        """The space that was given, else the fitted ones that can be read, one for each embedding model."""
-        if self.given is not None:
-            return [self.given]
-        found = []
-        for item in self._store.scan(self._path):
-            if "map" in item.value:
-                try:
-                    found.append(PreferenceSpace.from_json(item.value["map"]))
-                except CorruptRecordError as error:
-                    warn(logger, "Leaving out the unreadable preference space %s: %s", item.key, error)
-        return found
-
     def models(self) -> list[str]:
         """Names of the embedding models for which a space is kept."""
         return sorted(str(item.value["embedding"]) for item in self._store.scan(self._path) if "map" in item.value)
 
     def use(self, embedding: str, space: PreferenceSpace | None) -> None:
         """Put a space in force for an embedding model; None is the identity."""
+        pointer, place = _pointer(embedding), _map(embedding)
         if space is None:
-            ops = [self._store.delete(self._path, key) for key in (_pointer(embedding), _map(embedding))]
-        else:
-            kept: dict[str, object] = {"embedding": embedding, "map": space.to_json()}
-            # the map before the pointer that names it
-            ops = [
-                self._store.put(self._path, _map(embedding), kept),
-                self._store.put(self._path, _pointer(embedding), {"space": space.id}),
-            ]
-        self._store.batch(ops)
+            self._store.batch([self._store.delete(self._path, key) for key in (pointer, place)])
+            return
+        kept = {"embedding": embedding, "map": space.to_json()}
+        # the map before the pointer that names it
+        named = self._store.put(self._path, pointer, {"space": space.id})
+        self._store.batch([self._store.put(self._path, place, kept), named])
 
     def fit(
         self,
         read_entries: Callable[[str], list[Feedback | Withdrawal]],
-        *,
         embedding: str | None,
+        *,
+        progress: bool,
+        ridge: float,
         k: int,
         min_users: int,
         min_events: int,
-        ridge: float,
-        progress: bool,
     ) -> PreferenceSpace:
         """Fit a space from everybody's feedback and put it in force: see `PersonaMemory.fit`."""
         rated: defaultdict[str, list[UserRatings]] = defaultdict(list)

@@ -1,8 +1,7 @@
 """All that knows LangGraph's `BaseStore`: paths, batches with a deadline, paging, tombstones.
 
 Everything on one user lies below `(root, user)`. A `BaseStore` has no compare-and-swap, so what two writers could meet
-in is a record of its own: one a card, one a feedback, snapshots that trail. Who edits a card or the persona holds
-`UserStore.editing`, which keeps the threads of one process apart; of two processes the later edit of one card wins.
+in is a record of its own: one a card, one a feedback, snapshots that trail.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from threading import Lock, RLock
 from typing import Any, Generic, TypeVar
@@ -47,13 +47,10 @@ _PAGE = 1_000
 
 
 class UserStore:
-    """One place in a LangGraph store, with a deadline for every call.
+    """One place in a LangGraph store, the namespace `root`, with a deadline for every batch.
 
-    Args:
-        store: any LangGraph store. Async ones (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker
-            thread, from where they reach their event loop.
-        root: namespace under which everything lies.
-        timeout_seconds: for one batch.
+    Async stores (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker thread, from where they reach their
+    event loop.
     """
 
     def __init__(self, store: BaseStore, root: Path, timeout_seconds: float) -> None:
@@ -63,11 +60,7 @@ class UserStore:
         self._locks = [RLock() for _ in range(64)]
 
     def batch(self, ops: Sequence[Op]) -> list[Result]:
-        """The results of some operations, in order. Reads among them see what was there before the writes.
-
-        Raises:
-            StoreError: the store failed, or gave no answer in time.
-        """
+        """The results of some operations, in order. Reads among them see what was there before the writes."""
         if isinstance(self.store, AsyncBatchedBaseStore) and _in_event_loop():
             raise StoreError(
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
@@ -101,9 +94,8 @@ class UserStore:
 
     def found(self, path: Path, result: Result) -> list[SearchItem]:
         """Everything below a path, given the result of its `search`; reads on where that was a full page."""
-        page = _search_items(result)
+        place, page = self._namespace(path), _search_items(result)
         found = list(page)
-        place = self._namespace(path)
         while len(page) == _PAGE:
             (more,) = self.batch([SearchOp(place, limit=_PAGE, offset=len(found), refresh_ttl=False)])
             page = _search_items(more)
@@ -154,13 +146,7 @@ class UserStore:
 
 
 class VersionedCache(Generic[T]):
-    """What was last read for some users, valid while a version in the store stays the same.
-
-    Every writer changes the version, so what another process wrote is seen by the next read.
-
-    Args:
-        size: entries kept; what was put first goes first.
-    """
+    """What was last read for so many users, valid while a version in the store, which every writer changes, stays."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -216,13 +202,10 @@ def _in_event_loop() -> bool:
 
 
 class RuntimeStore(BaseStore):
-    """The store of whatever graph is running: for graphs whose store a LangGraph server provides.
+    """The store of whatever graph is running, for a memory that is made when the graph's file is imported.
 
-    A server (`langgraph dev`, a deployment) gives its store to a graph only while it runs. A memory that is made when
-    the graph's file is imported takes this in its place.
-
-    Args:
-        fallback: used outside a running graph; without one an operation there raises `ConfigError`.
+    A server (`langgraph dev`, a deployment) gives its store to a graph only while it runs. Outside a running graph
+    `fallback` is used; without one an operation there raises `ConfigError`.
 
     Example:
         >>> memory = PersonaMemory(RuntimeStore(), embeddings)  # doctest: +SKIP
@@ -244,15 +227,10 @@ class RuntimeStore(BaseStore):
         return await self._running().abatch(ops)
 
     def _running(self) -> BaseStore:
-        store: BaseStore | None
-        try:
+        store: BaseStore | None = None
+        with suppress(RuntimeError, KeyError):  # no graph runs here
             store = get_store()
-        except (RuntimeError, KeyError):  # no graph runs here
-            store = None
         found = store if store is not None and store is not self else self._fallback
-        if found is None:
-            raise ConfigError(
-                "no graph with a store runs here: compile it with store=..., run it on a LangGraph server, or give "
-                "RuntimeStore a fallback"
-            )
-        return found
+        if found is not None:
+            return found
+        raise ConfigError("no graph with a store runs here: compile it with store=..., or give RuntimeStore a fallback")

@@ -25,8 +25,7 @@ class PersonalizedCompressor(BaseDocumentCompressor):
     """Re-ranks what any retriever found, for hosts whose retriever cannot be replaced (BM25, hybrid, a web search).
 
     The order in which the documents come is kept as their relevance: the first is given the highest cosine to the query
-    among them, and so on. The user's bonus is added to that, with the cap, the record and the metadata of
-    `VARSRetriever`. A user without feedback gets the documents as they came.
+    among them, and so on. The user's bonus is added to that. A user without feedback gets the documents as they came.
 
     Attributes:
         memory: a `PersonaMemory`.
@@ -35,18 +34,14 @@ class PersonalizedCompressor(BaseDocumentCompressor):
         strength, max_bonus, timeout_seconds: as in `VARSRetriever`.
         user_id: the user. By default the one whom the config of the surrounding chain or graph names.
 
-    Raises:
-        ConfigError: an argument that cannot work.
-
     Example:
         >>> ours = PersonalizedCompressor(memory=memory)  # doctest: +SKIP
         >>> retriever = ContextualCompressionRetriever(base_retriever=bm25, base_compressor=ours)  # doctest: +SKIP
         >>> chain = RunnableLambda(str) | retriever  # doctest: +SKIP
         >>> chain.invoke("a film", {"configurable": {"user_id": "ana"}})  # doctest: +SKIP
 
-    `ContextualCompressionRetriever` does not hand its config on to its compressor. In a chain, as above, and in a
-    function that is a LangGraph node the config is found. Where that retriever is called by itself, or stands in a
-    chain that is a node, give `user_id`.
+    In a chain, as above, and in a function that is a LangGraph node the config is found. Where
+    `ContextualCompressionRetriever` is called by itself, or stands in a chain that is a node, give `user_id`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

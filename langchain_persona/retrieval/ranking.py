@@ -1,8 +1,4 @@
-"""From what is known of a user and what was found to a ranking, its record, and documents that say why.
-
-A retrieval goes `Taste` (what is known of the user) → `Plan` (what to search for) → `Candidates` (what was found) →
-`Ranking` (scores and choice) → documents.
-"""
+"""One retrieval: `Taste` (what is known of the user) → `Plan` → `Candidates` (found) → `Ranking` → documents."""
 
 from __future__ import annotations
 
@@ -17,8 +13,8 @@ from langchain_core.documents import Document
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, PreferenceSpace, moderation, policy, scale_of
-from langchain_persona.learning.arrays import HALF, Vector, encode_vectors, unit
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, moderation, policy, scale_of
+from langchain_persona.learning.arrays import HALF, Vector, deviation, dots, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
 from langchain_persona.retrieval.sources import Candidates, Source
@@ -28,12 +24,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taste:
-    """What a ranking may use of its user.
+    """What a ranking may use of its user: the bonus at strength 1, before the cap, or None.
 
-    Attributes:
-        bonus: at strength 1, before the cap; None where there is none to use.
-        abstained: why the ranking is plain although there is a user ("thin evidence", "not measured"), else None.
-        readable: False when the user is anonymous or could not be read; then nothing is recorded either.
+    `abstained` says why the ranking is plain although there is a user. Where the user is anonymous or could not be
+    read, `readable` is False, and nothing is recorded either.
     """
 
     bonus: BonusVectors | None = None
@@ -43,13 +37,11 @@ class Taste:
     def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
         """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
 
-        `rows` are unit vectors of a sample of documents, shape (n, d). Too small a sample moderates nothing.
+        Both over unit vectors of a sample of documents, shape (n, d). Too small a sample moderates nothing.
         """
         if self.bonus is None or len(rows) < MIN_SAMPLE or rows.shape[1] != query.size:
             return self
-        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        scores = np.einsum("nd,kd->kn", rows, np.array([unit(query), self.bonus.total]))
-        relevance, bonus = np.std(scores, axis=1).tolist()
+        relevance, bonus = deviation(dots(rows, unit(query))), deviation(dots(rows, self.bonus.total))
         return replace(self, bonus=self.bonus.times(moderation(relevance, bonus, share)))
 
 
@@ -60,15 +52,13 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
     config = memory.config
     try:
         user = memory.user_vectors(identity.user, identity.session, model, dimension)
-        space = user.space or PreferenceSpace.identity(dimension)
-        bonus = user.bonus(space, max_bonus=float("inf"))
+        bonus = user.uncapped
     except ConfigError:
         raise
     except Exception as error:
         warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
         return Taste(readable=False)
-    prior = config.prior == "population" and space.prior is not None and config.min_feedback == 1
-    if user.count < config.min_feedback and not prior:
+    if user.count < config.min_feedback:
         return Taste(abstained="thin evidence")
     return Taste(bonus if config.spread and bonus.total.any() else None)
 
@@ -77,8 +67,7 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
 class Plan:
     """One retrieval: what is asked and where, see `VARSRetriever`; and once the query is embedded, what moves it.
 
-    `vector`, shape (d,), is the query as the model gave it. `bonus` is moderated, capped, at the strength asked for;
-    None where it is off, so that the query stays untouched.
+    `vector`, shape (d,), is the query as the model gave it. `bonus` is moderated, capped, at the strength asked for.
     """
 
     query: str
@@ -118,10 +107,7 @@ class Ranking:
 
 
 def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: float | None) -> Ranking:
-    """Exact scores of the candidates, all 0 where they are not measured, and the choice.
-
-    `reranked` are a reranker's scores, shape (n,); with `lambda_mult` the choice is by maximal marginal relevance.
-    """
+    """Scores of the candidates and the choice: by a reranker's scores, shape (n,), by MMR, or plain."""
     base = found.relevance if reranked is None else reranked
     scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
     long = short = np.zeros(len(found))
@@ -180,16 +166,9 @@ def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | No
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
-        why = {
-            "retrieval_id": retrieval_id,
-            "rank": rank,
-            "candidate_rank": ranks[place],
-            "score": base[place] + long[place] + short[place],
-            "base": base[place],
-            "long": long[place],
-            "short": short[place],
-            "abstained": abstained,
-        }
+        parts = {"base": base[place], "long": long[place], "short": short[place]}
+        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
+        why |= {"score": sum(parts.values()), **parts, "abstained": abstained}
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
 
@@ -198,11 +177,6 @@ def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) ->
     """Maximal marginal relevance (Carbonell and Goldstein, 1998): positions of `k` candidates, best first.
 
     Each step takes the candidate with the largest `λ · score − (1 − λ) · max cos(candidate, taken)`.
-
-    Example:
-        >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        >>> mmr_order(np.array([1.0, 0.9, 0.5]), rows, k=2, lambda_mult=0.5)
-        [0, 2]
     """
     taken: list[int] = []
     closest = np.full(len(scores), -np.inf)
@@ -211,5 +185,5 @@ def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) ->
         value = lambda_mult * scores - (1.0 - lambda_mult) * penalty
         value[taken] = -np.inf
         taken.append(int(np.argmax(value)))
-        closest = np.maximum(closest, np.einsum("nd,d->n", vectors, vectors[taken[-1]]))
+        closest = np.maximum(closest, dots(vectors, vectors[taken[-1]]))
     return taken

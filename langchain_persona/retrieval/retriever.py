@@ -19,11 +19,11 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables.config import RunnableConfig, ensure_config, run_in_executor
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SkipValidation, ValidationError
 
-from langchain_persona.errors import ConfigError
-from langchain_persona.identity import ANONYMOUS, Identity, User, embedding_name, normalise_user, resolve_identity
+from langchain_persona.errors import ConfigError, check_number
+from langchain_persona.identity import ANONYMOUS, Identity, User, normalise_user, resolve_identity
 from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
-from langchain_persona.memory.embedder import aembed_query
+from langchain_persona.memory.embedder import aembed_query, embedding_name
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.resilience import await_within, call_within, warn, warning_scope
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
@@ -58,23 +58,18 @@ class VARSRetriever(BaseRetriever):
             user's own preference cards write `memory.as_retriever()`.
         memory: a `PersonaMemory`.
         embeddings: the model that made the store's vectors; a `VectorStore` has its own.
-        k: documents to return, at least 1.
-        fetch_k: candidates to read; by default `memory.config.candidates`, at least k + 2.
+        k, fetch_k: documents to return, at least 1, and candidates to read; by default `memory.config.candidates`.
         filter: in the language of the store, such as `{"genre": "comedy"}`.
-        strength: the one knob to turn: 0 is exactly the plain ranking, 1 the default, at most 10. It multiplies the
-            bonus and its cap; by default `memory.config.strength`.
-        max_bonus: cap on the absolute bonus at strength 1, in units of a cosine; by default `memory.config.max_bonus`.
+        strength, max_bonus: as in `VARSConfig`; by default the memory's.
         user_id: the user where the call names none.
-        reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`), so that
-            logits, probabilities and percentages give the same order. Fewer than three candidates have no scale: then
-            the reranker alone decides.
+        reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`). Fewer
+            than three candidates have no scale: then the reranker alone decides.
         search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
         lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
         timeout_seconds: for each call to the embedding model and the vector store; by default the memory's.
 
     Raises:
-        ConfigError: at construction, an argument that cannot work; at the first search `DimensionMismatchError`, where
-            model and store do not fit.
+        ConfigError: an argument that cannot work; at the first search, where model and store do not fit.
 
     The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
@@ -152,7 +147,7 @@ class VARSRetriever(BaseRetriever):
     def rank_for(
         self, query: str, identity: Identity, vector: Embedded | None = None, taste: Taste | None = None, **options: Any
     ) -> list[Document]:
-        """Documents for a query of a caller who is known already; the options are those of a call, such as `strength`.
+        """Documents for a caller who is known already, with the options of a call.
 
         `vector` is the embedded query and `taste` what is known of the user (see `read_taste`), where they are at hand.
         """
@@ -212,20 +207,17 @@ class VARSRetriever(BaseRetriever):
         source: str = "thumbs",
         key: str | None = None,
     ) -> FeedbackReceipt:
-        """Rate one document or several that this retriever returned: the short way to `PersonaMemory.feedback`.
+        """Rate one document or several of one `invoke`: the short way to `PersonaMemory.feedback`.
 
-        Config or `user_id` name the user as in `invoke`; the rest is as in `PersonaMemory.feedback`.
-
-        Raises:
-            ConfigError: these are not documents of one retrieval by a `VARSRetriever`, or the user is missing.
+        Config or `user_id` name the user as in `invoke`.
         """
         rated = [docs] if isinstance(docs, Document) else list(docs)
         facts = [doc.metadata.get("persona") if isinstance(doc, Document) else None for doc in rated]
         found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else "" for fact in facts}
         if len(found) != 1 or "" in found:
             raise ConfigError(
-                f"feedback takes documents that one invoke of this retriever returned, got {rated!r:.200}; rate each "
-                "retrieval in a call of its own; for ids use memory.feedback(user, retrieval_id, reward=..., docs=...)"
+                f"feedback takes documents that one invoke of this retriever returned, got {rated!r:.200}; for ids use "
+                "memory.feedback(user, retrieval_id, reward=..., docs=...)"
             )
         (retrieval_id,) = found
         if retrieval_id is None:
@@ -362,14 +354,18 @@ class VARSRetriever(BaseRetriever):
         if unknown := options.keys() - set(_OPTIONS):
             known = ", ".join((*_OPTIONS, "user_id", "session_id"))
             raise ConfigError(f"a call takes no option {min(unknown)!r}, only {known}; set others at construction")
-        given = (getattr(self, name) if options.get(name) is None else options[name] for name in _OPTIONS)
-        config, source, (k, fetch_k, where, strength, max_bonus) = self.memory.config, self._source, given
-        usual = max(config.candidates, check_whole("k", k) + 2, 20 if self.search_type == "mmr" else 0)
-        wanted = max(k, usual if fetch_k is None else check_whole("fetch_k", fetch_k))
-        if identity.anonymous and not self._selects:
-            wanted = k  # what is read and not shown is the contrast to learn from
-        strength = check_number("strength", config.strength if strength is None else strength, MAX_STRENGTH)
-        max_bonus = check_number("max_bonus", config.max_bonus if max_bonus is None else max_bonus, 1e6)
+        config, source = self.memory.config, self._source
+        named = [options[name] if options.get(name) is not None else getattr(self, name) for name in _OPTIONS]
+        k, fetch_k, where, strength, max_bonus = named
+        strength = config.strength if strength is None else strength
+        max_bonus = config.max_bonus if max_bonus is None else max_bonus
+        check_number("k", k, 1)
+        check_number("fetch_k", 1 if fetch_k is None else fetch_k, 1)
+        check_number("strength", strength, 0.0, MAX_STRENGTH)
+        check_number("max_bonus", max_bonus, 0.0, 1e6)
+        # what is read and not shown is the contrast to learn from
+        wanted = fetch_k or max(config.candidates, k + 2, 20 if self.search_type == "mmr" else 0)
+        wanted = k if identity.anonymous and not self._selects else max(k, wanted)
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
         source = source.of(identity.user) if isinstance(source, CardSource) else source
@@ -379,20 +375,6 @@ class VARSRetriever(BaseRetriever):
 @cache
 def _tell_anonymous() -> None:
     logger.info('A retrieval named no user, so it is plain: pass user_id, or {"configurable": {"user_id": ...}}')
-
-
-def check_whole(name: str, value: object) -> int:
-    """A whole number of at least 1, or `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def check_number(name: str, value: object, high: float) -> float:
-    """A number from 0 to `high`, or `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= high:
-        raise ConfigError(f"{name} must be a number from 0 to {high:g}, got {value!r}")
-    return float(value)
 
 
 def _rerank(reranker: Reranker, query: str, found: Candidates) -> Vector | None:

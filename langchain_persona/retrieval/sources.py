@@ -1,7 +1,6 @@
 """Where documents lie: Chroma, any LangChain `VectorStore`, a user's own preference cards.
 
-A source answers one nearest-neighbour query with documents, their unit embeddings, and their relevance to the original
-query. Nothing else in the package knows the distances of a vector store.
+Nothing else in the package knows the distances of a vector store.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.learning import Vector, unit
+from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import PreferenceCard
@@ -40,10 +39,8 @@ _SHOWN = ("id", "condition", "kind", "scope", "origin", "confidence", "created",
 class Candidates:
     """The documents that a source found, in its order.
 
-    Attributes:
-        ids, texts, metadatas: of the documents.
-        vectors: their unit embeddings, shape (n, d); shape (n, 0) where they are not known.
-        relevance: their relevance to the original query, shape (n,).
+    With `vectors`, their unit embeddings, shape (n, d), or (n, 0) where they are not known, and `relevance` to the
+    original query, shape (n,).
     """
 
     ids: tuple[str, ...] = ()
@@ -54,17 +51,9 @@ class Candidates:
 
     @classmethod
     def of(cls, documents: Sequence[Document], vectors: Vector | None = None, query: Vector | None = None) -> Self:
-        """Candidates from LangChain documents, with the cosine to the query as relevance.
-
-        A document without an id gets one made from its text, the same in every process, so that it can be rated.
-
-        Args:
-            documents: in the order of the source.
-            vectors: their unit embeddings, shape (n, d); None where they are not known.
-            query: the embedded query, shape (d,).
-        """
+        """Candidates from LangChain documents, with the cosine to the embedded query, shape (d,), as relevance."""
         rows = np.zeros((len(documents), 0)) if vectors is None or not documents else vectors
-        relevance = np.zeros(len(rows)) if query is None or not rows.size else np.einsum("nd,d->n", rows, unit(query))
+        relevance = np.zeros(len(rows)) if query is None or not rows.size else dots(rows, unit(query))
         texts = tuple(document.page_content for document in documents)
         return cls(tuple(map(_id_of, documents)), texts, tuple(doc.metadata for doc in documents), rows, relevance)
 
@@ -98,6 +87,7 @@ class Candidates:
 
 
 def _id_of(document: Document) -> str:
+    """A document's id, or one made from its text, the same in every process, so that it can be rated."""
     given = document.id if document.id is not None else document.metadata.get("_id")  # where Qdrant puts it
     if given is not None:
         return str(given)
@@ -109,8 +99,7 @@ class Source(Protocol):
     """A place where documents lie. Inherit from it and write `embeddings` and `search`; the rest may stay.
 
     Attributes:
-        embeddings: the model that embeds queries.
-        name: what traces say: "chroma", "cards", or the class of the vector store.
+        embeddings, name: the model that embeds queries, and what traces say.
         depth: how many results a query may ask for without changing the first ones (HNSW's `ef_search`):
             `sys.maxsize` where the search is exact, 0 where it is not known.
     """
@@ -120,13 +109,9 @@ class Source(Protocol):
     depth: int = sys.maxsize
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
-        """The nearest documents.
+        """The `k` nearest documents to an embedded query, shape (d,), that pass a filter in the source's own language.
 
-        Args:
-            query: the embedded query as the model gave it, shape (d,).
-            k: how many.
-            filter: in the language of the source.
-            shift: moves the query, which is brought to unit length first, shape (d,); None sends the query untouched.
+        `shift`, shape (d,), moves the query, which is brought to unit length first; None sends it untouched.
         """
         ...
 
@@ -146,9 +131,8 @@ class Source(Protocol):
 class ChromaSource(Source):
     """A `langchain_chroma.Chroma` or a `chromadb.Collection` in any of its three spaces (cosine, l2, ip).
 
-    Relevance is `1 − distance` for cosine and ip and `1 − distance / 2` for l2 (squared). This is the cosine where
-    the vectors are of unit length. Where they are not (l2 and ip), folding chooses the candidates and the exact score
-    orders them.
+    Relevance is `1 − distance` for cosine and ip and `1 − distance / 2` for l2 (squared): the cosine, where vectors are
+    of unit length. Where they are not, folding chooses the candidates and the exact score orders them.
     """
 
     name = "chroma"
@@ -165,27 +149,22 @@ class ChromaSource(Source):
 
     @property
     def depth(self) -> int:  # type: ignore[override]
-        """See `Source.depth`."""
+        """HNSW's `ef_search`."""
         return int((self.collection.configuration_json.get("hnsw") or {}).get("ef_search") or 100)
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
-        """See `Source.search`; `DimensionMismatchError` where the collection's vectors have another length."""
+        """One query of the collection."""
         configuration = self.collection.configuration_json  # `configuration` would build its embedding function
         space = str((configuration.get("hnsw") or configuration.get("spann") or {}).get("space") or "l2")
         direction = unit(query) if space == "cosine" else query
         folded = query if shift is None else direction + self._fold_scale(space) * shift
-        try:
+        with _mismatch_in_words(self.collection, query.size):
             result = self.collection.query(
                 query_embeddings=[np.asarray(folded, dtype=np.float32)],
                 n_results=k,
                 where=filter or None,
                 include=["documents", "metadatas", "distances", "embeddings"],
             )
-        except Exception as error:
-            chromas = type(error).__name__.startswith("Invalid")  # chromadb is not imported here
-            if not chromas or "dimension" not in str(error):
-                raise
-            raise _mismatch("collection", query.size, "others", error) from error
         ids = tuple(result["ids"][0])
         if not ids:
             return Candidates()
@@ -197,15 +176,12 @@ class ChromaSource(Source):
             gap = raw - query
             relevance = 1.0 - np.einsum("nd,nd->n", gap, gap) / 2.0
         else:
-            relevance = np.einsum("nd,d->n", rows if space == "cosine" else raw, direction)
+            relevance = dots(rows if space == "cosine" else raw, direction)
         texts = tuple(text or "" for text in result["documents"][0])
         return Candidates(ids, texts, tuple(facts or {} for facts in result["metadatas"][0]), rows, relevance)
 
     def sample(self, n: int, filter: Any = None) -> Vector:
-        """See `Source.sample`: the first documents that pass a filter, or without one four stretches, evenly apart.
-
-        One stretch would be all of one kind in a collection that was filled kind by kind.
-        """
+        """The first documents that pass a filter, or without one four stretches: the first may be all of one kind."""
         collection, where = self.collection, filter or None
         count = n if where else collection.count()
         starts = [0] if count <= n else [0, count // 4, count // 2, count * 3 // 4]
@@ -215,7 +191,7 @@ class ChromaSource(Source):
         return unit(np.concatenate(rows)) if rows else _NO_ROWS
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
-        """See `Source.vectors`."""
+        """By id, a thousand at a time."""
         found: dict[str, Vector] = {}
         for start in range(0, len(ids), 1_000):
             page = self.collection.get(ids=list(ids[start : start + 1_000]), include=["embeddings"])
@@ -270,12 +246,9 @@ def measure(documents: Sequence[Document], query: Vector, vectors_of: Callable[.
 class VectorStoreSource(Source):
     """Any store with `similarity_search_by_vector`: FAISS, Qdrant, pgvector and others.
 
-    Such a store returns documents without their vectors, so their texts are embedded: each text once, and then kept in
-    this process. A document therefore costs one embedding when it is found for the first time. Relevance is the cosine
-    between query and text. `InMemoryVectorStore` gives its own vectors.
-
-    How deep a query may look without changing its first results is not known. A user without feedback is therefore
-    shown what a query for exactly `k` finds, and a second query reads what stands behind it.
+    Such a store returns documents without their vectors, so each text is embedded when it is found for the first time;
+    `InMemoryVectorStore` gives its own. How deep a query may look without changing its first results is not known: a
+    user without feedback is shown what a query for exactly `k` finds, and a second one reads what stands behind it.
     """
 
     def __init__(self, vectorstore: Any, embeddings: Embeddings) -> None:
@@ -285,8 +258,8 @@ class VectorStoreSource(Source):
         self._vectors_of = self._stored_vectors if exact else TextVectors(embeddings).of
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
-        """See `Source.search`; `DimensionMismatchError` where the store's vectors have another length."""
-        with self._mismatch_in_words(query.size):
+        """One query of the store."""
+        with _mismatch_in_words(self._vectorstore, query.size):
             found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return measure(found, query, self._vectors_of)
 
@@ -295,16 +268,12 @@ class VectorStoreSource(Source):
         own = type(self._vectorstore).asimilarity_search_by_vector is not VectorStore.asimilarity_search_by_vector
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
-        with self._mismatch_in_words(query.size):
+        with _mismatch_in_words(self._vectorstore, query.size):
             found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
         return await acall(lambda: measure(found, query, self._vectors_of))
 
     def sample(self, n: int, filter: Any = None) -> Vector:
-        """See `Source.sample`: the 16 nearest documents to each of four random directions, always the same.
-
-        A `VectorStore` cannot be listed. The first sample costs four queries and the embedding of up to 64 texts;
-        later ones find these embedded. A store that only works asynchronously gives no sample.
-        """
+        """The 16 nearest documents to each of four random directions: such a store cannot be listed."""
         size = len(self.embeddings.embed_query("dimension"))
         queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
         some = [search(query.tolist(), **_options(16, filter)) for query in queries]
@@ -312,7 +281,7 @@ class VectorStoreSource(Source):
         return self._vectors_of(list(found.values()))
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
-        """See `Source.vectors`; for stores that give documents by id."""
+        """For stores that give documents by id."""
         found = self._vectorstore.get_by_ids(list(ids))
         return dict(zip(map(_id_of, found), self._vectors_of(found), strict=True))
 
@@ -320,17 +289,6 @@ class VectorStoreSource(Source):
         """The vectors that an `InMemoryVectorStore` holds."""
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
-
-    @contextmanager
-    def _mismatch_in_words(self, size: int) -> Iterator[None]:
-        """Say in plain words what stores report in many ways: that the query has another length than their vectors."""
-        try:
-            yield
-        except Exception as error:
-            held = _dimension_of(self._vectorstore)
-            if held != size and (held is not None or "dim" in str(error).lower()):
-                raise _mismatch(self.name, size, "others" if held is None else f"those of {held}", error) from error
-            raise
 
 
 def _move(query: Vector, shift: Vector | None) -> list[float]:
@@ -343,7 +301,22 @@ def _options(k: int, filter: Any) -> dict[str, Any]:
     return {"k": k, "filter": filter} if filter else {"k": k}
 
 
-def _dimension_of(store: VectorStore) -> int | None:
+@contextmanager
+def _mismatch_in_words(store: Any, size: int) -> Iterator[None]:
+    """Say in plain words what stores report in many ways: that the query has another length than their vectors."""
+    try:
+        yield
+    except Exception as error:
+        held = _dimension_of(store)
+        if held == size or (held is None and "dim" not in str(error).lower()):
+            raise
+        raise DimensionMismatchError(
+            f"the embedding model gives vectors of {size} numbers, the {type(store).__name__} holds {held or 'others'} "
+            f"({error!r}); use the model that filled it, or fill a new one"
+        ) from error
+
+
+def _dimension_of(store: Any) -> int | None:
     """Numbers in a stored vector, of stores that tell it."""
     if isinstance(store, InMemoryVectorStore):
         return next((len(entry["vector"]) for entry in store.store.values()), None)
@@ -351,20 +324,8 @@ def _dimension_of(store: VectorStore) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _mismatch(what: str, size: int, held: str, error: Exception) -> DimensionMismatchError:
-    return DimensionMismatchError(
-        f"the embedding model gives vectors of {size} numbers, the {what} holds {held} ({error!r}); use the model that "
-        "filled it, or fill a new one"
-    )
-
-
 class CardSource(Source):
-    """The active cards of one user, scored exactly.
-
-    Args:
-        memory: where they lie.
-        user: whose; "" has none. `of` gives the source of one user, which reads the cards once.
-    """
+    """The active cards of one user ("" has none), read once and scored exactly; `of` gives the source of another."""
 
     name = "cards"
 
@@ -378,7 +339,7 @@ class CardSource(Source):
         return CardSource(self._memory, user)
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
-        """See `Source.search`; a filter compares fields of the cards for equality, such as `{"kind": "dislike"}`."""
+        """A filter compares fields of the cards for equality, such as `{"kind": "dislike"}`."""
         cards, rows = self._passing(filter)
         if not cards:
             return Candidates()
@@ -387,15 +348,14 @@ class CardSource(Source):
                 f"the query has {query.size} numbers and the cards have {rows.shape[1]}: one model must make both"
             )
         folded = unit(query) if shift is None else unit(query) + shift
-        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        order = np.argsort(-np.einsum("nd,d->n", rows, folded), kind="stable")[:k]
+        order = np.argsort(-dots(rows, folded), kind="stable")[:k]
         found = [cards[place] for place in order]
-        facts = ({name: getattr(card, name) for name in _SHOWN} for card in found)
-        documents = [Document(card.text, id=card.id, metadata=shown) for card, shown in zip(found, facts, strict=True)]
-        return Candidates.of(documents, rows[order], query)
+        facts = tuple({name: getattr(card, name) for name in _SHOWN} for card in found)
+        ids, texts = tuple(card.id for card in found), tuple(card.text for card in found)
+        return Candidates(ids, texts, facts, rows[order], dots(rows[order], unit(query)))
 
     def sample(self, n: int, filter: Any = None) -> Vector:
-        """See `Source.sample`."""
+        """The first cards that pass a filter."""
         return self._passing(filter)[1][:n]
 
     def _passing(self, filter: Mapping[str, Any] | None) -> tuple[Sequence[PreferenceCard], Vector]:
@@ -415,14 +375,9 @@ class CardSource(Source):
 
 
 def source_of(vectorstore: Any, embeddings: Embeddings | None = None) -> Source:
-    """The source for what a developer handed over. Nothing is asked of the store.
+    """The source for a LangChain `VectorStore`, a `chromadb.Collection`, or an object with the `Source` protocol.
 
-    Args:
-        vectorstore: a LangChain `VectorStore`, a `chromadb.Collection`, or an object with the `Source` protocol.
-        embeddings: needed for a raw collection; a `VectorStore` has its own.
-
-    Raises:
-        ConfigError: anything else; the message says what to write.
+    Anything else is a `ConfigError` that says what to write. Nothing is asked of the store.
     """
     if isinstance(vectorstore, Source):
         return vectorstore

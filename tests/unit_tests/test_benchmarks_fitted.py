@@ -83,7 +83,6 @@ def test_the_whole_of_it(fits: list[list[Ratings]], tmp_path: Path) -> None:
         "paper_fitted",
         "ours",
         "ours_fitted",
-        "ours_prior",
     ]
     films = document["movielens"]["parts"][0]
     assert films["reference"] == "ours_fitted"

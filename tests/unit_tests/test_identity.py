@@ -25,11 +25,11 @@ from langchain_persona.identity import (
     Label,
     PersonaContext,
     context_value,
-    embedding_name,
     label,
     normalise_user,
     resolve_identity,
 )
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.testing import HashEmbeddings
 from tests.memories import warnings_in
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_persona.identity import embedding_name
 from langchain_persona.learning import Vector, decode_vectors
 from langchain_persona.memory import PersonaMemory, migration
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.records import Feedback
 from langchain_persona.testing import HashEmbeddings
 from tests.memories import MODEL, NAME, TEXTS, Clock, Watched, show
@@ -100,7 +100,7 @@ def test_law_5_withdrawing_the_original_withdraws_the_copy(memory, monkeypatch):
         memory.withdraw("ana", name)
         assert memory.user_vectors("ana", "", NEW_NAME, 12).count == left
         assert memory.rebuild("ana").count == left
-    assert memory.vectors("ana").is_cold
+    assert not memory.vectors("ana").effective.any()
     assert migrate(memory).ratings == 0
 
 

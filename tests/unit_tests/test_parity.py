@@ -87,7 +87,7 @@ async def test_law_8_a_twin_gives_the_same_result():
     shown = await asyncio.to_thread(show, memory)
     await memory.afeedback("ana", shown.id, reward=1.0)
     await memory.arevise_persona("ana", "A nurse.")
-    reads: dict[str, list[Any]] = {"ratings": [], "explain": ["t1"], "preferences": [], "profile": []}
+    reads: dict[str, list[Any]] = {"ratings": [], "explain": [], "preferences": [], "profile": []}
     reads |= {"persona": [], "history": [], "process_pending": []}
     for name, arguments in reads.items():
         called = await asyncio.to_thread(getattr(memory, name), "ana", *arguments)

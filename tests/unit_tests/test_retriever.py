@@ -23,9 +23,10 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError, StoreError
-from langchain_persona.identity import Identity, embedding_name
+from langchain_persona.identity import Identity
 from langchain_persona.learning import VARSConfig
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.resilience import warning_scope
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.retrieval import retriever as module

@@ -130,19 +130,9 @@ def test_knobs_out_of_range_are_refused_with_what_is_allowed():
             make()
 
 
-def test_a_rule_or_a_prior_that_is_none_is_refused():
+def test_what_is_no_rule_is_refused():
     with pytest.raises(ConfigError, match="update rule"):
         VARSConfig(rule="reinforce")
-    with pytest.raises(ConfigError, match='"none" or "population"'):
-        VARSConfig(prior="mean")
-    with pytest.raises(ConfigError, match="has a gain"):
-        VARSConfig(prior="population", rule=Reinforce())
-
-
-def test_a_prior_acts_with_the_gain_of_the_rule():
-    assert VARSConfig(prior="population").prior_scale == 1.0
-    assert VARSConfig(rule=WindowedRidge(gain=0.0)).prior_scale == 0.0
-    assert VARSConfig.paper().prior_scale is None
 
 
 def test_windowed_ridge_by_hand():
@@ -198,17 +188,6 @@ def test_faint_signals_are_no_more_ratings_to_trust():
     state = stepped(rule, events)
     same = WindowedRidge(slow=0.0, caution=0.0, ridge=0.1 * (1.0 + 20.0 / 3.0))
     assert np.allclose(rule.settle(state, events).long, same.settle(state, events).long)
-
-
-def test_what_the_population_predicts_teaches_neither_regression_nor_session():
-    prior = np.arange(8.0) / 20.0
-    events = [
-        replace(one, reward=float(prior @ one.chosen), predicted=float(prior @ one.chosen))
-        for one in random_events(7, 12)
-    ]
-    state = fold(events, VARSConfig(rule=WindowedRidge(slow=0.0, baseline_rate=0.0)), k=8)
-    assert not state.long.any()
-    assert not any(short.any() for short in state.sessions.values())
 
 
 def test_the_share_of_the_slow_memory_does_not_depend_on_the_scale_of_the_space():

@@ -196,7 +196,7 @@ def test_progress_is_a_bar_or_silent(memory, capsys):
 def test_law_3_a_space_that_cannot_be_read_costs_one_warning_and_means_identity(memory, caplog, damage):
     memory.fit(min_users=6)
     pointer, place = label(NAME, prefix="e"), label(NAME, prefix="f")
-    longer = PreferenceSpace("fitted", np.zeros(D + 1), None, np.ones(D + 1))
+    longer = PreferenceSpace("fitted", np.ones(D + 1))
     kept = {"not ours": {"d": "x"}, "another": PreferenceSpace.identity(D).to_json(), "too long": longer.to_json()}
     if damage == "gone":
         memory.store.delete(PLACE, place)
@@ -226,50 +226,6 @@ def test_the_hot_path_reads_one_thing_more_in_the_same_batch_and_the_map_once(me
     reads = [[op.key for op in ops if isinstance(op, GetOp) and op.namespace == PLACE] for ops in memory.store.batches]
     pointer, place = label(NAME, prefix="e"), label(NAME, prefix="f")
     assert sorted(filter(None, reads)) == [[pointer], [pointer], [pointer], [place]]
-
-
-# the mean user --------------------------------------------------------------------------------------------------------
-
-WARM = VARSConfig(prior="population")
-
-
-def test_law_1_is_given_up_only_by_who_asks_for_it(memory, caplog):
-    early = another(memory, config=WARM)
-    for _ in range(2):
-        assert early.user_vectors("new", "", NAME, D).is_cold
-    assert len(warnings_in(caplog)) == 1  # there is no mean user yet
-    space = memory.fit(min_users=6)
-    assert memory.user_vectors("new", "", NAME, D).is_cold
-    warm = another(memory, config=WARM)
-    found = warm.user_vectors("new", "", NAME, D)
-    assert np.allclose(found.effective, WARM.rule.gain * space.prior)
-    assert warm.vectors("new").long.tobytes() == found.long.tobytes()
-    assert warm.vectors(None).is_cold
-    assert f"the mean user of {space.id}" in str(warm.explain("new"))
-    assert "the plain ones" in str(another(memory).explain("new"))
-    teach(memory, d=5, seed=3)
-    memory.fit(min_users=6, embedding="other/5")
-    assert warm.vectors("new").long.shape == (0,)  # which of the two is not known
-
-
-def test_a_prior_makes_up_for_what_it_predicts(memory):
-    space = memory.fit(min_users=6)
-    warm = another(memory, config=WARM)
-    found = warm.vectors(USERS[0])
-    assert found.count == 8
-    learned = found.long - WARM.prior_scale * space.prior
-    plain = memory.vectors(USERS[0]).long
-    assert np.linalg.norm(learned) < np.linalg.norm(plain)  # what everybody likes is not learned again
-    assert warm.rebuild(USERS[0]).long.tobytes() == found.long.tobytes()
-    assert np.allclose(found.long[1], plain[1], atol=0.5 * abs(plain[1]))
-
-
-def test_a_prior_needs_a_space_that_has_one():
-    space = PreferenceSpace("shop", np.zeros(2), None, np.array([1.0, 0.0]))
-    memory = PersonaMemory(Watched(), space=space, config=WARM)
-    assert np.allclose(memory.vectors("new").long, WARM.prior_scale * space.prior)
-    with pytest.raises(ConfigError, match="needs a space with a prior, and identity-2 has none"):
-        PersonaMemory(Watched(), space=PreferenceSpace.identity(2), config=WARM)
 
 
 @pytest.mark.parametrize("seed", range(4))
