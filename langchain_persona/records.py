@@ -280,9 +280,7 @@ class Trait(Record):
     confidence: Share = 0.0
 
 
-Axis = Literal[
-    "verbosity", "formality", "directness", "technical_depth", "warmth", "structure", "proactivity"
-]
+Axis = Literal["verbosity", "formality", "directness", "technical_depth", "warmth", "structure", "proactivity"]
 
 
 class CommunicationStyle(Record):

@@ -24,6 +24,7 @@ from langchain_persona.agent.nodes import Loop, Node, State, Update
 from langchain_persona.agent.state import episode_at, last_user_message
 from langchain_persona.identity import Identity, context_value
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.cards import card_texts
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
@@ -105,7 +106,7 @@ class ReflectNode(Node):
 
     def _apply(self, user: str, reading: PendingReading, findings: Findings) -> Update:
         memory, marks = self.memory, reading.marks
-        texts, rows = [*texts_to_embed(findings), *(card.text for card in reading.cards.unembedded[:_LATE])], _NO_ROWS
+        texts, rows = [*texts_to_embed(findings), *card_texts(reading.cards.unembedded[:_LATE])], _NO_ROWS
         if texts and memory.embedder.has_model:
             embed = partial(memory.embedder.embed_documents, texts)
             rows = run_or_default("New cards have no vectors yet", embed, rows)
@@ -118,11 +119,8 @@ class ReflectNode(Node):
             now = memory.turns.read(user) if late else reading
             applied = apply_findings(findings, _exchanges(reading), now.cards, vectors)
             changed = {card.id: card for card in (*now.cards.unembedded, *applied.cards)}
-            cards = [
-                memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
-                for card in changed.values()
-                if card in applied.cards or card.text in vectors
-            ]
+            cards = [card for card in changed.values() if card in applied.cards or card.text in vectors]
+            cards = memory.cards.with_vectors(cards, vectors)
             persona, proposal = self._align(user, reading, now, cards) if aligns else (None, None)
             progress = reading.progress.model_copy(update={"since": 0 if aligns else since})
             kept = memory.turns.finish(user, marks, progress, cards=cards, persona=persona)
@@ -180,7 +178,8 @@ class ReflectNode(Node):
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
-            self.memory.episodes.record(user, episode.model_copy(update=shown), self.queue, judged)
+            told = self.memory.episodes.with_vector(episode.model_copy(update=shown), turn.get("vector"))
+            self.memory.episodes.record(user, told, self.queue, judged)
             return self._read(user, [episode.id, *([] if judged is None else [judged.id])])
 
         return mode, run_or_default("This turn was not learned from", record, None)
@@ -236,7 +235,8 @@ def _exchanges(reading: PendingReading) -> list[Exchange]:
 
 
 def _close(state: State, mode: str, done: Update) -> Update:
-    turn = {key: value for key, value in (state["persona"].get("turn") or {}).items() if key != "judged"}
+    old = state["persona"].get("turn") or {}
+    turn = {key: value for key, value in old.items() if key not in ("judged", "vector")}
     return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
 
 

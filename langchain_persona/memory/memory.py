@@ -26,7 +26,7 @@ from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.masking import mask
 from langchain_persona.memory.background import Background
-from langchain_persona.memory.cards import Cards
+from langchain_persona.memory.cards import Cards, card_texts
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, Rating, explain_ledger, list_ratings
@@ -46,7 +46,7 @@ from langchain_persona.records import (
     Retirement,
     new_id,
 )
-from langchain_persona.resilience import run_or_default, warn
+from langchain_persona.resilience import await_or_default, run_or_default, warn
 from langchain_persona.rewards import validated
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class PersonaMemory:
         self.ledger = Ledger(self._store, self.config, self.spaces, self.background, retrieval_ttl_seconds)
         self.embedder = Embedder(embeddings, timeout_seconds)
         self.cards = Cards(self._store, self.embedder)
-        self.episodes = Episodes(self._store)
+        self.episodes = Episodes(self._store, self.embedder)
         self.personas = Personas(self._store)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
         self._betas = self.config.rule.betas
@@ -669,22 +669,23 @@ class PersonaMemory:
         return UserVectors(long, short, *self._betas, state.baseline, state.count, space)
 
     def _embed(self, card: PreferenceCard) -> PreferenceCard:
-        """The card with its vector; without one where there is no model or it does not answer."""
+        """The card with its vectors; without where there is no model or it does not answer."""
+        texts = card_texts([card])
 
         def embed() -> PreferenceCard:
-            return self.cards.with_vectors([card], self.embedder.embed_documents([card.text]))[0]
+            rows = self.embedder.embed_documents(texts)
+            return self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
 
         return card if self.embeddings is None else run_or_default(_UNEMBEDDED, embed, card)
 
     async def _aembed(self, card: PreferenceCard) -> PreferenceCard:
-        if self.embeddings is None:
-            return card
-        try:
-            vectors = await self.embedder.aembed_documents([card.text])
-        except Exception as error:
-            warn(logger, "%s (%s)", _UNEMBEDDED, type(error).__name__)
-            return card
-        return self.cards.with_vectors([card], vectors)[0]
+        texts = card_texts([card])
+
+        async def embed() -> PreferenceCard:
+            rows = await self.embedder.aembed_documents(texts)
+            return self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
+
+        return card if self.embeddings is None else await await_or_default(_UNEMBEDDED, embed(), card)
 
     def _keep(self, user: User | None, card: PreferenceCard) -> PreferenceCard:
         name = normalise_user(user)
@@ -767,7 +768,7 @@ def _as_card(card: str | PreferenceCard) -> PreferenceCard:
         evidence = tuple(one.model_copy(update={"quote": mask(one.quote)}) for one in card.evidence)
         condition = card.condition and mask(card.condition)
         clean = {"text": mask(card.text), "condition": condition, "evidence": evidence, "vector": "", "embedding": ""}
-        return card.model_copy(update=clean)
+        return card.model_copy(update={**clean, "questions": tuple(map(mask, card.questions))})
     if not isinstance(card, str) or not card.strip():
         raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r}")
     try:
