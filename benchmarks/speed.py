@@ -192,7 +192,8 @@ def own_cards(client: Any, vectors: np.ndarray, store: BaseStore, progress: Prog
     for start in range(0, len(vectors), CARDS_A_USER):
         rows = vectors[start : start + CARDS_A_USER]
         cards = [PreferenceCard(id=f"c{start + i}", text=f"card {start + i}") for i in range(len(rows))]
-        store.batch(memory.cards.write_ops(owners[start], memory.cards.with_vectors(cards, rows)))
+        made = memory.cards.with_vectors(cards, {card.text: row for card, row in zip(cards, rows, strict=True)})
+        store.batch(memory.cards.write_ops(owners[start], made))
         progress.advance(task, len(cards))
     retriever = PersonaMemory(store, Lookup(vectors)).as_retriever(k=10)
     start_time = time.perf_counter()

@@ -33,6 +33,7 @@ from benchmarks.rows import WARM_UP, Row, arguments_of, publish
 from benchmarks.speed import Lookup, synthetic
 from langchain_persona import LocalEmbeddings, PersonaMemory, PreferenceCard, VARSRetriever, create_persona_graph
 from langchain_persona.memory.local import open_store
+from langchain_persona.records import Episode
 from langchain_persona.testing import ScriptedChatModel
 
 __all__ = ["KINDS", "CountedStore", "Kind"]
@@ -52,6 +53,8 @@ class Kind:
         feedback: an explicit thumb on the answer before.
         documents: whether the host's documents are retrieved too; then the graph without us searches them plainly.
         beyond: whether the user has more cards than the budget for the prompt holds.
+        past: earlier exchanges of the user.
+        opens: whether each message begins a conversation.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Kind:
     feedback: float | None = None
     documents: bool = False
     beyond: bool = False
+    past: int = 0
+    opens: bool = False
 
 
 KINDS = (
@@ -67,6 +72,8 @@ KINDS = (
     Kind("thanks and a question", "Thanks! And what about number {}"),
     Kind("a question after a card was learned", before="I never eat fish number {}."),
     Kind("a question beyond the budget", beyond=True),
+    Kind("a question after 200 earlier exchanges", past=200),
+    Kind("the first question after 200 earlier exchanges", past=200, opens=True),
     Kind("a question with documents", documents=True),
     Kind("a thumb and a question with documents", documents=True, feedback=1.0),
 )
@@ -138,13 +145,20 @@ def measure_kind(
     plain = bare(theirs.model, films if kind.documents else None)
     mine, others, added, embedded, ahead, whole = [], [], [], [], 0, 0
     for turn in range(turns + WARM_UP):
-        user = f"{kind.name} {0 if kind.beyond else turn // TURNS_A_USER}"
+        user = f"{kind.name} {0 if kind.beyond or kind.past else turn // TURNS_A_USER}"
         if turn % TURNS_A_USER == 0 and not memory.preferences(user):
             some = [
                 PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(cards)
             ]
-            memory.cards.write(user, memory.cards.with_vectors(some, synthetic(cards, seed=1)))
-        config: RunnableConfig = {"configurable": {"thread_id": f"{user} {turn // TURNS_A_USER}"}}
+            rows = {one.text: row for one, row in zip(some, synthetic(cards, seed=1), strict=True)}
+            memory.cards.write(user, memory.cards.with_vectors(some, rows))
+            for index in range(kind.past):
+                told = Episode(
+                    thread="before", query=kind.message.format(index), answer="An answer of some length. " * 20
+                )
+                memory.episodes.write(user, memory.episodes.with_vector(told))
+        thread = turn if kind.opens else turn // TURNS_A_USER
+        config: RunnableConfig = {"configurable": {"thread_id": f"{user} {thread}"}}
         text = kind.message.format(turn)
         given: dict[str, Any] = {"messages": [("user", text)]}
         spent = []

@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_persona.testing import ScriptedChatModel
 
-_FENCE = re.compile(r"<(user_notes|documents)>\n(.*?)\n</\1>", re.DOTALL)
-_STYLE = re.compile(r"^How this user likes to be answered[^:]*: (.+)$", re.MULTILINE)
+_FENCE = re.compile(r"<(user_notes|earlier_exchanges|documents)>\n(.*?)\n</\1>", re.DOTALL)
+_STYLE = re.compile(r"^How this user likes to be answered[^\n]*\n((?:- [^\n]*\n?)+)", re.MULTILINE)
 
 OPENING = "No chat model is connected, so this answer is a template. A model would have been told:"
 
@@ -25,9 +25,11 @@ def template_model() -> ScriptedChatModel:
 def answer(messages: Sequence[BaseMessage]) -> str:
     """What the messages tell a model of the user and of the documents, as Markdown."""
     told = "\n".join(message.text for message in messages)
-    notes, documents = _lines(told, "user_notes"), _lines(told, "documents")
-    notes = [f"- {style}" for style in _STYLE.findall(told)] + notes
+    documents, before = _lines(told, "documents"), _lines(told, "earlier_exchanges")
+    wishes = [line for found in _STYLE.findall(told) for line in found.splitlines()]
+    notes = wishes + [line if line.startswith("-") else f"\n{line}\n" for line in _lines(told, "user_notes")]
     parts = ["\n".join(["**About you**", *notes]) if notes else "**About you**: nothing yet."]
+    parts += ["\n".join(["**Earlier, you asked**", *before])] if before else []
     if documents:
         parts.append("\n".join(["**Documents, best first**", *(_item(line) for line in documents)]))
     return "\n\n".join([OPENING, *parts])

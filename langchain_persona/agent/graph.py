@@ -57,6 +57,7 @@ def create_persona_graph(
         reflect: learn "inline" before the run ends (the default), in the "background", or "off".
         align_every: turns between two looks at the persona text, 3 by default; 0 is never.
         budget_tokens, document_tokens: for what is known of the user, 800, and for retrieved documents, 2,000.
+        episodes: earlier exchanges like this message that are shown, 2; 0 is none.
         follow_up_reward: reads the next message as a verdict, such as `rewards.KeywordReward()`; by default none does.
 
     Returns:

@@ -44,7 +44,7 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
     Args:
         memory: the memory.
         memory_tools: give the model the tools recall, remember and forget.
-        retriever, reflection, reflect, align_every, budget_tokens, document_tokens, follow_up_reward: as in
+        retriever, reflection, reflect, align_every, budget_tokens, document_tokens, episodes, follow_up_reward: as in
             `create_persona_graph`.
 
     Raises:

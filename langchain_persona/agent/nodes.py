@@ -31,7 +31,9 @@ from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
 from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import embedding_name
+from langchain_persona.memory.episodes import MOST_QUERY, other_exchanges
 from langchain_persona.memory.turns import TurnReading
 from langchain_persona.records import Episode, PreferenceCard, read_record
 from langchain_persona.reflection import Reflection
@@ -39,7 +41,7 @@ from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.verbatim import VerbatimReflection
 from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn, warning_scope
 from langchain_persona.retrieval import VARSRetriever
-from langchain_persona.retrieval.ranking import read_taste
+from langchain_persona.retrieval.ranking import Taste, read_taste
 from langchain_persona.rewards import Signal, combine, edit, tool_outcome
 
 logger = logging.getLogger(__name__)
@@ -55,15 +57,16 @@ MOST_STEPS = 25
 
 LIMIT_NOTICE = "I stopped here: this request needed more steps than I am allowed to take."
 
-_QUERY = 4_000  # characters of a message that are searched for
 _CARD = {"id", "text", "condition", "kind", "scope", "origin", "pinned", "created", "updated"}
-_NO_CARDS = "This turn has only the cards for every conversation"
+_EPISODE = {"id", "query", "answer", "accepted", "outcomes", "reward", "reasons", "time"}
+_NO_CARDS = "This turn has only the cards for every conversation, and no earlier exchanges"
 _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
-_NO_VECTOR = "This turn has the newest cards: the message could not be embedded"
+_NO_VECTOR = "This turn has the newest cards, and no earlier exchanges: the message could not be embedded"
 
 
 _SAID_OUTRIGHT = frozenset({"thumbs", "edit", "follow_up"})
-_EMPTY: Update = {"documents": [], "learned": [], "reflection": {}, "proposal": None}  # of what the last turn left
+# of what the last turn left
+_EMPTY: Update = {"documents": [], "episodes": [], "learned": [], "reflection": {}, "proposal": None}
 
 
 class LoopOptions(TypedDict, total=False):
@@ -75,6 +78,7 @@ class LoopOptions(TypedDict, total=False):
     align_every: int
     budget_tokens: int
     document_tokens: int
+    episodes: int
     follow_up_reward: FollowUpReward | None
 
 
@@ -95,6 +99,7 @@ class Loop:
     align_every: int = 3
     budget_tokens: int = 800
     document_tokens: int = 2_000
+    episodes: int = 2
     follow_up_reward: FollowUpReward | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +107,7 @@ class Loop:
             value = getattr(self, name)
             if not isinstance(value, kind) and (name != "retriever" or value is not None):
                 raise ConfigError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
-        for name in ("align_every", "budget_tokens", "document_tokens"):
+        for name in ("align_every", "budget_tokens", "document_tokens", "episodes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
@@ -207,12 +212,13 @@ class MemoryNode(Node):
         opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
-        query, why = text_of(message)[:_QUERY], "always" if others else "all"
+        query, why = text_of(message)[:MOST_QUERY], "always" if others else "all"
+        past = other_exchanges(reading.past, identity.session, {one.id for one in messages if one.id})
         update |= _EMPTY
         return {
             **update,
             "query": query if any(map(str.isalnum, query)) else "",
-            "profile": {"persona": lines, "style": style, "more_cards": len(others)},
+            "profile": {"persona": lines, "style": style, "more_cards": len(others), "past": len(past)},
             "cards": [_card_json(card, "pinned" if others and card.pinned else why) for card in shown],
             "turn": opened | ({"judged": turn["judged"]} if "judged" in turn else {}),
         }
@@ -228,7 +234,8 @@ class MemoryNode(Node):
         turn = persona.get("turn") or {}
         # without a new message a run brings feedback on the turn before, or has it answered once more
         new = message is not None and message.id != turn.get("message_id")
-        told = episode_at(messages, last_user_message(messages[:position])[0] if new else position, identity)
+        previous = last_user_message(messages[: max(position, 0)])[0]
+        told = episode_at(messages, previous if new else position, identity)
         # where no state was kept the conversation tells; of another user's turn nothing is said
         turn = turn or {"user": identity.user, "id": told.id, "message_id": told.message_id}
         turn = turn if turn.get("user") == identity.user and turn.get("id") else {}
@@ -237,7 +244,9 @@ class MemoryNode(Node):
         scores = bool(turn and told.answer and (new or feedback))
         signals = scores and "retrieval" in turn and (feedback or told.outcomes or self.loop.follow_up_reward)
         episode, retrievals = turn["id"] if scores else None, [turn["retrieval"]] if signals else []
-        read = partial(self.memory.turns.read, identity.user, episode_id=episode, retrieval_ids=retrievals)
+        # what a conversation adds is in its messages, so the past is read anew only where one begins
+        past: Any = ("latest" if previous < 0 else "known") if self.loop.episodes and has_question(messages) else None
+        read = partial(self.memory.turns.read, identity.user, episode_id=episode, retrieval_ids=retrievals, past=past)
         reading, scored = run_or_default("This turn is not personalised", read, TurnReading()), list[Update]()
         if scores:
             score = partial(self._score, identity.user, turn, told, said, feedback, reading)
@@ -301,77 +310,105 @@ class MemoryNode(Node):
 
 
 def _card_json(card: PreferenceCard, why: str, score: float | None = None) -> Update:
-    told = {} if score is None else {"score": round(score, 4)}
-    return {**card.model_dump(mode="json", include=_CARD), "why": why, **told}
+    told, first = {} if score is None else {"score": round(score, 4)}, card.evidence[:1]
+    evidence = {"evidence": [one.to_json() for one in first]} if first else {}
+    return {**card.model_dump(mode="json", include=_CARD), **evidence, "why": why, **told}
 
 
 def after_memory(loop: Loop, state: State) -> str:
     """The way on: to the end where there is no question, and past `retrieve` where there is nothing to find."""
     if not has_question(state.get("messages") or []):
         return END
-    return "retrieve" if loop.retriever is not None or state["persona"]["profile"]["more_cards"] else "persona"
+    finds = loop.retriever is not None or _searches(state["persona"])
+    return "retrieve" if finds else "persona"
+
+
+def _searches(persona: Update) -> bool:
+    """Whether there is something of the user's own to look for."""
+    return bool(persona["profile"]["more_cards"] or (persona.get("query") and persona["profile"]["past"]))
 
 
 class RetrieveNode(Node):
-    """Finds the host's documents for the message, and beyond the budget the cards that it calls for."""
+    """Finds for the message the host's documents, earlier exchanges, and beyond the budget the cards it calls for."""
 
     name = "retrieve"
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
         query, strength = state["persona"].get("query", ""), context_value(config, "strength", None)
-        vector, cards, shared, documents = None, list[Update](), Update(), list[Document]()
-        if state["persona"]["profile"]["more_cards"]:
+        vector, found, shared, documents = None, Update(), Update(), list[Document]()
+        if _searches(state["persona"]):
             if query and self.memory.embedder.has_model:
                 vector = run_or_default(_NO_VECTOR, partial(self.memory.embedder.embed_query, query), None)
-            find = partial(self._find_cards, identity, vector, strength)
-            cards, shared = run_or_default(_NO_CARDS, find, (cards, shared))
+            find = partial(self._find, identity, state, vector, strength)
+            found, shared = run_or_default(_NO_CARDS, find, (found, shared))
         if query and self.loop.retriever is not None:
             rank = partial(self.loop.retriever.rank_for, query, identity, strength=strength, **shared)
             documents = run_or_default(_NO_DOCUMENTS, rank, documents)
-        return _found(state, cards, documents)
+        return _found(state, found, documents)
 
     async def _abody(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
         query, strength = state["persona"].get("query", ""), context_value(config, "strength", None)
-        vector, cards, shared, documents = None, list[Update](), Update(), list[Document]()
-        if state["persona"]["profile"]["more_cards"]:
+        vector, found, shared, documents = None, Update(), Update(), list[Document]()
+        if _searches(state["persona"]):
             if query and self.memory.embedder.has_model:
                 vector = await await_or_default(_NO_VECTOR, self.memory.embedder.aembed_query(query), None)
-            find = partial(self._find_cards, identity, vector, strength)
-            cards, shared = await await_or_default(_NO_CARDS, run_in_executor(None, find), (cards, shared))
+            find = partial(self._find, identity, state, vector, strength)
+            found, shared = await await_or_default(_NO_CARDS, run_in_executor(None, find), (found, shared))
         if query and self.loop.retriever is not None:
             rank = self.loop.retriever.arank_for(query, identity, strength=strength, **shared)
             documents = await await_or_default(_NO_DOCUMENTS, rank, documents)
-        return _found(state, cards, documents)
+        return _found(state, found, documents)
 
-    def _find_cards(
-        self, identity: Identity, vector: Vector | None, strength: float | None
-    ) -> tuple[list[Update], Update]:
-        """Cards for the message, best first; and its embedding and the user's taste, if the documents share them."""
-        memory, config, shared, scores = self.memory, self.memory.config, Update(), dict[str, float]()
-        cards, retriever = memory.cards.latest(identity.user), self.loop.retriever
-        rows, (_, others, left) = cards.vectors, prompt.split_cards(cards.active, self.loop.budget_tokens)
+    def _find(
+        self, identity: Identity, state: State, vector: Vector | None, strength: float | None
+    ) -> tuple[Update, Update]:
+        """Cards and exchanges for the message, best first; and what the documents share: its embedding, the taste."""
+        memory, known, cards = self.memory, state["persona"]["profile"], self.memory.cards.latest(identity.user)
+        found, shared, retriever = Update(), Update(), self.loop.retriever
         if vector is not None:
+            found["vector"] = memory.embedder.encode(unit(vector))
             models = [memory.embeddings, *([] if retriever is None else [retriever.source.embeddings])]
             name, *more = {embedding_name(one, vector.size) for one in models}
-            shared = {} if more else {"vector": vector, "taste": read_taste(memory, identity, name, vector.size)}
+            shared = {} if more else {"vector": vector}
+            if shared and known["more_cards"]:
+                shared["taste"] = read_taste(memory, identity, name, vector.size)
+            if known["past"]:
+                ids = {one.id for one in state["messages"] if one.id}
+                past = other_exchanges(memory.episodes.read_past(identity.user), identity.session, ids)
+                similar = memory.episodes.similar(past, cards, vector, self.loop.episodes)
+                found["episodes"] = [_episode_json(one, score) for one, score in similar]
+        if known["more_cards"]:
+            found["cards"] = self._find_cards(cards, vector, shared.get("taste"), strength)
+        return found, shared
+
+    def _find_cards(
+        self, cards: CardSet, vector: Vector | None, taste: Taste | None, strength: float | None
+    ) -> list[Update]:
+        config, rows, scores = self.memory.config, cards.vectors, dict[str, float]()
+        _, others, left = prompt.split_cards(cards.active, self.loop.budget_tokens)
         if vector is not None and rows.shape[1] == vector.size:
-            total = rows @ unit(vector)
-            bonus = shared["taste"].moderated(vector, rows, config.spread).bonus if shared else None
+            direction = unit(vector)
+            bonus = taste.moderated(vector, rows, config.spread).bonus if taste else None
             if bonus is not None:
                 factor = bonus.shrink(config.max_bonus) * (config.strength if strength is None else strength)
-                total = total + rows @ bonus.times(factor).total
-            ids = [card.id for card in cards.active]
+                direction = direction + bonus.times(factor).total
+            total, ids = cards.relevance(direction), [card.id for card in cards.active]
             scores = {name: float(total[place]) for place, name in enumerate(ids) if rows[place].any()}
         ranked = sorted(others, key=lambda card: (-scores.get(card.id, -1.0), -card.updated))
-        return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)], shared
+        return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 
 
-def _found(state: State, cards: Sequence[Update], documents: Sequence[Document]) -> Update:
+def _episode_json(episode: Episode, score: float) -> Update:
+    return {**episode.model_dump(mode="json", include=_EPISODE), "score": round(score, 4)}
+
+
+def _found(state: State, found: Update, documents: Sequence[Document]) -> Update:
     plain = [{"id": one.id, "text": one.page_content, "metadata": one.metadata} for one in documents]
     facts, persona = json.loads(json.dumps(plain, default=str)), state["persona"]
-    retrieval = facts[0]["metadata"]["persona"]["retrieval_id"] if facts else None
-    turn = {**persona["turn"], "retrieval": retrieval} if retrieval else persona["turn"]
-    return {"documents": facts, "cards": [*persona.get("cards", ()), *cards], "turn": turn}
+    retrieval = {"retrieval": facts[0]["metadata"]["persona"]["retrieval_id"]} if facts else {}
+    made = {key: value for key, value in {**retrieval, "vector": found.get("vector")}.items() if value}
+    cards, episodes = [*persona.get("cards", ()), *found.get("cards", ())], found.get("episodes", [])
+    return {"documents": facts, "cards": cards, "episodes": episodes, "turn": {**persona["turn"], **made}}
 
 
 class PersonaNode(Node):
@@ -385,9 +422,12 @@ class PersonaNode(Node):
             (relevant if one["why"] == "relevant" else shown).append(PreferenceCard.model_validate(one))
         base, known = context_value(config, "system_prompt", self.loop.system_prompt), persona["profile"]
         documents = [Document(one["text"]) for one in persona.get("documents") or []]
+        episodes = [Episode.model_validate(one) for one in persona.get("episodes") or []]
         return {
             "system": prompt.render_system(base, persona=known["persona"], style=known["style"], cards=shown),
-            "beside": prompt.render_beside(relevant, documents, document_tokens=self.loop.document_tokens),
+            "beside": prompt.render_beside(
+                relevant, documents, episodes=episodes, document_tokens=self.loop.document_tokens
+            ),
         }
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langgraph.graph import END
@@ -26,23 +27,35 @@ from langchain_persona.identity import Identity, context_value
 from langchain_persona.learning import unit
 from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory.cards import card_texts
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
-from langchain_persona.reflection import Exchange, Findings, Reaction
+from langchain_persona.reflection import Exchange, Findings, Reaction, Reflection
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
-from langchain_persona.reflection.persona import draft_persona
+from langchain_persona.reflection.model import ModelReflection
+from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
 from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
 
 logger = logging.getLogger(__name__)
 
 _SECONDS = 60.0  # how long a reflection may take; what was not learned by then is tried again
 _TOGETHER = 5  # episodes that one reflection reads
+_STANDS = "The persona stays as it is"
+_UNCHANGED: Draft | None = Draft(None, "the model did not answer in time", "model")
 _FAILED = "This turn was not learned from and will be tried again"
 _QUICK = 0.5  # seconds from reading to applying after which all is read once more
 _SHOWN, _STANDING = 20, 10  # cards that a reflection is shown, and how many of these hold in every conversation
 _LATE = 32  # cards without a vector that get one in the same batch
 _NO_ROWS = np.zeros((0, 0))
+_ARGS = {"type": "object", "properties": {"text": {"type": "string", "maxLength": LONGEST_PERSONA}}}
+_EDITED = {"type": "object", "properties": {"name": {"const": "revise_persona"}, "args": _ARGS}}
+_DECISION = {"type": {"enum": ["approve", "edit", "reject"]}, "edited_action": _EDITED, "message": {"type": "string"}}
+_DECISIONS = {  # shown to clients, not enforced: what cannot be read is asked for again
+    "type": "object",
+    "properties": {"decisions": {"type": "array", "items": {"type": "object", "properties": _DECISION}}},
+    "required": ["decisions"],
+}
 _NOTHING: Update = {"learned": [], "proposal": None, "reflection": {"episodes": 0}}
 
 
@@ -81,9 +94,10 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            cards = self._choose_cards(reading)
-            reflect = partial(self.reflection.reflect, _exchanges(reading), cards)
-            return self._apply(user, reading, cards, call_within(_SECONDS, reflect))
+            cards, replay = self._prepare(user, reading)
+            findings = call_within(_SECONDS, partial(self.reflection.reflect, _exchanges(reading), cards))
+            draft = run_or_default(_STANDS, partial(self._propose, replay), _UNCHANGED)
+            return self._apply(user, reading, cards, findings, draft)
         except Exception as error:
             return self._put_off(reading, error)
 
@@ -92,9 +106,10 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            cards = await run_in_executor(None, self._choose_cards, reading)
+            cards, replay = await run_in_executor(None, self._prepare, user, reading)
             findings = await await_within(_SECONDS, self.reflection.areflect(_exchanges(reading), cards))
-            return await run_in_executor(None, self._apply, user, reading, cards, findings)
+            draft = await await_or_default(_STANDS, self._apropose(replay), _UNCHANGED)
+            return await run_in_executor(None, self._apply, user, reading, cards, findings, draft)
         except Exception as error:
             return await run_in_executor(None, self._put_off, reading, error)
 
@@ -107,6 +122,29 @@ class ReflectNode(Node):
         logger.debug("The error in full", exc_info=error)
         self.memory.episodes.retry(reading.marks)
         return _NOTHING
+
+    def _propose(self, replay: Replay | None) -> Draft | None:
+        if replay is None:
+            return None
+        return call_within(_SECONDS, partial(propose_persona, _aligner(self.reflection), replay))
+
+    async def _apropose(self, replay: Replay | None) -> Draft | None:
+        if replay is None:
+            return None
+        return await await_within(_SECONDS, apropose_persona(_aligner(self.reflection), replay))
+
+    def _aligns(self, reading: PendingReading) -> bool:
+        every = self.loop.align_every
+        return bool(every and reading.progress.since + len(reading.marks) >= every)
+
+    def _prepare(self, user: str, reading: PendingReading) -> tuple[list[PreferenceCard], Replay | None]:
+        """What the model calls read: the cards that could be meant, and exchanges for the persona where it is due."""
+        cards = self._choose_cards(reading)
+        if not (isinstance(self.reflection, ModelReflection) and self._aligns(reading)):
+            return cards, None
+        past = self.memory.episodes.read_past(user, fresh=True)
+        replay = Replay(reading.persona, reading.cards.all, [episode for episode, _ in past.values()])
+        return cards, replay if replay.judged else None
 
     def _choose_cards(self, reading: PendingReading) -> list[PreferenceCard]:
         """The cards that the messages could mean, oldest first: the nearest, half of them for every conversation."""
@@ -123,15 +161,21 @@ class ReflectNode(Node):
         chosen = [*standing, *(place for place in order if place not in standing)][:_SHOWN]
         return [active[place] for place in sorted(chosen)]
 
-    def _apply(self, user: str, reading: PendingReading, shown: Sequence[PreferenceCard], findings: Findings) -> Update:
+    def _apply(
+        self,
+        user: str,
+        reading: PendingReading,
+        shown: Sequence[PreferenceCard],
+        findings: Findings,
+        draft: Draft | None,
+    ) -> Update:
         memory, marks = self.memory, reading.marks
-        texts, rows = [*texts_to_embed(findings), *(card.text for card in reading.cards.unembedded[:_LATE])], _NO_ROWS
+        texts, rows = [*texts_to_embed(findings), *card_texts(reading.cards.unembedded[:_LATE])], _NO_ROWS
         if texts and memory.embedder.has_model:
             embed = partial(memory.embedder.embed_documents, texts)
             rows = run_or_default("New cards have no vectors yet", embed, rows)
         vectors = dict(zip(texts, rows, strict=False))
-        since = reading.progress.since + len(marks)
-        aligns = bool(self.loop.align_every and since >= self.loop.align_every)
+        since, aligns = reading.progress.since + len(marks), self._aligns(reading)
         previous = marks[-1].episode.previous if findings.reaction else ""
         with memory.turns.editing(user):
             # while a model reflects, the user may pin, edit or retire: what counts is what stands now
@@ -140,12 +184,9 @@ class ReflectNode(Node):
             ids = {card.id for card in shown}
             applied = apply_findings(findings, _exchanges(reading), now.cards, vectors, shown=ids, style=now.style)
             changed = {card.id: card for card in (*now.cards.unembedded, *applied.cards)}
-            cards = [
-                memory.cards.with_vectors([card], vectors[card.text][None])[0] if card.text in vectors else card
-                for card in changed.values()
-                if card in applied.cards or card.text in vectors
-            ]
-            persona, proposal = self._align(user, reading, now, cards) if aligns else (None, None)
+            cards = [card for card in changed.values() if card in applied.cards or card.text in vectors]
+            cards = memory.cards.with_vectors(cards, vectors)
+            persona, proposal = self._align(user, reading, now, cards, draft) if aligns else (None, None)
             progress = reading.progress.model_copy(update={"since": 0 if aligns else since})
             judged = _judge(now.episode, applied.reaction) if previous and applied.reaction else None
             kept = memory.turns.finish(
@@ -156,7 +197,7 @@ class ReflectNode(Node):
         gone = {card.text for card in cards} - {card.text for card in kept}
         learned = [one for one in applied.changes if one["text"] not in gone]
         extra = findings.model_dump(mode="json", exclude=set(Findings.model_fields))
-        told: Update = {"persona": persona and _facts(persona), "extra": extra}
+        told: Update = {"persona": _facts(persona) if persona else draft and {"reason": draft.reason}, "extra": extra}
         told["reaction"] = applied.reaction and applied.reaction.to_json()
         facts = {"episodes": len(marks)} | {name: one for name, one in told.items() if one}
         return {"learned": learned, "proposal": proposal, "reflection": facts}
@@ -170,18 +211,25 @@ class ReflectNode(Node):
         run_or_default("The reaction was not learned from", partial(add, key=key, about_documents=about), None)
 
     def _align(
-        self, user: str, reading: PendingReading, now: TurnReading, cards: Sequence[PreferenceCard]
+        self,
+        user: str,
+        reading: PendingReading,
+        now: TurnReading,
+        cards: Sequence[PreferenceCard],
+        draft: Draft | None,
     ) -> tuple[Persona | None, Update | None]:
         """The persona brought up to date; or where a person decides, the proposal."""
-        known = {card.id: card for card in (*now.cards.active, *cards)}
-        if (lines := draft_persona(now.persona, list(known.values()))) is None:
+        if draft is None:
+            known = {card.id: card for card in (*now.cards.all, *cards)}
+            draft = Draft(draft_persona(now.persona, list(known.values())))
+        if draft.lines is None or now.persona.revision.number != reading.persona.revision.number:
             return None, None
-        persona = _revise(self.memory, now.persona, lines)
-        if not self.loop.approve:
-            return persona, None
+        persona = _revise(self.memory, now, draft)
         revision = persona.revision
+        if persona is now.persona or not self.loop.approve:
+            return None if persona is now.persona else persona, None
         asked = _digest(revision.text) != reading.progress.rejected
-        proposal = {"user": user, "text": revision.text, "lines": lines, "diff": revision.diff}
+        proposal = {"user": user, "text": revision.text, "diff": revision.diff, **draft._asdict()}
         return None, proposal if asked else None
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
@@ -219,7 +267,8 @@ class ReflectNode(Node):
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
-            self.memory.episodes.record(user, episode.model_copy(update=shown), self.queue, judged)
+            told = self.memory.episodes.with_vector(episode.model_copy(update=shown), turn.get("vector"))
+            self.memory.episodes.record(user, told, self.queue, judged)
             return self._read(user, [episode.id, *([] if judged is None else [judged.id])])
 
         return mode, run_or_default("This turn was not learned from", record, None)
@@ -253,9 +302,9 @@ class ApproveNode(Node):
             return {"decision": "edited", **_facts(memory.revise_persona(owner, text, reason="edited on approval"))}
         with memory.turns.editing(owner):
             reading = memory.turns.read(owner)  # a card may have been erased since
-            active = {card.id for card in reading.cards.active}
-            lines = [(line, tuple(names)) for line, names in proposal["lines"] if active.issuperset(names)]
-            approved = memory.personas.write(owner, _revise(memory, reading.persona, lines))
+            lines = [(line, tuple(names)) for line, names in proposal["lines"]]
+            draft = Draft(lines, proposal["reason"], proposal["origin"])
+            approved = memory.personas.write(owner, _revise(memory, reading, draft))
         return {"decision": "approved", **_facts(approved)}
 
 
@@ -264,9 +313,18 @@ def after_reflect(state: State) -> str:
     return "approve" if state["persona"].get("proposal") else END
 
 
-def _revise(memory: PersonaMemory, persona: Persona, lines: Sequence[tuple[str, tuple[str, ...]]]) -> Persona:
-    reason = "what holds in every conversation has changed"
-    return memory.personas.revised(persona, lines, reason=reason, origin="template")
+def _aligner(reflection: Reflection) -> BaseChatModel:
+    """What aligns the persona text: the model that reflects."""
+    assert isinstance(reflection, ModelReflection)
+    assert reflection.model is not None
+    return reflection.model
+
+
+def _revise(memory: PersonaMemory, now: TurnReading, draft: Draft) -> Persona:
+    """The persona with a draft in force, but for lines on cards that were retired since."""
+    gone = {card.id for card in now.cards.rest}
+    lines = [(line, names) for line, names in draft.lines or () if gone.isdisjoint(names)]
+    return memory.personas.revised(now.persona, lines, reason=draft.reason, origin=draft.origin)
 
 
 def _judge(episode: Episode | None, reaction: Reaction) -> Episode | None:
@@ -283,7 +341,8 @@ def _exchanges(reading: PendingReading) -> list[Exchange]:
 
 
 def _close(state: State, mode: str, done: Update) -> Update:
-    turn = {key: value for key, value in (state["persona"].get("turn") or {}).items() if key != "judged"}
+    old = state["persona"].get("turn") or {}
+    turn = {key: value for key, value in old.items() if key not in ("judged", "vector")}
     return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
 
 
@@ -294,12 +353,12 @@ def _ask(proposal: Mapping[str, Any]) -> tuple[str, str]:
         about = f"{problem}A new text on the user for the system prompt:\n\n{proposal['diff']}"
         action = {"name": "revise_persona", "args": {"text": proposal["text"]}, "description": about}
         review = {"action_name": "revise_persona", "allowed_decisions": ["approve", "edit", "reject"]}
-        answer = interrupt({"action_requests": [action], "review_configs": [review]})
+        answer = interrupt({"action_requests": [action], "review_configs": [review]}, response_schema=_DECISIONS)
         try:
             (decision,) = answer["decisions"]
             kind = decision["type"]
             text = decision["edited_action"]["args"]["text"] if kind == "edit" else proposal["text"]
-            if kind in ("approve", "edit", "reject") and 0 < len(text.strip()) <= LONGEST_PERSONA:
+            if kind in ("approve", "reject") or (kind == "edit" and 0 < len(text.strip()) <= LONGEST_PERSONA):
                 return kind, text
         except (AttributeError, KeyError, TypeError, ValueError):
             pass

@@ -48,9 +48,9 @@ class PersonaState(PersonaOutput, total=False):
     """The whole state, with what the nodes tell in `persona`.
 
     `user` ("" is anonymous), `scored` (signals on the previous answer), `profile` (persona text and style), `query`
-    (what is searched for), `cards` and `documents` (what the model sees, and why), `system` and `beside` (the texts
-    around the conversation), `learned` (changes of the cards), `reflection`, `proposal` (a persona text that waits for
-    approval), `turn` (what the next turn needs), `feedback` (the input, then None).
+    (what is searched for), `cards`, `episodes` and `documents` (what the model sees, and why), `system` and `beside`
+    (the texts around the conversation), `learned` (changes of the cards), `reflection`, `proposal` (a persona text that
+    waits for approval), `turn` (what the next turn needs), `feedback` (the input, then None).
     """
 
     persona: Annotated[dict[str, Any], merge_persona]

@@ -23,7 +23,7 @@ from langchain_persona.identity import resolve_identity
 from langchain_persona.learning import unit
 from langchain_persona.masking import has_secret
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.prompt import clean_line
+from langchain_persona.prompt import clean_line, exchange_lines
 from langchain_persona.reflection import Exchange, Findings, Operation
 from langchain_persona.reflection.apply import apply_findings
 from langchain_persona.resilience import run_or_default, warning_scope
@@ -32,6 +32,7 @@ NOBODY = "No user is known in this conversation, so nothing is remembered."
 FAILED = "The memory does not answer right now. Go on without it."
 
 _FOUND = 8  # cards that one recall shows
+_EXCHANGES = 3  # and earlier exchanges
 _HEARD = 20  # latest messages of the user in which a quote may stand
 
 Query = Annotated[str, Field(max_length=1_000, description="What to look for, in a few words.")]
@@ -55,7 +56,7 @@ def memory_tools(memory: PersonaMemory) -> list[BaseTool]:
 
     @tool
     def recall(query: Query, config: RunnableConfig, persona: Persona = None) -> str:
-        """Look up what is known of the user: preferences and facts from earlier conversations."""
+        """Look up what is known of the user: preferences, facts and exchanges from earlier conversations."""
         return answer(config, persona, partial(_recall, query))
 
     @tool
@@ -73,14 +74,22 @@ def memory_tools(memory: PersonaMemory) -> list[BaseTool]:
 
 def _recall(query: str, memory: PersonaMemory, user: str) -> str:
     cards = memory.cards.embedded(user) if memory.embedder.has_model else memory.cards.read(user)
-    if not cards.active:
-        return "Nothing is known of the user yet."
-    order = np.arange(len(cards.active))[::-1]  # the newest first
+    order, lines = np.arange(len(cards.active))[::-1], list[str]()  # the newest first
     if memory.embedder.has_model:
-        order = np.argsort(-(cards.vectors @ unit(memory.embedder.embed_query(query))), kind="stable")
+        vector = unit(memory.embedder.embed_query(query))
+        order = np.argsort(-cards.relevance(vector), kind="stable") if cards.active else order
+        past = memory.episodes.read_past(user, fresh=True)
+        lines = [
+            line for one, _ in memory.episodes.similar(past, cards, vector, _EXCHANGES) for line in exchange_lines(one)
+        ]
+    if not lines and not cards.active:
+        return "Nothing is known of the user yet."
     found = [cards.active[place] for place in order[:_FOUND]]
-    lines = [f"- [{card.id}] {clean_line(card.text)}" for card in found]
-    return "\n".join(["Notes on the user, as data, each with its id:", *lines])
+    notes = [
+        "Notes on the user, as data, each with its id:",
+        *(f"- [{one.id}] {clean_line(one.text)}" for one in found),
+    ]
+    return "\n".join([*(notes if found else []), *(["Earlier exchanges, as data:", *lines] if lines else [])])
 
 
 def _remember(quote: str, messages: Any, memory: PersonaMemory, user: str) -> str:

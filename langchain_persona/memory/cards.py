@@ -1,4 +1,4 @@
-"""Preference cards: one record a card, its vector within; read once a user and kept while their version stands.
+"""Preference cards: one record a card, its vectors within; read once a user and kept while their version stands.
 
 An erased card never comes back. A `BaseStore` cannot refuse a write that was decided on before the erasure, so erasing
 leaves a tombstone: readers pass over a card that has one, and every writer looks for it after the write and takes back
@@ -8,20 +8,21 @@ what it has just written.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from langgraph.store.base import Op, Result
 
-from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
-from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, frozen, unit
-from langchain_persona.memory.embedder import Embedder, embedding_name
+from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
+_QUESTIONS = 4  # stored questions of a card that are embedded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +32,24 @@ class CardSet:
     Attributes:
         active: cards that may be shown, oldest first.
         rest: retired and held-back cards.
-        vectors: unit embeddings of the active cards, shape (n, d); a row of zeros where there is none yet, and d = 0
-            where no card has one.
+        vectors: unit embeddings of the active cards' texts, shape (n, d); a row of zeros where there is none yet, and
+            d = 0 where no card has one.
+        rows: the same with the rows of stored questions behind the row of their card, shape (m, d).
+        erased: keys of the tombstones, of cards and episodes.
     """
 
     active: tuple[PreferenceCard, ...] = ()
     rest: tuple[PreferenceCard, ...] = ()
     vectors: Vector = field(default_factory=lambda: np.zeros((0, 0)))
+    rows: Vector = field(default_factory=lambda: np.zeros((0, 0)))
+    starts: tuple[int, ...] = ()
+    erased: frozenset[str] = frozenset()
+
+    def relevance(self, direction: Vector) -> Vector:
+        """The dot product of each active card with a vector of shape (d,), by its best row, shape (n,)."""
+        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
+        found = np.einsum("nd,d->n", self.rows, direction)
+        return np.maximum.reduceat(found, self.starts) if self.starts else found
 
     @property
     def all(self) -> list[PreferenceCard]:
@@ -91,16 +103,24 @@ class Cards:
         """The cards, each active one with its vector; what was missing is made and written back."""
         cards = self.read(user)
         if missing := cards.unembedded:
-            self.write(user, self.with_vectors(missing, self._embedder.embed_documents([one.text for one in missing])))
+            texts = card_texts(missing)
+            rows = self._embedder.embed_documents(texts)
+            self.write(user, self.with_vectors(missing, dict(zip(texts, rows, strict=True))))
             cards = self.read(user)
         return cards
 
-    def with_vectors(self, cards: Sequence[PreferenceCard], vectors: Vector) -> list[PreferenceCard]:
-        """The cards with unit vectors, shape (n, d), made by the memory's model."""
-        name = embedding_name(self._embedder.model, vectors.shape[1])
+    def with_vectors(self, cards: Sequence[PreferenceCard], vectors: Mapping[str, Vector]) -> list[PreferenceCard]:
+        """The cards with the unit vectors of their `card_texts`, each of shape (d,).
+
+        One that has vectors already, or whose text is not among these, stays as it is.
+        """
         return [
-            card.model_copy(update={"vector": encode_vectors(row, HALF), "embedding": name})
-            for card, row in zip(cards, vectors, strict=True)
+            card
+            if card.text not in vectors or self._embedder.decode(card.vector, card.embedding).size
+            else card.model_copy(
+                update=self._embedder.encode(np.stack([vectors[one] for one in card_texts([card]) if one in vectors]))
+            )
+            for card in cards
         ]
 
     def get(self, user: str, card_id: str) -> PreferenceCard:
@@ -179,33 +199,28 @@ class Cards:
         erased = {item.key for item in self._store.found((user, "erased"), tombs)}
         found = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
         active = tuple(card for card in found if card.active)
-        return CardSet(active, tuple(card for card in found if not card.active), frozen(self._matrix(active)))
+        rows = [self._embedder.decode(card.vector, card.embedding) for card in active]
+        # one model has one length; if a custom one changed it under its name, the latest counts
+        size = next((one.shape[1] for one in reversed(rows) if one.size), 0)
+        rows = [one if one.shape[1] == size and one.size else np.zeros((1, size)) for one in rows]
+        starts = tuple(accumulate(map(len, rows[:-1]), initial=0)) if rows else ()
+        every = frozen(np.concatenate(rows)) if rows else np.zeros((0, 0))
+        texts = every if len(every) == len(active) else frozen(every[list(starts)])
+        rest = tuple(card for card in found if not card.active)
+        return CardSet(active, rest, texts, every, starts, frozenset(erased))
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""
         parsed = (parse_record(PreferenceCard, item) for item in self._store.found((user, "cards"), result))
         return sorted((card for card in parsed if card is not None), key=_age)
 
-    def _matrix(self, cards: Sequence[PreferenceCard]) -> Vector:
-        """The cards' vectors, shape (n, d); zeros for one that is missing or of another model."""
-        rows = [self._vector(card) for card in cards]
-        # one model has one length; if a custom one changed it under its name, the latest counts
-        size = next((row.size for row in reversed(rows) if row.size), 0)
-        return np.stack([row if row.size == size else np.zeros(size) for row in rows]) if rows else np.zeros((0, 0))
-
-    def _vector(self, card: PreferenceCard) -> Vector:
-        """The vector of a card; of no numbers where it has none of the memory's model."""
-        size = card.embedding.rpartition("/")[2]
-        known = self._embedder.has_model and card.vector and size.isdigit()
-        if known and card.embedding == embedding_name(self._embedder.model, int(size)):
-            try:
-                return unit(decode_vectors(card.vector, int(size), HALF)[0])
-            except (CorruptRecordError, IndexError):
-                pass
-        return np.zeros(0)
-
     def _touch(self, user: str) -> Op:
         return self._store.put((user, "versions"), "cards", {"version": new_id()})
+
+
+def card_texts(cards: Iterable[PreferenceCard]) -> list[str]:
+    """What is embedded of some cards, each text once: their texts, and the questions in which they matter."""
+    return list(dict.fromkeys(text for card in cards for text in (card.text, *card.questions[:_QUESTIONS])))
 
 
 def _key(card_id: str) -> str:

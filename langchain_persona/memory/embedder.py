@@ -1,4 +1,4 @@
-"""An embedding model: its name, and its vectors within a deadline, as NumPy arrays."""
+"""An embedding model: its name, its vectors within a deadline as NumPy arrays, and as a record holds them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from langchain_persona.errors import ConfigError
-from langchain_persona.learning.arrays import Vector, unit
+from langchain_persona.errors import ConfigError, CorruptRecordError
+from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, unit
 from langchain_persona.resilience import acall, await_within, call_within
 
 
@@ -64,6 +64,20 @@ class Embedder:
             found = acall(lambda: self.model.embed_documents(list(texts)))
             return unit(await await_within(self._seconds(texts), found))
         return unit(await await_within(self._seconds(texts), self.model.aembed_documents(list(texts))))
+
+    def encode(self, rows: Vector) -> dict[str, str]:
+        """The fields `vector` and `embedding` of a record, of unit vectors of shape (d,) or (n, d)."""
+        return {"vector": encode_vectors(rows, HALF), "embedding": embedding_name(self.model, rows.shape[-1])}
+
+    def decode(self, vector: str, embedding: str) -> Vector:
+        """The unit vectors of a record, shape (n, d); (0, 0) where there are none, or none of this model."""
+        size = embedding.rpartition("/")[2]
+        if self.has_model and vector and size.isdigit() and embedding == embedding_name(self.model, int(size)):
+            try:
+                return unit(decode_vectors(vector, int(size), HALF))
+            except CorruptRecordError:
+                pass
+        return np.zeros((0, 0))
 
     def _seconds(self, texts: Sequence[str]) -> float:
         return self._timeout_seconds * (1 + len(texts) // 32)

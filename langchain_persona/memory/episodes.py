@@ -3,23 +3,48 @@
 The mark carries the episode, so one search finds all that waits. Whoever worked it through takes the mark away; a crash
 leaves it, and the next turn or `PersonaMemory.process_pending` takes it up. A mark names the reflection it waits for: a
 second graph on the same memory does not take over the first one's work.
+
+An episode whose query is embedded has a short copy too, in which the turns of other conversations look for exchanges
+like theirs. Only the latest copies are kept, so that one search reads all. They are read at the beginning of a
+conversation; later turns of it use what this process has read, for their own exchanges are in the messages anyway.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
-from langchain_persona.memory.store import UserStore, parse_record
+from langchain_persona.learning.arrays import Vector, unit
+from langchain_persona.memory.cards import CardSet
+from langchain_persona.memory.embedder import Embedder
+from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
 from langchain_persona.records import Episode, Record
+from langchain_persona.resilience import run_or_default
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often a reflection tries an episode before it leaves it alone."""
+
+SIMILAR = 0.6
+"""Cosine from which an exchange resembles a message. On PrefEval's given topics .4 % of pairs of requests from two
+topics reach it, and 36 % of pairs that ask for the same thing in other words; at .5 it is 1.5 % and 63 %, but then two
+in three messages find one of 200 exchanges on another topic."""
+
+_COPIES = 200  # latest exchanges of a user that a turn looks through
+MOST_QUERY = 4_000
+"""Characters of a message that are searched for."""
+
+_HEAD = 600  # characters of a question and of an answer in a copy
+_CACHED_USERS = 128
+_NO_ROW = np.zeros(0)
+
+Past = Mapping[str, tuple[Episode, Vector]]
+"""Copies of earlier exchanges with the unit vectors of their queries, by id, oldest first."""
 
 
 class Pending(Record):
@@ -51,10 +76,64 @@ class Progress(Record):
 
 
 class Episodes:
-    """The episodes of all users, in a store."""
+    """The episodes of all users.
 
-    def __init__(self, store: UserStore) -> None:
+    Args:
+        store: where they lie.
+        embedder: the model whose vectors count.
+    """
+
+    def __init__(self, store: UserStore, embedder: Embedder) -> None:
         self._store = store
+        self._embedder = embedder
+        self._cache: VersionedCache[Past] = VersionedCache(_CACHED_USERS)
+
+    def with_vector(self, episode: Episode, known: Mapping[str, str] | None = None) -> Episode:
+        """The episode with the embedding of its query: the `known` one, as `Embedder.encode` gives it, or a new one.
+
+        As it is where there is no model, nothing to embed, or no answer.
+        """
+        text = episode.query[:MOST_QUERY]
+        if not self._embedder.has_model or not any(map(str.isalnum, text)):
+            return episode
+        embed = lambda: self._embedder.encode(unit(self._embedder.embed_query(text)))  # noqa: E731
+        none = dict[str, str]()
+        return episode.model_copy(update=known or run_or_default("A turn cannot be found by its topic", embed, none))
+
+    def past_ops(self, user: str, fresh: bool) -> list[Op]:
+        """The read of the copies, for a batch; none where those that this process has will do."""
+        known = not fresh and self._cache.get(user) is not None
+        return [] if known or not self._embedder.has_model else [self._store.search((user, "past"))]
+
+    def parse_past(self, user: str, results: Sequence[Result]) -> Past:
+        """The copies, given the results of `past_ops`."""
+        if not results:
+            return self._cache.get(user) or {}
+        found = (parse_record(Episode, item) for item in self._store.found((user, "past"), results[0]))
+        episodes = sorted((one for one in found if one is not None), key=_age)
+        # those of another model are silent, and go when they are old
+        past = {one.id: (one, row[0] if len(row := self._decode(one)) else _NO_ROW) for one in episodes}
+        self._cache.put(user, "", past)
+        return past
+
+    def read_past(self, user: str, *, fresh: bool = False) -> Past:
+        """The copies; those that this process has already will do, unless `fresh`."""
+        return self.parse_past(user, self._store.batch(self.past_ops(user, fresh)))
+
+    def similar(self, past: Past, cards: CardSet, vector: Vector, k: int) -> list[tuple[Episode, float]]:
+        """The exchanges that resemble a message most, best first, with their cosines.
+
+        One that was erased is left out, and one on which a retired or held-back card rests.
+        """
+        hidden = {quote.message_id for card in cards.rest for quote in card.evidence}
+        found = [
+            (episode, float(row @ unit(vector)))
+            for episode, row in past.values()
+            if row.size == vector.size
+            and label(episode.id, prefix="x") not in cards.erased
+            and episode.message_id not in hidden
+        ]
+        return sorted((one for one in found if one[1] >= SIMILAR), key=lambda one: -one[1])[:k]
 
     def read_op(self, user: str, episode_id: str) -> Op:
         """The read of one episode, for a batch; `parse_record` takes its result."""
@@ -72,18 +151,18 @@ class Episodes:
         """
         mark = Pending(user=user, reflection=reflection, episode=episode)
         written = [episode] if judged is None else [judged, episode]
-        self._store.batch([*(self._write_op(user, one) for one in written), self._mark_op(mark)])
+        self._store.batch([*self._write_ops(user, written), self._mark_op(mark)])
 
     def write(self, user: str, episode: Episode) -> bool:
         """Write a changed episode; False where it was erased meanwhile, and then it stays erased."""
-        self._store.batch([self._write_op(user, episode)])
+        self._store.batch(self._write_ops(user, [episode]))
         erased = self._store.erased(user, [episode.id])
         self.take_back(user, erased)
         return not erased
 
     def take_back(self, user: str, episode_ids: Collection[str]) -> None:
         """Delete the records of episodes that were erased."""
-        self._store.batch([self._store.delete((user, "episodes"), _key(name)) for name in episode_ids])
+        self._store.batch(self._delete_ops(user, episode_ids))
 
     def tombstone_op(self, user: str, episode_id: str) -> Op:
         """The read that tells whether an episode was erased, for a batch: its result is not None then."""
@@ -93,8 +172,7 @@ class Episodes:
         """Erase episodes and their marks, and leave tombstones."""
         self._store.batch(self._store.bury(user, episode_ids))
         marks = [mark for mark in self.pending(user) if mark.episode.id in episode_ids] if episode_ids else []
-        deletes = [self._store.delete((user, "episodes"), _key(name)) for name in episode_ids]
-        self._store.batch([*deletes, *map(self._unmark_op, marks)])
+        self._store.batch([*self._delete_ops(user, episode_ids), *map(self._unmark_op, marks)])
 
     def pending_ops(self, user: str, reflection: str) -> list[Op]:
         """The reads of what waits for a reflection and of the progress, for a batch."""
@@ -118,7 +196,7 @@ class Episodes:
     ) -> list[Op]:
         """The writes after some episodes were worked through, for a batch: no marks, progress, and what was judged."""
         kept = self._store.put((user, "reflection"), "progress", progress.to_json())
-        changed = [] if judged is None else [self._write_op(user, judged)]
+        changed = [] if judged is None else self._write_ops(user, [judged])
         return [*map(self._unmark_op, marks), kept, *changed]
 
     def retry(self, marks: Sequence[Pending]) -> None:
@@ -134,14 +212,52 @@ class Episodes:
             erased = self._store.erased(user, [mark.episode.id for mark in marks])
             self._store.batch([self._unmark_op(mark) for mark in marks if mark.episode.id in erased])
 
-    def _write_op(self, user: str, episode: Episode) -> Op:
-        return self._store.put((user, "episodes"), _key(episode.id), episode.to_json())
+    def _write_ops(self, user: str, episodes: Sequence[Episode]) -> list[Op]:
+        """The writes of episodes and of their copies, and the deletion of the oldest copies."""
+        ops = [self._store.put((user, "episodes"), _key(one.id), one.to_json()) for one in episodes]
+        copies = {one.id: (_copy(one), row[0]) for one in episodes if len(row := self._decode(one))}
+        if not copies:
+            return ops
+        ops += [self._store.put((user, "past"), _key(name), one.to_json()) for name, (one, _) in copies.items()]
+        if (past := self._cache.get(user)) is not None:
+            past = {**past, **copies}
+            old = list(past)[:-_COPIES]
+            ops += [self._store.delete((user, "past"), _key(name)) for name in old]
+            self._cache.put(user, "", {name: one for name, one in past.items() if name not in old})
+        return ops
+
+    def _delete_ops(self, user: str, episode_ids: Collection[str]) -> list[Op]:
+        self._cache.drop(user)
+        return [self._store.delete((user, part), _key(name)) for name in episode_ids for part in ("episodes", "past")]
+
+    def _decode(self, episode: Episode) -> Vector:
+        return self._embedder.decode(episode.vector, episode.embedding)
 
     def _mark_op(self, mark: Pending) -> Op:
         return self._store.put(_marks(mark.user, mark.reflection), _key(mark.episode.id), mark.to_json())
 
     def _unmark_op(self, mark: Pending) -> Op:
         return self._store.delete(_marks(mark.user, mark.reflection), _key(mark.episode.id))
+
+
+def other_exchanges(past: Past, thread: str, message_ids: Collection[str]) -> Past:
+    """The exchanges of other conversations that can be found; those of this one are in its messages."""
+    own = {
+        name for name, (one, _) in past.items() if one.message_id in message_ids or (thread and one.thread == thread)
+    }
+    return {name: one for name, one in past.items() if name not in own and one[1].size}
+
+
+def _copy(episode: Episode) -> Episode:
+    """What a later turn is shown of an episode."""
+    heads = {
+        "query": episode.query[:_HEAD],
+        "answer": episode.answer[:_HEAD],
+        "before": "",
+        "cards": (),
+        "retrievals": (),
+    }
+    return episode.model_copy(update={**heads, "accepted": episode.accepted and episode.accepted[:_HEAD]})
 
 
 def _parse_marks(items: Iterable[object]) -> list[Pending]:

@@ -24,7 +24,7 @@ from langchain_persona.learning import PreferenceSpace, VARSConfig
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.masking import mask
 from langchain_persona.memory.background import Background
-from langchain_persona.memory.cards import Cards
+from langchain_persona.memory.cards import Cards, card_texts
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, Rating, explain_ledger, list_ratings
@@ -139,7 +139,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.ledger = Ledger(self._store, self.config, self.spaces, self.background, retrieval_ttl_seconds)
         self.embedder = Embedder(embeddings, timeout_seconds)
         self.cards = Cards(self._store, self.embedder)
-        self.episodes = Episodes(self._store)
+        self.episodes = Episodes(self._store, self.embedder)
         self.personas = Personas(self._store)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
         self._resources = ExitStack()
@@ -550,17 +550,19 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return UserVectors.cold(0 if given is None else given.k)
 
     def _embed(self, card: PreferenceCard) -> PreferenceCard:
-        """The card with its vector; without one where there is no model or it does not answer."""
+        """The card with its vectors; without where there is no model or it does not answer."""
         if self.embeddings is None:
             return card
-        vectors = run_or_default(_UNEMBEDDED, lambda: self.embedder.embed_documents([card.text]), None)
-        return card if vectors is None else self.cards.with_vectors([card], vectors)[0]
+        texts = card_texts([card])
+        rows = run_or_default(_UNEMBEDDED, lambda: self.embedder.embed_documents(texts), None)
+        return card if rows is None else self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
 
     async def _aembed(self, card: PreferenceCard) -> PreferenceCard:
         if self.embeddings is None:
             return card
-        vectors = await await_or_default(_UNEMBEDDED, self.embedder.aembed_documents([card.text]), None)
-        return card if vectors is None else self.cards.with_vectors([card], vectors)[0]
+        texts = card_texts([card])
+        rows = await await_or_default(_UNEMBEDDED, self.embedder.aembed_documents(texts), None)
+        return card if rows is None else self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
 
     def _keep(self, user: User | None, card: PreferenceCard) -> PreferenceCard:
         name = normalise_user(user)
@@ -637,7 +639,7 @@ def _as_card(card: str | PreferenceCard) -> PreferenceCard:
         evidence = tuple(one.model_copy(update={"quote": mask(one.quote)}) for one in card.evidence)
         condition = card.condition and mask(card.condition)
         clean = {"text": mask(card.text), "condition": condition, "evidence": evidence, "vector": "", "embedding": ""}
-        return card.model_copy(update=clean)
+        return card.model_copy(update={**clean, "questions": tuple(map(mask, card.questions))})
     if not isinstance(card, str) or not card.strip():
         raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r}")
     try:

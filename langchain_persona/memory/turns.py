@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Protocol
+from typing import Literal, Protocol
 
 from langchain_persona.memory.cards import Cards, CardSet
-from langchain_persona.memory.episodes import Episodes, Pending, Progress
+from langchain_persona.memory.episodes import Episodes, Past, Pending, Progress
 from langchain_persona.memory.ledger import FeedbackReading, Ledger
 from langchain_persona.memory.persona import Personas
 from langchain_persona.memory.store import UserStore, parse_record
@@ -26,6 +26,7 @@ class TurnReading:
         style: how the user wants to be talked to.
         episode: the previous turn's; None where none was kept.
         feedback: what feedback on the previous turn's retrievals needs; None where none was asked for.
+        past: earlier exchanges, of this conversation too; none where they were not asked for.
     """
 
     cards: CardSet = field(default_factory=CardSet)
@@ -33,6 +34,7 @@ class TurnReading:
     style: CommunicationStyle = field(default_factory=CommunicationStyle)
     episode: Episode | None = None
     feedback: FeedbackReading | None = None
+    past: Past = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +77,34 @@ class Turns:
         """Name who works through what waits for a reflection; see `PersonaMemory.process_pending`."""
         self.processors[reflection] = processor
 
-    def read(self, user: str, *, episode_id: str | None = None, retrieval_ids: Sequence[str] = ()) -> TurnReading:
+    def read(
+        self,
+        user: str,
+        *,
+        episode_id: str | None = None,
+        retrieval_ids: Sequence[str] = (),
+        past: Literal["latest", "known"] | None = None,
+    ) -> TurnReading:
         """What a turn needs to know, in one batch (two where cards are out of date).
 
-        The episode is that of the previous turn, and so are the retrievals, where feedback on it was given.
+        The episode is that of the previous turn, and so are the retrievals, where feedback on it was given. Of the past
+        it reads the latest, or takes what this process knows already, if it does.
         """
         persona, cards = self._personas.read_ops(user), self._cards.read_ops(user)
         episode = [] if episode_id is None else [self._episodes.read_op(user, episode_id)]
         feedback = self._ledger.reading_ops(user, retrieval_ids) if retrieval_ids else []
-        results = iter(self._store.batch([*persona, *episode, *feedback, *cards]))
+        copies = self._episodes.past_ops(user, past == "latest") if past else []
+        results = iter(self._store.batch([*persona, *episode, *feedback, *copies, *cards]))
         style, current = self._personas.parse([next(results), next(results)])
         previous = parse_record(Episode, next(results)) if episode else None
-        known = [next(results) for _ in feedback]
+        known, exchanges = [next(results) for _ in feedback], [next(results) for _ in copies]
         return TurnReading(
             cards=self._cards.parse(user, list(results)),
             persona=current,
             style=style,
             episode=previous,
             feedback=self._ledger.parse_reading(user, retrieval_ids, known) if feedback else None,
+            past=self._episodes.parse_past(user, exchanges) if past else {},
         )
 
     def read_pending(self, user: str, reflection: str, written: Sequence[str] = ()) -> PendingReading:

@@ -56,10 +56,8 @@ class Draft(NamedTuple):
     origin: Literal["template", "model"] = "template"
 
 
-def propose_persona(model: BaseChatModel | None, replay: Replay) -> Draft:
-    """The text after a step of alignment, three calls; by the template without a model or with too little to replay."""
-    if model is None or not replay.judged:
-        return Draft(draft_persona(replay.persona, replay.cards))
+def propose_persona(model: BaseChatModel, replay: Replay) -> Draft:
+    """The text after a step of alignment, in three calls."""
 
     def align() -> Draft:
         lines = replay.read(model.invoke(replay.rewrite, _CONFIG))
@@ -68,10 +66,8 @@ def propose_persona(model: BaseChatModel | None, replay: Replay) -> Draft:
     return run_or_default(_STANDS, align, Draft(None, "the model failed", "model"))
 
 
-async def apropose_persona(model: BaseChatModel | None, replay: Replay) -> Draft:
+async def apropose_persona(model: BaseChatModel, replay: Replay) -> Draft:
     """Async twin of `propose_persona`."""
-    if model is None or not replay.judged:
-        return Draft(draft_persona(replay.persona, replay.cards))
 
     async def align() -> Draft:
         lines = replay.read(await model.ainvoke(replay.rewrite, _CONFIG))

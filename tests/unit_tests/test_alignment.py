@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from langchain_persona.records import Episode, Persona, PersonaRevision, PreferenceCard, Retirement
-from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, propose_persona
+from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
 from langchain_persona.testing import ScriptedChatModel
 
 CARDS = [
@@ -54,11 +54,11 @@ def scripted(rewrite: Any = TEXT, prefers: str = "new") -> ScriptedChatModel:
     return ScriptedChatModel(respond)
 
 
-def propose(model: ScriptedChatModel | None, now: Persona | None = None, episodes: Any = EPISODES) -> Draft:
+def propose(model: ScriptedChatModel, now: Persona | None = None, episodes: Any = EPISODES) -> Draft:
     replay = Replay(now or persona(), CARDS, episodes)
-    draft, calls = propose_persona(model, replay), len(model.calls) if model else 0
+    draft, calls = propose_persona(model, replay), len(model.calls)
     assert asyncio.run(apropose_persona(model, Replay(now or persona(), CARDS, episodes))) == draft
-    assert model is None or len(model.calls) == 2 * calls
+    assert len(model.calls) == 2 * calls
     return draft
 
 
@@ -158,17 +158,14 @@ def test_what_the_user_only_passes_on_is_not_replayed():
 
 
 def test_a_pinned_persona_is_left_alone():
-    model = scripted()
-    assert propose(model, persona(("By hand.", ()), pinned=True)).lines is None
-    assert not model.calls
+    assert Replay(persona().model_copy(update={"pinned": True}), CARDS, EPISODES).judged == []
+    assert draft_persona(Persona(pinned=True), CARDS) is None
 
 
 @pytest.mark.parametrize(
     ("now", "episodes"), [(persona(), EPISODES[:2]), (persona(created=105.0), EPISODES), (persona(), [])]
 )
-def test_with_nothing_new_to_replay_the_template_writes(now, episodes):
-    model = scripted()
-    assert propose(model, now, episodes) == Draft(None)  # behind a model's text it adds no line
-    assert propose(model, Persona(), EPISODES[:2]).lines == [("Allergic to nuts.", ("nuts",))]
-    assert not model.calls
-    assert propose(None, Persona()) == Draft([("Allergic to nuts.", ("nuts",))])
+def test_with_nothing_new_there_is_nothing_to_replay_and_the_template_writes(now, episodes):
+    assert Replay(now, CARDS, episodes).judged == []
+    assert draft_persona(now, CARDS) is None  # behind a model's text it adds no line
+    assert draft_persona(Persona(), CARDS) == [("Allergic to nuts.", ("nuts",))]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from langchain_persona.identity import label
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.memory.episodes import ATTEMPTS
-from langchain_persona.records import Episode, PreferenceCard, ToolOutcome
-from tests.memories import MODEL, Watched, warnings_in, writes
+from langchain_persona.memory.episodes import ATTEMPTS, other_exchanges
+from langchain_persona.records import Episode, Evidence, PreferenceCard, ToolOutcome
+from langchain_persona.testing import HashEmbeddings
+from tests.memories import MODEL, D, Watched, warnings_in, writes
 
 
 @pytest.fixture
@@ -161,3 +163,106 @@ def test_a_corrupt_episode_or_mark_costs_itself(memory, caplog):
     assert waiting(memory) == ["e2"]
     assert len(warnings_in(caplog)) == 3
     assert "secret words" not in caplog.text
+
+
+# earlier exchanges ----------------------------------------------------------------------------------------------------
+
+
+def find(memory: PersonaMemory, query: str, thread: str = "now", fresh: bool = True) -> list[str]:
+    """Queries of earlier exchanges that resemble a message, as a turn finds them."""
+    reading = memory.turns.read("ana", past="latest" if fresh else "known")
+    vector = np.asarray(MODEL.embed_query(query))
+    found = memory.episodes.similar(other_exchanges(reading.past, thread, ()), reading.cards, vector, 2)
+    return [one.query for one, _ in found]
+
+
+def exchange(memory: PersonaMemory, number: int, query: str, **fields: Any) -> Episode:
+    told = memory.episodes.with_vector(
+        episode(number, **{"thread": "then", **fields}).model_copy(update={"query": query})
+    )
+    memory.episodes.record("ana", told, "verbatim")
+    return told
+
+
+def test_exchanges_of_other_conversations_are_found_by_their_question(memory):
+    exchange(memory, 1, "guns and roses")
+    exchange(memory, 2, "ships", answer="x" * 9_000)
+    exchange(memory, 3, "guns and roses", thread="now")
+    fresh = PersonaMemory(memory.store, MODEL)
+    memory.store.batches.clear()
+    assert find(fresh, "guns and roses") == ["guns and roses"]
+    assert len(memory.store.batches) == 1
+    assert find(fresh, "ships", fresh=False) == ["ships"]
+    assert "past" not in str(memory.store.batches[1])  # this process has them
+    assert find(fresh, "rockets") == []
+    reading = fresh.turns.read("ana", past="known")
+    assert {len(one.answer) for one, _ in reading.past.values()} == {0, 600}
+    assert len(other_exchanges(reading.past, "", {"m1"})) == 2  # a message that is in view
+    assert memory.turns.read("ana").past == {}
+
+
+def test_what_is_said_of_an_answer_later_is_in_its_copy(memory):
+    exchange(memory, 1, "ships")
+    kept = memory.turns.read("ana", episode_id="e1").episode
+    assert kept is not None
+    judged = kept.model_copy(update={"reward": -1.0, "reasons": ("thumb down",)})
+    memory.episodes.record("ana", memory.episodes.with_vector(episode(2)), "verbatim", judged)
+    past = PersonaMemory(memory.store, MODEL).episodes.read_past("ana")
+    assert past["e1"][0].reasons == ("thumb down",)
+
+
+def test_only_the_latest_exchanges_are_kept_in_reach(memory, monkeypatch):
+    monkeypatch.setattr("langchain_persona.memory.episodes._COPIES", 3)
+    for number in range(4):
+        exchange(memory, number, "ships")
+    memory.turns.read("ana", past="latest")
+    exchange(memory, 4, "ships")
+    for one in (memory, PersonaMemory(memory.store, MODEL)):
+        assert list(one.episodes.read_past("ana", fresh=True)) == ["e2", "e3", "e4"]
+    assert len(memory.episodes.all("ana")) == 5
+
+
+def test_law_6_an_erased_exchange_is_found_by_no_process(memory):
+    other = PersonaMemory(memory.store, MODEL)
+    card = memory.remember(
+        "ana", PreferenceCard(text="Likes ships", evidence=(Evidence(message_id="m1", quote="ships"),))
+    )
+    exchange(memory, 1, "Likes ships")
+    exchange(memory, 2, "rockets fly")
+    assert find(other, "Likes ships") == ["Likes ships"]
+    memory.forget("ana", card.id)
+    for one, fresh in ((memory, False), (other, False), (other, True)):
+        assert find(one, "Likes ships", fresh=fresh) == []
+    assert "ships" not in str([item.value for item in memory.store.store.search(("persona", label("ana")), limit=100)])
+    assert find(other, "rockets fly") == ["rockets fly"]
+
+
+@pytest.mark.parametrize("change", ["retire", "hold_back"])
+def test_an_exchange_on_which_a_retired_or_held_back_card_rests_is_not_shown(memory, change):
+    card = memory.remember(
+        "ana", PreferenceCard(text="Likes ships", evidence=(Evidence(message_id="m1", quote="ships"),))
+    )
+    exchange(memory, 1, "ships")
+    assert find(memory, "ships") == ["ships"]
+    getattr(memory, change)("ana", card.id)
+    assert find(memory, "ships") == []
+
+
+def test_exchanges_of_another_embedding_model_are_silent(memory):
+    exchange(memory, 1, "ships")
+    other = PersonaMemory(memory.store, HashEmbeddings(D + 1))
+    assert other_exchanges(other.turns.read("ana", past="latest").past, "now", ()) == {}
+    assert PersonaMemory(memory.store).turns.read("ana", past="latest").past == {}
+
+
+def test_without_the_embedder_a_turn_is_kept_all_the_same(memory, caplog):
+    class Down(HashEmbeddings):
+        def embed_query(self, text: str) -> list[float]:
+            raise ConnectionError("down: secret words")
+
+    deaf = PersonaMemory(memory.store, Down(D))
+    exchange(deaf, 1, "ships")
+    assert [one.query for one in memory.episodes.all("ana")] == ["ships"]
+    (warning,) = warnings_in(caplog)
+    assert "secret" not in warning
+    assert find(memory, "ships") == []

@@ -369,6 +369,69 @@ async def test_documents_and_cards_of_two_embedding_models_cost_no_more(memory, 
     assert len(state["documents"]) == 2
 
 
+# earlier exchanges ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_an_exchange_of_another_conversation_stands_beside_a_message_like_it(memory, how):
+    agent = Agent(echo(), memory, how=how, retriever=films(memory))
+    question = "which ferry goes to the island"
+    await agent.say(question)
+    state = await agent.say(question)  # once more in the same conversation: it is in the messages
+    assert "earlier_exchanges" not in agent.sent
+    await agent.say("another thing", feedback=-1)
+    state = await agent.say(question, thread="t2")
+    assert [(one["query"], one["score"]) for one in state["episodes"]] == [(question, 1.0)] * 2
+    assert "the user did not like it: thumb down (-1)" in agent.sent
+    assert "vector" not in state["turn"]
+    state = await agent.say(question, thread="t3", user="bob")
+    assert not state.get("episodes")
+    assert "earlier_exchanges" not in agent.sent
+    assert agent.prompt == BASE
+    off = Agent(echo(), memory, how=how, episodes=0)
+    assert "episodes" not in await off.say(question, thread="t4")
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_a_message_is_embedded_once_a_turn_and_not_ahead_where_there_is_nothing_to_find(how):
+    class Counting(HashEmbeddings):
+        queries = 0
+
+        def embed_query(self, text: str) -> list[float]:
+            self.queries += 1
+            return super().embed_query(text)
+
+    model = Counting(64)
+    memory = PersonaMemory(InMemoryStore(), model)
+    ahead = list[int]()
+    chat = ScriptedChatModel(lambda messages: ahead.append(model.queries) or "An answer.")
+    agent = Agent(chat, memory, how=how, budget_tokens=40, retriever=None)
+    await agent.say("which ferry goes to the island")
+    await agent.say("and which train")
+    assert (ahead, model.queries) == ([0, 1], 2)  # for the episode alone, behind the answer
+    for number in range(5):
+        await memory.aremember("ana", f"likes topic number {number} with word{number}")
+    agent = Agent(chat, memory, how=how, budget_tokens=40, retriever=films(memory, embeddings=model))
+    model.queries = 0
+    state = await agent.say("which ferry goes to the island", thread="t2")
+    assert state["episodes"]
+    assert state["documents"]
+    assert any(card["why"] == "relevant" for card in state["cards"])
+    assert model.queries == 1
+
+
+async def test_the_system_prompt_of_a_thread_is_byte_stable_between_reflections(memory):
+    await memory.aremember("ana", PreferenceCard(text="Never mention spiders", scope="always"))
+    for number in range(60):
+        await memory.aremember("ana", f"likes topic number {number} with word{number}")
+    for budget in (800, 200):
+        agent = Agent(echo(), memory, how="ainvoke", budget_tokens=budget, retriever=films(memory))
+        for turn in range(4):
+            await agent.say(f"a horror film with word{turn}", thread=f"t{budget}", feedback=1 if turn else None)
+        assert len({call[0].text for call in agent.model.calls}) == 1
+        assert len({call[-1].text for call in agent.model.calls}) == 4
+
+
 # cards beyond the budget ----------------------------------------------------------------------------------------------
 
 
@@ -376,11 +439,11 @@ async def test_beyond_the_budget_the_cards_that_the_message_calls_for_stand_besi
     await memory.aremember("ana", PreferenceCard(text="Never mention spiders", scope="always"))
     for number in range(60):
         await memory.aremember("ana", f"likes topic number {number} with word{number}")
-    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=300)
+    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=200)
     state = await agent.say("tell me of word17 please")
     assert "Never mention spiders" in agent.prompt
     assert "word17" not in agent.prompt
-    assert 'word17"' in agent.sent
+    assert "word17\n" in agent.sent
     relevant = [card for card in state["cards"] if card["why"] == "relevant"]
     assert relevant[0]["text"].endswith("word17")
     assert relevant[0]["score"] > relevant[-1]["score"]
@@ -388,7 +451,7 @@ async def test_beyond_the_budget_the_cards_that_the_message_calls_for_stand_besi
     first = agent.prompt
     await agent.say("and what of word3?")
     assert agent.prompt == first
-    assert 'word3"' in agent.sent
+    assert "word3\n" in agent.sent
     assert (await agent.graph.aget_state(config_of())).values["messages"][-2].text == "and what of word3?"
 
 
@@ -396,7 +459,7 @@ async def test_what_was_learned_moves_the_cards_beside_the_message(memory):
     texts = [f"film {'horror' if number % 2 else 'comedy'} word{number}" for number in range(60)]
     for text in texts:
         await memory.aremember("ana", text)
-    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=300, retriever=films(memory))
+    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=100, retriever=films(memory))
     plain = (await agent.say("a film", thread="a"))["cards"]
     for turn in range(4):
         shown = (await agent.say("horror film", thread=f"n{turn}"))["documents"]

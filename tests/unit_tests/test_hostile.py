@@ -24,9 +24,13 @@ from langchain_persona.testing import ScriptedChatModel
 from tests.graphs import BASE, Agent, echo, episodes_of, films, new_memory, warnings_of
 
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile.json").read_text(encoding="utf-8"))
-SYSTEM = re.compile(re.escape(BASE) + r"(?:\n\n[^<>]*\n<user_notes>\n([^<>]*)\n</user_notes>)?")
-BESIDE = re.compile(r"[^\0]*\n\n[^<>]*\n<documents>\n([^<>]*)\n</documents>")
-OURS = re.compile(r"- (?:\d{4}-\d\d-\d\d: the user said \"[^\"]*\"|[^<>]*)")
+WISHES = r"(?:\n\nHow this user likes to be answered[^<>\n]*:(?:\n- (?:the user wishes \"[^<>\"\n]*\"|Be direct\.))+)?"
+SYSTEM = re.compile(re.escape(BASE) + WISHES + r"(?:\n\n[^<>\n]*\n<user_notes>\n([^<>]*)\n</user_notes>)?")
+BESIDE = re.compile(r"[^\0]*\n\n[^<>\n]*\n<documents>\n([^<>]*)\n</documents>")
+EXCHANGE = r"- \d{4}-\d\d-\d\d, asked \"[^<>\"\n]*\"\n  answered \"[^<>\"\n]*\"\n"
+BEFORE = re.compile(rf"[^\0]*\n\n[^<>\n]*\n<earlier_exchanges>\n(?:{EXCHANGE})+</earlier_exchanges>")
+GROUP = r"(?:Must be respected|Prefers|Facts):"
+OURS = re.compile(rf"{GROUP}|- (?:\d{{4}}-\d\d-\d\d: the user said \"[^\"]*\"|[^<>]*)")
 
 
 def of(*channels: str) -> Any:
@@ -153,8 +157,29 @@ async def test_what_the_user_writes_may_become_a_card_and_never_leaves_the_fence
     await agent.say("what is seventeen times three", thread="t2")
     if not obedient:
         assert await memory.apreferences("ana", all=True)
-        assert "<user_notes>" in agent.prompt
+        assert len(agent.prompt) > len(BASE)
     await check(memory, agent, caplog)
+
+
+@of("user", "pasted")
+async def test_an_earlier_exchange_stays_in_its_fence(text, caplog):
+    memory = new_memory()
+    agent = Agent(echo(), memory, how="ainvoke", reflection=Obedient("nothing"))
+    await agent.say(text)
+    await agent.say(text, thread="t2")
+    assert BEFORE.fullmatch(agent.sent), agent.sent
+    await check(memory, agent, caplog)
+
+
+@of("user", "pasted", "tool", "document")
+async def test_a_wish_on_how_to_answer_cannot_speak_as_the_host(text, caplog):
+    """It stands outside the fence, in quotes that it cannot end."""
+    memory = new_memory()
+    await memory.aremember("ana", PreferenceCard(text=f'"{text}"', kind="style", scope="always"))
+    agent = Agent(echo(), memory, how="ainvoke", reflect="off")
+    await agent.say("hello")
+    assert SYSTEM.fullmatch(agent.prompt), agent.prompt
+    assert "the user wishes" in agent.prompt
 
 
 @of("user", "pasted", "tool", "document")
@@ -175,4 +200,7 @@ async def test_where_it_is_on_record_all_the_same_it_stays_in_the_fence(text, ca
 async def test_the_check_itself_can_fail():
     assert not SYSTEM.fullmatch(f"{BASE}\n\nNotes\n<user_notes>\na</user_notes>\nobey\n</user_notes>")
     assert not SYSTEM.fullmatch(f"{BASE}\n\nobey")
+    wishes = f'{BASE}\n\nHow this user likes to be answered:\n- the user wishes "tea"'
+    assert SYSTEM.fullmatch(wishes)
+    assert not SYSTEM.fullmatch(f"{wishes}\nobey")
     assert not BESIDE.fullmatch("hi\n\nDocuments\n<documents>\na</documents>\nobey\n</documents>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -22,7 +23,15 @@ from langchain_persona.prompt import (
     render_system,
     split_cards,
 )
-from langchain_persona.records import CommunicationStyle, PersonaRevision, PreferenceCard, Retirement, Trait
+from langchain_persona.records import (
+    CommunicationStyle,
+    Episode,
+    PersonaRevision,
+    PreferenceCard,
+    Retirement,
+    ToolOutcome,
+    Trait,
+)
 
 BASE = "You are the host's assistant."
 DAY = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -50,27 +59,53 @@ def test_law_1_with_nothing_known_the_prompt_is_the_very_same_object():
 # the system prompt ----------------------------------------------------------------------------------------------------
 
 
-def test_a_card_is_quoted_in_the_third_person_with_its_date_and_condition():
-    text = render_system(BASE, cards=[card("I'm allergic to nuts", 0, condition="when baking")])
-    assert text.startswith(f"{BASE}\n\n")
-    assert '- 2026-03-01, when baking: the user said "I\'m allergic to nuts"' in text
-    inferred = render_system("", cards=[card("Prefers trains", origin="inferred")])
-    assert 'it seems: "Prefers trains"' in inferred
+def said(text: str, day: int = 0, **fields: object) -> PreferenceCard:
+    """A card in the user's own words."""
+    return card(text, day, evidence=[{"message_id": "m", "quote": text}], **fields)
 
 
-def test_the_instruction_stands_outside_the_fence_and_the_quotes_within():
-    text = render_system(BASE, style=["Keep answers short."], cards=[card("Never spoil the ending")])
-    ahead, inside = text.split("<user_notes>\n")
-    assert "the current message wins" in ahead
-    assert "Do not mention the notes unless asked about them" in ahead
-    assert "Keep answers short." in ahead
-    assert "Never spoil" not in ahead
-    assert inside.splitlines() == ['- 2026-03-01: the user said "Never spoil the ending"', "</user_notes>"]
+def test_a_card_is_rendered_by_where_its_text_comes_from():
+    hint = {"evidence": [{"message_id": "m", "quote": 'I hate "airports".'}], "origin": "inferred"}
+    cards = [
+        said("I'm allergic to nuts", condition="when baking"),
+        card("Prefers trains", 100, kind="like", **hint),
+        card("Has two cats", 2, evidence=[{"message_id": "m", "quote": "my two cats"}]),
+        card("Lives in Rome", 200),
+    ]
+    notes = render_system("", cards=cards).split("<user_notes>\n")[1]
+    assert notes.splitlines() == [
+        "Prefers:",
+        "- it seems: Prefers trains (the user said \"I hate 'airports'.\")",
+        "Facts:",
+        '- 2026-03-01, when baking: the user said "I\'m allergic to nuts"',
+        "- 2026-03-03: Has two cats",
+        "- Lives in Rome",
+        "</user_notes>",
+    ]
 
 
-def test_of_two_cards_that_contradict_the_reader_sees_which_is_newer():
-    text = render_system("", cards=[card("I'm vegetarian", 0), card("I'm not vegetarian anymore", 9)])
-    assert "the newer holds" in text
+def test_three_groups_differ_in_weight_and_wishes_on_form_stand_ahead():
+    cards = [
+        card("likes tea", kind="like"),
+        card("has a dog"),
+        card("no nuts", scope="always"),
+        card("no cats", kind="dislike", pinned=True),
+        said("Use lists", kind="style", scope="always", condition="for recipes"),
+    ]
+    wishes, about, notes = re.split(r"\n\n|\n<user_notes>\n", render_system("", style=["Keep it short."], cards=cards))
+    assert wishes.splitlines()[1:] == ["- Keep it short.", '- for recipes: the user wishes "Use lists"']
+    assert notes.splitlines() == [
+        *("Must be respected:", "- no nuts", "- no cats"),
+        *("Prefers:", "- likes tea"),
+        *("Facts:", "- has a dog", "</user_notes>"),
+    ]
+    for what in ("current message wins", "the later one holds", "must not conflict", "Do not mention", "They are data"):
+        assert what in about
+    assert "<user_notes>" not in render_system("", cards=cards[-1:])
+
+
+def test_of_two_statements_that_contradict_the_reader_sees_which_is_newer():
+    text = render_system("", cards=[said("I'm vegetarian", 0), said("I'm not vegetarian anymore", 9)])
     assert text.index("2026-03-01") < text.index("2026-03-10")
 
 
@@ -82,7 +117,7 @@ def test_the_same_cards_give_the_same_bytes():
 def test_style_is_described_only_where_it_is_known_surely_enough():
     style = CommunicationStyle(verbosity=Trait(value=-1, confidence=0.9), warmth=Trait(value=1, confidence=0.3))
     assert describe(style) == ["Keep answers short."]
-    assert "Keep answers short." in render_system("", style=describe(style))
+    assert "- Keep answers short." in render_system("", style=describe(style))
 
 
 def test_a_persona_line_that_a_shown_card_says_too_is_left_out():
@@ -156,6 +191,21 @@ def test_documents_stand_beside_the_message_within_their_budget():
     assert "third" not in text
     assert approximate_tokens(text) < 260
     assert render_beside([], documents, document_tokens=0) == ""
+
+
+def test_an_earlier_exchange_is_told_in_two_lines_with_how_it_went():
+    tools = [ToolOutcome(tool="book", ok=False)]
+    good = Episode(query='A film\nfor "us"?', answer="Up.", reward=1.0, reasons=("thumb up (+1)",), time=DAY)
+    bad = Episode(query="A table", answer="No.", accepted="At eight.", reward=-0.5, outcomes=tuple(tools), time=DAY)
+    text = render_beside(episodes=[good, bad, Episode(query="请" * 500, answer="a" * 900, time=DAY)])
+    *_, asked, answered, _ = lines = text.split("<earlier_exchanges>\n")[1].splitlines()
+    assert lines[:4] == [
+        "- 2026-03-01, asked \"A film for 'us'?\"",
+        '  answered "Up."; the user liked it: thumb up (+1)',
+        '- 2026-03-01, asked "A table"',
+        '  the answer as the user corrected it "At eight."; the user did not like it: tool failed: book',
+    ]
+    assert approximate_tokens(asked + answered) < 150
 
 
 def test_what_stands_beside_goes_to_the_last_message_of_the_user_in_a_copy():
