@@ -90,8 +90,10 @@ class ScriptedChatModel(BaseChatModel):
         if self.delay:
             time.sleep(self.delay)
         message = self._play(messages, kwargs)
-        for word in re.findall(r"\s*\S+\s*|\s+", message.text):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+        words = re.findall(r"\s*\S+\s*|\s+", message.text)
+        step = len(words) // 100 + 1  # a long text comes in bigger pieces
+        for start in range(0, len(words), step):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="".join(words[start : start + step])))
         last = {**message.model_dump(exclude={"type"}), "content": "", "chunk_position": "last"}
         yield ChatGenerationChunk(message=AIMessageChunk(**last))
 

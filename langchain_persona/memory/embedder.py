@@ -52,7 +52,11 @@ class Embedder:
 
     async def aembed_query(self, text: str) -> Vector:
         """Async twin of `embed_query`."""
-        return np.asarray(await aembed_query(self.model, text, self._timeout_seconds), dtype=np.float64)
+        if type(self.model).aembed_query is Embeddings.aembed_query:  # no async form of its own
+            found = await await_within(self._timeout_seconds, acall(lambda: self.model.embed_query(text)))
+        else:
+            found = await await_within(self._timeout_seconds, self.model.aembed_query(text))
+        return np.asarray(found, dtype=np.float64)
 
     def embed_documents(self, texts: Sequence[str]) -> Vector:
         """Unit embeddings of texts, shape (n, d)."""
@@ -60,7 +64,7 @@ class Embedder:
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vector:
         """Async twin of `embed_documents`."""
-        if type(self.model).aembed_documents is Embeddings.aembed_documents:  # no async form of its own
+        if type(self.model).aembed_documents is Embeddings.aembed_documents:
             found = acall(lambda: self.model.embed_documents(list(texts)))
             return unit(await await_within(self._seconds(texts), found))
         return unit(await await_within(self._seconds(texts), self.model.aembed_documents(list(texts))))
@@ -81,10 +85,3 @@ class Embedder:
 
     def _seconds(self, texts: Sequence[str]) -> float:
         return self._timeout_seconds * (1 + len(texts) // 32)
-
-
-async def aembed_query(model: Embeddings, text: str, seconds: float) -> Sequence[float]:
-    """The embedding of a text within a deadline, by the model's async form if it has one."""
-    if type(model).aembed_query is Embeddings.aembed_query:
-        return await await_within(seconds, acall(lambda: model.embed_query(text)))
-    return await await_within(seconds, model.aembed_query(text))

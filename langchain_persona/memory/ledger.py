@@ -333,9 +333,13 @@ class Ledger:
         horizon = now - GRACE_SECONDS
         old = [event for event in events if event.time <= horizon]
         events = events[len(old) :]
-        replaces = rebuild or (item is not None and snapshot is None)
-        state = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state)
-        if old or replaces or (snapshot is not None and now - after > DAY):
+        # a new snapshot: with old events, in the place of an unusable one, and once a day
+        due = old or rebuild or (now - after > DAY if snapshot is not None else item is not None)
+        if kept is not None and not due and kept.young == events[: len(kept.young)]:
+            state, done = kept.state, len(kept.young)  # this process folded these already
+        else:
+            state, done = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state), 0
+        if due:
             state = fold(old, self._config, k=space.k, start=state, before=window)
             window = [*window, *old][max(len(window) + len(old) - self._config.rule.window, 0) :]
             held = {**recent, **{event.id: event.time for event in old}}
@@ -349,16 +353,10 @@ class Ledger:
                 withdrawn=tuple(one for one, at in undone.items() if at > horizon or one in later),
                 window=tuple((event.time, event.id) for event in window),
             )
-            kept = None
             try:
                 self._store.batch([self._store.put((user, "state"), name, snapshot.to_json())])
             except StoreError:  # the next reader folds a little more
                 logger.debug("A snapshot could not be written", exc_info=True)
-
-        # the young ones on top; where this process folded the first of them already, it goes on from there
-        done = 0
-        if kept is not None and kept.young == events[: len(kept.young)]:
-            state, done = kept.state, len(kept.young)
         state = fold(events[done:], self._config, k=space.k, start=state, before=[*window, *events[:done]])
         folded = Folded(state, space, self._config.rule.betas, snapshot, window, events, young, now)
         self._cache.put((user, name), version, folded)

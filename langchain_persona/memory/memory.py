@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
-
-_LABEL = re.compile(r"(?!langgraph)[^.]+")
 
 
 def async_twin(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
@@ -134,7 +131,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.trust = trust
         self.timeout_seconds = timeout_seconds
         self.background = Background()
-        self._store = UserStore(store, _checked_root(namespace), timeout_seconds)
+        self._store = UserStore(store, namespace, timeout_seconds)
         self.spaces = Spaces(self._store, space)
         self.ledger = Ledger(self._store, self.config, self.spaces, self.background, retrieval_ttl_seconds)
         self.embedder = Embedder(embeddings, timeout_seconds)
@@ -157,11 +154,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     ) -> Self:
         """Open (or create) the embedded default: one SQLite file in the folder `path`, and a local embedding model.
 
-        Several processes may have the folder open at once. The other arguments are as in the class.
-
-        Raises:
-            MissingExtraError: a package of the extra `local` is not installed.
-            ConfigError: the path is not a folder, or cannot be written.
+        Several processes may have the folder open at once. `MissingExtraError`: the extra `local` is not installed.
 
         Example:
             >>> with PersonaMemory.local("./persona") as memory:  # doctest: +SKIP
@@ -225,7 +218,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
             _require_text("key", key, "a text that names this feedback")
         if gate is not None:
             check_number("gate", gate, 0.0, 1.0)
-        ids = _document_ids(docs)
+        ids = None if docs is None else _document_ids(docs)
         if name == ANONYMOUS:
             return FeedbackReceipt("", applied=False, reason="anonymous: nothing is written without a user id")
         return self.ledger.feedback(name, retrieval_id, reward, source=source, key=key, docs=ids, gate=gate)
@@ -405,16 +398,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """Fit a preference space from the feedback of all users in the store, and put it in force.
 
         Every memory on this store that was made without `space=` learns in it from a user's next read on;
-        `use_space(None)` goes back. 150 users with 20,000 thumbs take about ten seconds of one core.
-
-        Args:
-            embedding: name of the embedding model, as `explain(user).embedding` tells it; by default the one in which
-                most users have enough feedback.
-            k, min_users, min_events: as in `PreferenceSpace.fit`.
-            progress: show a bar.
-
-        Raises:
-            ConfigError: as `PreferenceSpace.fit`. Nothing is changed.
+        `use_space(None)` goes back. `embedding` is by default the model in which most users have enough feedback; the
+        rest is as in `PreferenceSpace.fit`. 150 users with 20,000 thumbs take about ten seconds of one core.
         """
         ridge = float(getattr(self.config.rule, "ridge", 0.1))
         limits = {"k": k, "min_users": min_users, "min_events": min_events}
@@ -444,14 +429,10 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     ) -> MigrationReport:
         """Carry users over to another embedding model: embed cards again, and translate feedback.
 
-        Fill a collection with the same documents under the same ids, make a retriever on it, and call this once. A
-        rating is carried over by way of the documents that it was about (of each user the latest 500), and withdrawing
-        it afterwards reaches both. Doing it again changes nothing.
-
-        Args:
-            retriever: on the documents under the new model; None only embeds cards again, with `memory.embeddings`.
-            users: whose; by default all users in the store.
-            progress: show a bar.
+        Fill a collection with the same documents under the same ids, make a retriever on it, and call this once;
+        without a retriever only cards are embedded again, with `memory.embeddings`. A rating is carried over by way of
+        the documents that it was about (of each user the latest 500), and withdrawing it afterwards reaches both. Doing
+        it again changes nothing. By default all users of the store are carried over.
         """
         source = None if retriever is None else retriever.source
         given = [users] if isinstance(users, str) else users
@@ -598,16 +579,6 @@ def _check_type(name: str, value: object, kind: type, advice: str, *, optional: 
         raise ConfigError(f"{name} must be {advice}, got {value!r}"[:400])
 
 
-def _checked_root(namespace: object) -> tuple[str, ...]:
-    labels = tuple(namespace) if isinstance(namespace, Sequence) and not isinstance(namespace, str) else ()
-    if not labels or not all(isinstance(one, str) and _LABEL.fullmatch(one) for one in labels):
-        raise ConfigError(
-            f"namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
-            f"begin with 'langgraph'; got {namespace!r}"
-        )
-    return labels
-
-
 def _require_text(name: str, value: object, what: str) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{name} must be {what}, got {value!r}")
@@ -620,16 +591,11 @@ def _known_user(user: User | None) -> str:
     return name
 
 
-def _document_ids(docs: str | Document | Sequence[str | Document] | None) -> list[str] | None:
-    """Ids of the documents that a feedback is about; None is all of them."""
-    if docs is None:
-        return None
+def _document_ids(docs: str | Document | Sequence[str | Document]) -> list[str]:
     given = [docs] if isinstance(docs, str | Document) else list(docs)
-    ids = [doc.id if isinstance(doc, Document) else doc for doc in given]
-    if not all(isinstance(one, str) and one for one in ids):
-        raise ConfigError(f"docs takes documents of a retrieval or their ids, got {docs!r}")
-    if not ids:
-        raise ConfigError("docs is empty: leave it out to rate the whole retrieval")
+    ids = [str(doc.id) if isinstance(doc, Document) and doc.id else doc for doc in given]
+    if not ids or not all(isinstance(one, str) and one for one in ids):
+        raise ConfigError(f"docs takes documents of a retrieval or their ids, or is left out for all; got {docs!r}")
     return [str(one) for one in ids]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 _PAGE = 1_000
+_LABEL = re.compile(r"(?!langgraph)[^.]+")
 
 
 class UserStore:
@@ -53,9 +55,15 @@ class UserStore:
     event loop.
     """
 
-    def __init__(self, store: BaseStore, root: Path, timeout_seconds: float) -> None:
+    def __init__(self, store: BaseStore, root: Sequence[str], timeout_seconds: float) -> None:
+        labels = tuple(root) if isinstance(root, Sequence) and not isinstance(root, str) else ()
+        if not labels or not all(isinstance(one, str) and _LABEL.fullmatch(one) for one in labels):
+            raise ConfigError(
+                "namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
+                f"begin with 'langgraph'; got {root!r}"
+            )
         self.store = store
-        self.root = root
+        self.root = labels
         self.timeout_seconds = timeout_seconds
         self._locks = [RLock() for _ in range(64)]
 

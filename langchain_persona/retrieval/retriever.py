@@ -23,7 +23,7 @@ from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import ANONYMOUS, Identity, User, normalise_user, resolve_identity
 from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
-from langchain_persona.memory.embedder import aembed_query, embedding_name
+from langchain_persona.memory.embedder import Embedder, embedding_name
 from langchain_persona.memory.memory import async_twin
 from langchain_persona.resilience import await_within, call_within, warn, warning_scope
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
@@ -155,7 +155,7 @@ class VARSRetriever(BaseRetriever):
         with warning_scope():
             try:
                 if vector is None:
-                    vector = call_within(self._seconds, partial(plan.source.embeddings.embed_query, query))
+                    vector = Embedder(plan.source.embeddings, self._seconds).embed_query(query)
             except Exception as error:
                 return _without_embedding(error)
             plan = self._personalise(plan, vector, taste)
@@ -169,7 +169,7 @@ class VARSRetriever(BaseRetriever):
         with warning_scope():
             try:
                 if vector is None:
-                    vector = await aembed_query(plan.source.embeddings, query, self._seconds)
+                    vector = await Embedder(plan.source.embeddings, self._seconds).aembed_query(query)
             except Exception as error:
                 return _without_embedding(error)
             plan = await run_in_executor(None, self._personalise, plan, vector, taste)
