@@ -16,7 +16,7 @@ import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
-from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.learning.arrays import Vector, frozen, unit
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
@@ -204,7 +204,7 @@ class Cards:
         size = next((one.shape[1] for one in reversed(rows) if one.size), 0)
         rows = [one if one.shape[1] == size and one.size else np.zeros((1, size)) for one in rows]
         starts = tuple(accumulate(map(len, rows[:-1]), initial=0)) if rows else ()
-        every = frozen(np.concatenate(rows)) if rows else np.zeros((0, 0))
+        every = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
         texts = every if len(every) == len(active) else frozen(every[list(starts)])
         rest = tuple(card for card in found if not card.active)
         return CardSet(active, rest, texts, every, starts, frozenset(erased))
