@@ -128,12 +128,12 @@ def measure(
     return [
         Row(
             what,
-            float(np.mean(all)),
+            float(np.mean(shares)),
             "share",
             aim=f"≥ {aimed[what]:.2f}" * bool(aimed[what]),
-            met=np.mean(all) >= aimed[what],
+            met=np.mean(shares) >= aimed[what],
         )
-        for what, all in found.items()
+        for what, shares in found.items()
     ]
 
 

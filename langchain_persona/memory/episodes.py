@@ -19,7 +19,7 @@ import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
-from langchain_persona.learning.arrays import Vector, unit
+from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
@@ -133,7 +133,7 @@ class Episodes:
         kept = [one for one in past.values() if one[1].size == vector.size and one[0].message_id not in hidden]
         if not kept or not k:
             return []
-        scores = np.einsum("nd,d->n", unit(np.stack([row for _, row in kept])), unit(vector))
+        scores = dots(unit(np.stack([row for _, row in kept])), unit(vector))
         near = ((kept[place][0], float(scores[place])) for place in np.argsort(-scores) if scores[place] >= SIMILAR)
         return list(islice((one for one in near if label(one[0].id, prefix="x") not in cards.erased), k))
 
