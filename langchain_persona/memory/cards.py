@@ -16,7 +16,7 @@ import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
-from langchain_persona.learning.arrays import Vector, frozen
+from langchain_persona.learning.arrays import Vector, dots, frozen, unit
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
@@ -35,6 +35,7 @@ class CardSet:
         vectors: unit embeddings of the active cards' texts, shape (n, d); a row of zeros where there is none yet, and
             d = 0 where no card has one.
         rows: the same with the rows of stored questions behind the row of their card, shape (m, d).
+        starts: the place of each card's first row.
         erased: keys of the tombstones, of cards and episodes.
     """
 
@@ -46,10 +47,16 @@ class CardSet:
     erased: frozenset[str] = frozenset()
 
     def relevance(self, direction: Vector) -> Vector:
-        """The dot product of each active card with a vector of shape (d,), by its best row, shape (n,)."""
-        # einsum keeps to one thread: BLAS is faster on idle cores and several times slower on busy ones
-        found = np.einsum("nd,d->n", self.rows, direction)
-        return np.maximum.reduceat(found, self.starts) if self.starts else found
+        """The dot product of each active card with a vector of shape (d,): mean of its text's and its best row's.
+
+        The best row alone would put cards with questions ahead of all others. On PrefEval, where half of 392 cards had
+        one, recall@5 went from .37 to .51 for these, but from .35 to .12 for the rest; the mean gives .52 and .22.
+        """
+        found = dots(self.rows, direction)
+        if len(self.rows) == len(self.active):
+            return found
+        best: Vector = np.maximum.reduceat(found, self.starts)
+        return (found[list(self.starts)] + best) / 2.0
 
     @property
     def all(self) -> list[PreferenceCard]:
@@ -204,7 +211,7 @@ class Cards:
         size = next((one.shape[1] for one in reversed(rows) if one.size), 0)
         rows = [one if one.shape[1] == size and one.size else np.zeros((1, size)) for one in rows]
         starts = tuple(accumulate(map(len, rows[:-1]), initial=0)) if rows else ()
-        every = frozen(np.concatenate(rows)) if rows else np.zeros((0, 0))
+        every = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
         texts = every if len(every) == len(active) else frozen(every[list(starts)])
         rest = tuple(card for card in found if not card.active)
         return CardSet(active, rest, texts, every, starts, frozenset(erased))

@@ -74,11 +74,11 @@ class Embedder:
         return {"vector": encode_vectors(rows, HALF), "embedding": embedding_name(self.model, rows.shape[-1])}
 
     def decode(self, vector: str, embedding: str) -> Vector:
-        """The unit vectors of a record, shape (n, d); (0, 0) where there are none, or none of this model."""
+        """The vectors of a record, of length 1 but for rounding, shape (n, d); (0, 0) for none of this model."""
         size = embedding.rpartition("/")[2]
         if self.has_model and vector and size.isdigit() and embedding == embedding_name(self.model, int(size)):
             try:
-                return unit(decode_vectors(vector, int(size), HALF))
+                return decode_vectors(vector, int(size), HALF)
             except CorruptRecordError:
                 pass
         return np.zeros((0, 0))

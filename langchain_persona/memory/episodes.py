@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
-from langchain_persona.learning.arrays import Vector, unit
+from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
@@ -39,12 +40,12 @@ _COPIES = 200  # latest exchanges of a user that a turn looks through
 MOST_QUERY = 4_000
 """Characters of a message that are searched for."""
 
-_HEAD = 600  # characters of a question and of an answer in a copy
+_HEAD = 400  # characters of a question and of an answer in a copy
 _CACHED_USERS = 128
 _NO_ROW = np.zeros(0)
 
 Past = Mapping[str, tuple[Episode, Vector]]
-"""Copies of earlier exchanges with the unit vectors of their queries, by id, oldest first."""
+"""Copies of earlier exchanges with the vectors of their queries, by id, oldest first."""
 
 
 class Pending(Record):
@@ -111,8 +112,11 @@ class Episodes:
             return self._cache.get(user) or {}
         found = (parse_record(Episode, item) for item in self._store.found((user, "past"), results[0]))
         episodes = sorted((one for one in found if one is not None), key=_age)
-        # those of another model are silent, and go when they are old
-        past = {one.id: (one, row[0] if len(row := self._decode(one)) else _NO_ROW) for one in episodes}
+        old, past = self._cache.get(user) or {}, dict[str, tuple[Episode, Vector]]()
+        for one in episodes:  # those of another model are silent, and go when they are old
+            known = old.get(one.id)
+            decoded = [known[1]] if known and known[0].vector == one.vector else [*self._decode(one), _NO_ROW]
+            past[one.id] = (one, decoded[0])
         self._cache.put(user, "", past)
         return past
 
@@ -126,14 +130,12 @@ class Episodes:
         One that was erased is left out, and one on which a retired or held-back card rests.
         """
         hidden = {quote.message_id for card in cards.rest for quote in card.evidence}
-        found = [
-            (episode, float(row @ unit(vector)))
-            for episode, row in past.values()
-            if row.size == vector.size
-            and label(episode.id, prefix="x") not in cards.erased
-            and episode.message_id not in hidden
-        ]
-        return sorted((one for one in found if one[1] >= SIMILAR), key=lambda one: -one[1])[:k]
+        kept = [one for one in past.values() if one[1].size == vector.size and one[0].message_id not in hidden]
+        if not kept or not k:
+            return []
+        scores = dots(unit(np.stack([row for _, row in kept])), unit(vector))
+        near = ((kept[place][0], float(scores[place])) for place in np.argsort(-scores) if scores[place] >= SIMILAR)
+        return list(islice((one for one in near if label(one[0].id, prefix="x") not in cards.erased), k))
 
     def read_op(self, user: str, episode_id: str) -> Op:
         """The read of one episode, for a batch; `parse_record` takes its result."""
