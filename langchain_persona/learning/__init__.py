@@ -20,6 +20,7 @@ from langchain_persona.learning.vectors import (
     policy,
     scale_of,
 )
+from langchain_persona.learning.words import Statements, Words
 
 __all__ = [
     "HALF",
@@ -31,12 +32,14 @@ __all__ = [
     "MovingAverage",
     "PreferenceSpace",
     "Reinforce",
+    "Statements",
     "UpdateRule",
     "UserRatings",
     "UserVectors",
     "VARSConfig",
     "Vector",
     "WindowedRidge",
+    "Words",
     "attribution_gate",
     "decode_vectors",
     "encode_vectors",

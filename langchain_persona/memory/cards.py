@@ -16,6 +16,7 @@ from langgraph.store.base import Op, Result
 
 from langchain_persona.errors import CorruptRecordError
 from langchain_persona.identity import label
+from langchain_persona.learning import Statements
 from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, frozen, unit
 from langchain_persona.memory.embedder import Embedder, embedding_name
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
@@ -33,11 +34,13 @@ class CardSet:
         rest: retired and held-back cards.
         vectors: unit embeddings of the active cards, shape (n, d); a row of zeros where there is none yet, and d = 0
             where no card has one.
+        statements: the active likes and dislikes that have a vector; None where there are none.
     """
 
     active: tuple[PreferenceCard, ...] = ()
     rest: tuple[PreferenceCard, ...] = ()
     vectors: Vector = field(default_factory=lambda: np.zeros((0, 0)))
+    statements: Statements | None = None
 
     @property
     def all(self) -> list[PreferenceCard]:
@@ -179,7 +182,8 @@ class Cards:
         erased = {item.key for item in self._store.found((user, "erased"), tombs)}
         found = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
         active = tuple(card for card in found if card.active)
-        return CardSet(active, tuple(card for card in found if not card.active), frozen(self._matrix(active)))
+        vectors = frozen(self._matrix(active))
+        return CardSet(active, tuple(card for card in found if not card.active), vectors, _statements(active, vectors))
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""
@@ -210,6 +214,22 @@ class Cards:
 
 def _key(card_id: str) -> str:
     return label(card_id, prefix="c")
+
+
+def _statements(cards: Sequence[PreferenceCard], vectors: Vector) -> Statements | None:
+    places = [i for i, card in enumerate(cards) if card.kind in ("like", "dislike") and vectors[i].any()]
+    said = [cards[i] for i in places]
+    if not said:
+        return None
+    return Statements(
+        vectors=vectors[places].astype(np.float32),
+        signs=np.array([1.0 if card.kind == "like" else -1.0 for card in said]),
+        confidence=np.array([card.confidence for card in said]),
+        since=np.array([np.inf if card.pinned else card.updated for card in said]),
+        ids=tuple(card.id for card in said),
+        texts=tuple(card.text for card in said),
+        embedding=said[0].embedding,
+    )
 
 
 def _age(card: PreferenceCard) -> tuple[float, str]:
