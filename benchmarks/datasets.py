@@ -15,8 +15,9 @@ from rich.progress import Progress
 from benchmarks import cache, embodied, movielens, pahf
 from benchmarks.asked import Asked
 from benchmarks.choices import PHASES
-from benchmarks.contenders import Contender
+from benchmarks.contenders import OURS, Contender
 from benchmarks.films import Watched
+from benchmarks.kept import ELSEWHERE, kept_part
 from benchmarks.learners import sampled
 from benchmarks.life import PROTOCOLS
 from benchmarks.measure_choices import Setting, choices, rules_for
@@ -132,6 +133,23 @@ def _shopping(data: pahf.Pahf, embeddings: Embeddings, options: Options, progres
             measure="acceptance of the option offered, where one or two of the three are acceptable",
         )
     }
+    ours = next(rule for rule in rules if rule.id == OURS)
+    elsewhere = _unit(cache.embedded(ELSEWHERE, embeddings, options.cache, progress, "other topics", queries=True))
+    spoken = texts_of(say, [user.name for user in users], options.seeds)
+    told = _unit(cache.embedded(spoken, embeddings, options.cache, progress, "what users state"))
+    document["pahf"]["parts"].append(
+        kept_part(
+            data,
+            users,
+            ours,
+            rows,
+            tasks,
+            elsewhere,
+            dict(zip(spoken, told, strict=True)),
+            seeds=options.seeds,
+            resamples=options.resamples,
+        )
+    )
     if options.check:
         from benchmarks.check import compare  # brings Chroma along
 

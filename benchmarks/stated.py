@@ -42,10 +42,8 @@ LIKES = {
 
 SHARES = {"some": (0.3, "30 % stated"), "all": (1.0, "all stated")}
 
-_FEELINGS = frozenset(
-    "anxious celebrating dehydrated extremely_hungry feeling_sad ill in_a_hurry nauseous sick sleepy stressed thirsty tired "
-    "very_hungry".split()
-)
+_FEELINGS = """anxious, celebrating, dehydrated, extremely hungry, feeling sad, ill, in a hurry, nauseous, sick, sleepy,
+stressed, thirsty, tired, very hungry"""
 
 Said = Mapping[str, tuple[tuple[str, bool], ...]]
 """What stands before and after the drift: texts, and whether each is a like."""
@@ -81,7 +79,7 @@ def household_sayings(data: Embodied, user: str, share: float, seed: int) -> Sai
 
 def _wish(context: str, thing: str) -> str:
     words = context.lower()
-    lead = "when I'm" if words.replace(" ", "_") in _FEELINGS else "for"
+    lead = "when I'm" if words in _FEELINGS.replace("\n", " ").split(", ") else "for"
     return f"{lead} {words} I like {thing}"
 
 

@@ -50,8 +50,8 @@ class Words:
     weight: float = 1.0
     temperature: float = 8.0
     ridge: float = 0.3
-    silent: float = 0.15
-    heard: float = 0.25
+    silent: float = 0.2
+    heard: float = 0.3
     most: int = 32
     half_life_days: float = 365.0
 

@@ -77,7 +77,8 @@ class Explanation:
                 f"These move rankings of what they are about: {shown}{' …' if len(self.words) > _MOST else ''}"
             )
         if not self.events:
-            lines.append(f"{self.user!r} gave no feedback yet: rankings are the plain ones.")
+            moved = "only what they said moves rankings" if self.words else "rankings are the plain ones"
+            lines.append(f"{self.user!r} gave no feedback yet: {moved}.")
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
             lines.append(
