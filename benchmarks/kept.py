@@ -19,7 +19,7 @@ from benchmarks.learners import Array, Rated, VarsLearner
 from benchmarks.pahf import Pahf
 from benchmarks.parts import part
 from benchmarks.stated import sayings, statements_of
-from langchain_persona.learning import moderation, policy
+from langchain_persona.learning import Words, moderation, policy
 
 __all__ = ["ELSEWHERE", "kept_part"]
 
@@ -35,6 +35,7 @@ ELSEWHERE = (
 )
 """Queries on other topics."""
 
+WORDS = Words()
 COLUMNS = ("other products", "other topics", "what was stated and rated: first ten of that product")
 
 
@@ -79,7 +80,8 @@ def kept_part(
                 for query in np.unique(queries, axis=0):
                     base = rows @ query
                     plain = set(_first(base))
-                    words = statements.about(query, ours.config.words, 0.0)[1].sum(axis=0) if ours.config else 0.0
+                    heard = statements.about(query, WORDS, 0.0)
+                    words = np.zeros_like(query) if heard is None else heard.vector
                     for rule, found_rows in found.items():
                         first = _first(base + _gained(rule, learner, ours, rows, query, words))
                         share = np.isin(products[first], known).mean() if column == 2 else len(plain & set(first)) / 10
@@ -88,7 +90,7 @@ def kept_part(
     return part("kept", title, COLUMNS, found, reference=OURS, resamples=resamples)
 
 
-def _gained(rule: str, learner: VarsLearner, ours: Contender, rows: Array, query: Array, words: Any) -> Array:
+def _gained(rule: str, learner: VarsLearner, ours: Contender, rows: Array, query: Array, words: Array) -> Array:
     """The bonus of every row as the retriever gives it: moderated, then capped."""
     assert ours.config is not None
     assert ours.background is not None

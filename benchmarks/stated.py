@@ -125,8 +125,9 @@ class _Acting:
             queries = self.asked[user][phase]
             statements = statements_of(said["before" if phase <= 2 else "after"], self.vectors)
             unique, places = np.unique(queries, axis=0, return_inverse=True) if len(queries) else (queries, [])
-            acting = [statements.about(query, self.words, 0.0)[1].sum(axis=0) for query in unique]
-            found[phase] = np.array(acting).reshape(len(unique), queries.shape[1])[places]
+            heard = [statements.about(query, self.words, 0.0) for query in unique]
+            rows = [np.zeros(queries.shape[1]) if one is None else one.vector for one in heard]
+            found[phase] = np.array(rows).reshape(len(unique), queries.shape[1])[places]
         return found
 
 

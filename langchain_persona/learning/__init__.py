@@ -20,7 +20,7 @@ from langchain_persona.learning.vectors import (
     policy,
     scale_of,
 )
-from langchain_persona.learning.words import Statements, Words
+from langchain_persona.learning.words import Heard, Statements, Words
 
 __all__ = [
     "HALF",
@@ -28,6 +28,7 @@ __all__ = [
     "MIN_SAMPLE",
     "BonusVectors",
     "Event",
+    "Heard",
     "LearnerState",
     "MovingAverage",
     "PreferenceSpace",

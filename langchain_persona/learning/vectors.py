@@ -25,19 +25,19 @@ class BonusVectors:
     """A user's preference as it acts on the ranking: the bonus of a unit embedding `e` is `⟨total, e − mean⟩`.
 
     `long` and `short`, shape (d,), are in units of the base score (cosine); `mean`, shape (d,), is that of the space.
-    `words`, shape (a, d), is what each statement adds that acts on the query (see `Statements.about`).
+    `words`, shape (d,), is what the user stated about the query (see `Statements.about`).
     """
 
     long: Vector = field(repr=False)
     short: Vector = field(repr=False)
     mean: Vector = field(repr=False)
-    words: Vector = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    words: Vector | None = field(default=None, repr=False)
 
     @property
     def total(self) -> Vector:
-        """`long + short + Σ words`, shape (d,)."""
+        """`long + short + words`, shape (d,)."""
         learned = self.long + self.short
-        return learned + self.words.sum(axis=0) if len(self.words) else learned
+        return learned if self.words is None else learned + self.words
 
     def shrink(self, max_bonus: float) -> float:
         """The factor, at most 1, that keeps the bonus of every unit embedding within ±`max_bonus`.
@@ -52,13 +52,15 @@ class BonusVectors:
 
     def times(self, factor: float) -> BonusVectors:
         """All parts, multiplied."""
-        return BonusVectors(self.long * factor, self.short * factor, self.mean, self.words * factor)
+        return BonusVectors(
+            self.long * factor, self.short * factor, self.mean, None if self.words is None else self.words * factor
+        )
 
     def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector, Vector]:
-        """The parts of each bonus for unit embeddings, shape (n, d): long and short, (n,), and statements', (n, a)."""
+        """The long-term, short-term and words part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
         centred = np.asarray(embeddings, dtype=np.float64) - self.mean
-        stated = np.einsum("nd,ad->na", centred, self.words) if len(self.words) else np.zeros((len(centred), 0))
-        return dots(centred, self.long), dots(centred, self.short), stated
+        words = np.zeros(len(centred)) if self.words is None else dots(centred, self.words)
+        return dots(centred, self.long), dots(centred, self.short), words
 
 
 @dataclass(frozen=True, eq=False)

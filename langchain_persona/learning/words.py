@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_persona.errors import ConfigError
-from langchain_persona.learning.arrays import Vector, gram, solve, unit
+from langchain_persona.learning.arrays import Vector, dots, gram, solve, unit
 from langchain_persona.learning.rules import require
 
 DAY_SECONDS = 86_400.0
@@ -52,7 +52,7 @@ class Words:
     ridge: float = 0.3
     silent: float = 0.2
     heard: float = 0.3
-    most: int = 32
+    most: int = 24
     half_life_days: float = 365.0
 
     def __post_init__(self) -> None:
@@ -87,38 +87,60 @@ class Statements:
     def __len__(self) -> int:
         return len(self.signs)
 
-    def about(self, query: Vector, words: Words, now: float) -> tuple[npt.NDArray[np.intp], Vector]:
-        """The statements that act on a query of shape (d,), and what each adds.
-
-        Returns:
-            Positions, shape (a,), and vectors, shape (a, d), whose sum is `weight · z_w(q)`.
+    def about(self, query: Vector, words: Words, now: float) -> Heard | None:
+        """What the user stated about a query of shape (d,); None where nothing is near enough.
 
         Example:
             >>> one = np.ones(1)
             >>> said = Statements(np.array([[0.6, 0.8]], dtype=np.float32), one, one, one * np.inf)
-            >>> said.about(np.array([1.0, 0.0]), Words(), now=0.0)[1].round(2).tolist()
-            [[0.0, 0.85]]
-            >>> said.about(np.array([0.0, -1.0]), Words(), now=0.0)[1].tolist()
-            []
+            >>> said.about(np.array([1.0, 0.0]), Words(), now=0.0).vector.round(2).tolist()
+            [0.0, 0.85]
         """
         asked = unit(query)
         # one thread and single precision: it is on the way of every retrieval
-        near = np.einsum("nd,d->n", self.vectors, asked.astype(np.float32))
+        near = dots(self.vectors, asked.astype(np.float32))
         (acting,) = np.nonzero(near > words.silent)
-        if len(acting) > words.most:
-            acting = acting[np.argsort(-near[acting], kind="stable")[: words.most]]
         if not len(acting) or not words.weight:
-            return acting[:0], np.zeros((0, query.size))
+            return None
+        if len(acting) > words.most:
+            acting = acting[np.argpartition(-near[acting], words.most)[: words.most]]
         rows, cosines = self.vectors[acting].astype(np.float64), near[acting].astype(np.float64)
         ages = np.maximum(now - self.since[acting], 0.0) / (words.half_life_days * DAY_SECONDS)
-        counts = (
-            self.confidence[acting]
-            * 0.5**ages
-            * np.exp(words.temperature * (cosines - max(cosines.max(), words.heard)))
-        )
+        counts = self.confidence[acting] * 0.5**ages
+        counts *= np.exp(words.temperature * (cosines - max(cosines.max(), words.heard)))
         counts *= np.minimum((cosines - words.silent) / (words.heard - words.silent), 1.0)
         roots = np.sqrt(counts)
         apart = (gram(rows) - np.outer(cosines, cosines)) * np.outer(roots, roots)
-        solved = solve(apart + words.ridge * np.eye(len(acting)), (roots * self.signs[acting])[:, None])[:, 0]
-        parts = (words.weight * roots * solved)[:, None] * (rows - np.outer(cosines, asked))
-        return acting, parts
+        apart.flat[:: len(acting) + 1] += words.ridge
+        factors = words.weight * roots * solve(apart, (roots * self.signs[acting])[:, None])[:, 0]
+        vector = np.einsum("nd,n->d", rows, factors) - float(factors @ cosines) * asked
+        return Heard(vector, asked, acting, factors, self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What the user stated about one query.
+
+    Attributes:
+        vector: `weight · z_w(q)`, shape (d,).
+        query: the unit query, shape (d,).
+        places, factors: the statements that act, and what each counts; shape (a,).
+        statements: all of the user's.
+    """
+
+    vector: Vector = field(repr=False)
+    query: Vector = field(repr=False)
+    places: npt.NDArray[np.intp] = field(repr=False)
+    factors: Vector = field(repr=False)
+    statements: Statements
+
+    def shares(self, embeddings: Vector, most: int) -> tuple[npt.NDArray[np.intp], Vector]:
+        """The `most` loudest statements, and what each adds to embeddings of shape (n, d): shape (n, most).
+
+        Over all statements the shares sum up to `⟨vector, e⟩`.
+        """
+        loudest = np.argsort(-np.abs(self.factors), kind="stable")[:most]
+        places, factors = self.places[loudest], self.factors[loudest]
+        rows = self.statements.vectors[places].astype(np.float64)
+        rows -= np.outer(dots(rows, self.query), self.query)
+        return places, np.einsum("nd,ad->na", embeddings, rows * factors[:, None])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from functools import cache, partial, update_wrapper
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -544,9 +544,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """
         folded, results = self.ledger.fold_beside(user, embedding, dimension, self.cards.read_ops(user))
         vectors, said = folded.vectors(session), self.cards.parse(user, results).statements
-        if said is not None and said.embedding != embedding:
-            _tell_other_model(said.embedding, embedding)
-        return vectors if said is None or said.embedding != embedding else replace(vectors, statements=said)
+        return vectors if said is None else replace(vectors, statements=said)
 
     def _vectors(self, name: str, session: str, *, rebuild: bool = False) -> UserVectors:
         current = None if name == ANONYMOUS else self.ledger.current(name)
@@ -593,12 +591,6 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         episodes = {episode.id for episode in self.episodes.all(name) if tells(episode)}
         self.episodes.erase(name, episodes)
         self.personas.drop(name, ids | episodes, texts)
-
-
-@cache
-def _tell_other_model(cards: str, documents: str) -> None:
-    text = "Likes and dislikes do not act on rankings: cards are embedded by %s, documents by %s; give both one model"
-    warn(logger, text, cards, documents)
 
 
 _UNEMBEDDED = "The text of a card is kept; its vector could not be made and follows later"

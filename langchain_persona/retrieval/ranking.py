@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from langchain_core.documents import Document
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Statements, Words, moderation, policy, scale_of
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Heard, Statements, Words, moderation, policy, scale_of
 from langchain_persona.learning.arrays import HALF, Vector, deviation, dots, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
@@ -29,7 +30,7 @@ MOST_CARDS = 3
 class Taste:
     """What a ranking may use of its user: the bonus at strength 1, before the cap, or None.
 
-    `statements` may act on a query; `cards` are id and text of those that do, in the order of `bonus.words`.
+    `statements` may act on a query, and `heard` is what they say about this one.
     `abstained` says why the ranking is plain although there is a user. Where the user is anonymous or could not be
     read, `readable` is False, and nothing is recorded either.
     """
@@ -38,20 +39,19 @@ class Taste:
     abstained: str | None = None
     readable: bool = True
     statements: Statements | None = None
-    cards: tuple[tuple[str, str], ...] = ()
+    heard: Heard | None = None
 
     def with_words(self, query: Vector, words: Words) -> Taste:
         """The same with what the user stated about a query of shape (d,) in the bonus."""
         said = self.statements
         if said is None or not words.weight or said.vectors.shape[1] != query.size:
             return self
-        places, parts = said.about(query, words, time.time())
-        if not len(places):
+        heard = said.about(query, words, time.time())
+        if heard is None:
             return self
         nothing = np.zeros(query.size)
-        bonus = replace(self.bonus or BonusVectors(nothing, nothing, nothing), words=parts)
-        cards = tuple((said.ids[place], said.texts[place]) for place in places)
-        return replace(self, bonus=bonus, abstained=None, cards=cards)
+        bonus = replace(self.bonus or BonusVectors(nothing, nothing, nothing), words=heard.vector)
+        return replace(self, bonus=bonus, abstained=None, heard=heard)
 
     def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
         """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
@@ -78,9 +78,18 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
         warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
         return Taste(readable=False)
     said = user.statements if config.spread else None
+    if said is not None and said.embedding != model:
+        _tell_other_model(said.embedding, model)
+        said = None
     if user.count < config.min_feedback:
         return Taste(abstained="thin evidence", statements=said)
     return Taste(bonus if config.spread and bonus.total.any() else None, statements=said)
+
+
+@cache
+def _tell_other_model(cards: str, documents: str) -> None:
+    text = "Likes and dislikes do not act on rankings: cards are embedded by %s, documents by %s; give both one model"
+    warn(logger, text, cards, documents)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +121,6 @@ class Ranking:
     Attributes:
         base: relevance, or the reranker's scores.
         long, short, words: the parts of the bonus, on the same scale.
-        stated: what each statement adds to `words`, shape (n, a).
         order, chosen: all positions, best first; and those to return.
         scale: what one unit of cosine is worth on the scale of the scores; 0 leaves the bonus out of play.
         logged: what an experiment keeps of it, as JSON.
@@ -122,16 +130,11 @@ class Ranking:
     base: Vector
     long: Vector
     short: Vector
+    words: Vector
     order: Sequence[int]
     chosen: Sequence[int]
     scale: float = 1.0
     logged: dict[str, Any] | None = None
-    stated: Vector = field(default_factory=lambda: np.zeros((0, 0)))
-
-    @property
-    def words(self) -> Vector:
-        """What the user stated adds to each score."""
-        return self.stated.sum(axis=1) if self.stated.size else np.zeros(len(self.base))
 
     @property
     def bonus(self) -> Vector:
@@ -148,11 +151,10 @@ def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: fl
     """Scores of the candidates and the choice: by a reranker's scores, shape (n,), by MMR, or plain."""
     base = found.relevance if reranked is None else reranked
     scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
-    long = short = np.zeros(len(found))
-    stated = np.zeros((len(found), 0))
+    long = short = words = np.zeros(len(found))
     if plan.bonus is not None and found.measured:
-        long, short, stated = (part * scale for part in plan.bonus.parts(found.vectors))
-    ranking = Ranking(found, base, long, short, (), (), scale, stated=stated)
+        long, short, words = (part * scale for part in plan.bonus.parts(found.vectors))
+    ranking = Ranking(found, base, long, short, words, (), (), scale)
     total = ranking.total
     # with nothing of our own the order is that of the store, whatever the last bits of the scores say
     plain = plan.bonus is None and reranked is None and lambda_mult is None
@@ -200,25 +202,37 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
         return None
 
 
-def documents_of(ranking: Ranking, retrieval_id: str | None, taste: Taste) -> list[Document]:
+def documents_of(ranking: Ranking, retrieval_id: str | None, plan: Plan) -> list[Document]:
     """The chosen documents; each says why it stands where it stands."""
     ranks = {place: rank for rank, place in enumerate(_best_first(ranking.base), start=1)}
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
-    words, stated = ranking.words.tolist(), ranking.stated.tolist()
+    words, cards = ranking.words.tolist(), _loudest_cards(ranking, plan)
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
         parts = {"base": base[place], "long": long[place], "short": short[place], "words": words[place]}
-        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
-        cards = _heard(taste.cards, stated[place]) if taste.cards else []
-        why |= {"score": sum(parts.values()), **parts, "cards": cards, "abstained": taste.abstained}
+        why: dict[str, Any] = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
+        why |= {"score": sum(parts.values()), **parts, "cards": cards[rank - 1], "abstained": plan.taste.abstained}
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
 
 
-def _heard(cards: Sequence[tuple[str, str]], shares: Sequence[float]) -> list[dict[str, Any]]:
-    """The cards that moved a document most, and what each adds to its score."""
-    loudest = sorted(zip(shares, cards, strict=False), key=lambda one: -abs(one[0]))[:MOST_CARDS]
-    return [{"id": name, "text": text, "share": share} for share, (name, text) in loudest if share]
+def _loudest_cards(ranking: Ranking, plan: Plan) -> list[list[dict[str, Any]]]:
+    """Of each chosen document the cards that speak loudest on this query, and what each adds to the score."""
+    heard, bonus = plan.taste.heard, plan.bonus
+    if heard is None or bonus is None or bonus.words is None or not ranking.candidates.measured:
+        return [[] for _ in ranking.chosen]
+    rows = ranking.candidates.vectors[list(ranking.chosen)] - bonus.mean
+    places, shares = heard.shares(rows, MOST_CARDS)
+    # moderated and capped like the whole
+    shares = shares * ranking.scale * float(np.linalg.norm(bonus.words) / (np.linalg.norm(heard.vector) or 1.0))
+    said = [(heard.statements.ids[place], heard.statements.texts[place]) for place in places]
+    return [
+        sorted(
+            ({"id": name, "text": text, "share": share} for (name, text), share in zip(said, some, strict=True)),
+            key=lambda card: -abs(float(card["share"])),
+        )
+        for some in shares.tolist()
+    ]
 
 
 def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) -> list[int]:

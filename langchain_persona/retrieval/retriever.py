@@ -61,8 +61,7 @@ class VARSRetriever(BaseRetriever):
         k, fetch_k: documents to return, at least 1, and candidates to read; by default `memory.config.candidates`.
         filter: in the language of the store, such as `{"genre": "comedy"}`.
         strength, max_bonus: as in `VARSConfig`; by default the memory's.
-        words: what a stated like is worth, 0 to 10, in units of a cosine; by default `memory.config.words.weight`, and 0
-            is off. A card acts on queries that it is about; see `Words`.
+        words: what a stated like is worth, 0 (off) to 10, in cosines; by default that of the memory's `Words`.
         user_id: the user where the call names none.
         reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`). Fewer
             than three candidates have no scale: then the reranker alone decides.
@@ -325,7 +324,7 @@ class VARSRetriever(BaseRetriever):
         """Score, choose and record; the documents."""
         ranking, learns = self._rank(plan, found), plan.taste.readable and found.measured
         retrieval_id = write_record(self.memory, plan, ranking) if learns else None
-        return documents_of(ranking, retrieval_id, plan.taste)
+        return documents_of(ranking, retrieval_id, plan)
 
     def _rank(self, plan: Plan, found: Candidates) -> Ranking:
         reranked = _rerank(self.reranker, plan.query, found) if self.reranker is not None and found else None

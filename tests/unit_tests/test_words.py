@@ -55,9 +55,9 @@ def some(statements: Statements, places: np.ndarray) -> Statements:
 @given(SEEDS, st.integers(1, 32))
 def test_it_does_not_depend_on_the_order_and_stays_bounded(seed, n):
     statements, query = said(seed, n), vector(seed, D)
-    total = statements.about(query, LOUD, 1e8)[1].sum(axis=0)
+    total = statements.about(query, LOUD, 1e8).vector
     shuffled = some(statements, np.random.default_rng(seed).permutation(n))
-    np.testing.assert_allclose(shuffled.about(query, LOUD, 1e8)[1].sum(axis=0), total, atol=1e-5)
+    np.testing.assert_allclose(shuffled.about(query, LOUD, 1e8).vector, total, atol=1e-5)
     assert np.linalg.norm(total) <= np.sqrt(n / LOUD.ridge)  # where z = 0 would cost less
     assert abs(total @ query) < 1e-5  # how well a document answers is left to relevance
 
@@ -65,7 +65,7 @@ def test_it_does_not_depend_on_the_order_and_stays_bounded(seed, n):
 @given(SEEDS, st.integers(1, 200))
 def test_repetition_is_no_louder_than_certainty(seed, times):
     one, query = said(seed, 1), vector(seed, D)
-    rows = some(one, np.zeros(times, dtype=int)).about(query, LOUD, 1e8)[1].sum(axis=0)
+    rows = some(one, np.zeros(times, dtype=int)).about(query, LOUD, 1e8).vector
     apart = one.vectors[0] - (one.vectors[0] @ query) * query
     assert abs(rows @ apart) <= 1.0 + 1e-6
 
@@ -73,7 +73,7 @@ def test_repetition_is_no_louder_than_certainty(seed, times):
 def test_a_like_and_a_dislike_of_one_thing_cancel():
     row = np.float32([[0.6, 0.8], [0.6, 0.8]])
     both = Statements(row, np.array([1.0, -1.0]), np.ones(2), np.zeros(2))
-    assert np.abs(both.about(np.array([1.0, 0.0]), Words(), 0.0)[1].sum(axis=0)).max() < 1e-9
+    assert np.abs(both.about(np.array([1.0, 0.0]), Words(), 0.0).vector).max() < 1e-9
 
 
 def test_sure_and_recent_statements_count_more_and_pinned_ones_do_not_age():
@@ -81,7 +81,7 @@ def test_sure_and_recent_statements_count_more_and_pinned_ones_do_not_age():
 
     def length(confidence: float, since: float) -> float:
         one = Statements(row, np.ones(1), np.array([confidence]), np.array([since]))
-        return float(np.linalg.norm(one.about(query, Words(), year)[1]))
+        return float(np.linalg.norm(one.about(query, Words(), year).vector))
 
     assert length(0.5, year) == pytest.approx(length(1.0, 0.0))  # a year old counts half
     assert length(0.5, year) < length(1.0, year) == length(1.0, np.inf)
@@ -89,15 +89,16 @@ def test_sure_and_recent_statements_count_more_and_pinned_ones_do_not_age():
 
 def test_silent_below_a_cosine_and_off_at_weight_0():
     one = Statements(np.float32([[0.6, 0.8]]), np.ones(1), np.ones(1), np.zeros(1))
-    assert not len(one.about(np.array([1.0, 0.0]), Words(silent=0.6, heard=0.7), 0.0)[0])
-    assert not len(one.about(np.array([1.0, 0.0]), Words(weight=0.0), 0.0)[0])
+    assert one.about(np.array([1.0, 0.0]), Words(silent=0.6, heard=0.7), 0.0) is None
+    assert one.about(np.array([1.0, 0.0]), Words(weight=0.0), 0.0) is None
 
 
 def test_only_the_nearest_act():
     statements, query = said(1, 60), vector(2, D)
-    places, parts = statements.about(query, Words(silent=-1.0, heard=-0.9, most=5), 0.0)
-    assert len(places) == len(parts) == 5
-    assert set(places) == set(np.argsort(-(statements.vectors @ query))[:5])
+    heard = statements.about(query, Words(silent=-1.0, heard=-0.9, most=5), 0.0)
+    assert set(heard.places) == set(np.argsort(-(statements.vectors @ query))[:5])
+    rows = np.eye(D)
+    np.testing.assert_allclose(heard.shares(rows, 5)[1].sum(axis=1), rows @ heard.vector, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"silent": 0.5, "heard": 0.5}, {"most": 0}, {"ridge": 0.0}])
