@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,8 @@ class Contender:
         note: what it is, for those.
         background: unit embeddings of a sample of what can be shown, shape (n, d), on which a rule of this package
             measures how far relevance and bonus vary.
+        said: user and seed to what they stated as it acts on each scenario: phase to vectors, shape (n, d).
+        thumbs: whether it learns from thumbs; False is words only.
         order: whether what it gives depends on the order of the thumbs, or on what else could have been shown.
     """
 
@@ -54,6 +56,8 @@ class Contender:
     make: Callable[[str], Learner] | None = None
     note: str = ""
     background: Rows | None = None
+    said: Callable[[str, int], Mapping[int, Array]] | None = None
+    thumbs: bool = True
     order: bool = True
 
     def space_of(self, user: str) -> PreferenceSpace | None:

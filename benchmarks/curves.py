@@ -9,7 +9,7 @@ from benchmarks.contenders import RANDOM
 from benchmarks.films import AFTER
 from benchmarks.tables import TITLES
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_words"]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers and dashes say the same
 _STYLES: dict[str, dict[str, Any]] = {
@@ -24,7 +24,17 @@ _STYLES: dict[str, dict[str, Any]] = {
     "paper_fitted": {"color": "#56B4E9", "linestyle": "--", "linewidth": 1.5, "marker": "v"},
     "ours": {"color": "#D55E00", "linestyle": "-", "linewidth": 2.5, "marker": "o"},
     "ours_fitted": {"color": "#D55E00", "linestyle": "--", "linewidth": 2.5, "marker": "o", "markerfacecolor": "white"},
+    "both_some": {"color": "#009E73", "linestyle": "-", "linewidth": 2.5, "marker": "^"},
+    "both_all": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.5, "marker": "s"},
 }
+
+WORDS = {
+    "both_all": "all tastes stated, and thumbs",
+    "both_some": "30 % of the tastes stated, and thumbs",
+    "ours": "thumbs only",
+    "plain": "plain Chroma",
+}
+"""Lines of the picture of words, and what they are called there."""
 
 EVERY = 5
 """Markers of the curves of scenarios."""
@@ -58,7 +68,33 @@ def draw(document: dict[str, Any], path: Path) -> None:
         figure.savefig(path)
 
 
-def _choices(axes: Any, result: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+def draw_words(document: dict[str, Any], path: Path) -> None:
+    """Write the picture of words: PAHF shopping with and without, against thumbs."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    result = document["pahf"]
+    rules = [{**rule, "name": WORDS[rule["id"]]} for rule in result["rules"] if rule["id"] in WORDS]
+    with mpl.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, 5.4), dpi=120, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        lines = _choices(axes, {**result, "rules": rules}, bands=True)
+        axes.set_title(f"What a few sentences add: {result['users']} users of PAHF shopping", loc="left", weight="bold")
+        axes.set_xlabel("thumbs given by each user")
+        axes.set_ylabel("offers taken in held-out choices (%)")
+        axes.grid(axis="y", color="#dddddd", lw=0.8)
+        shown = [rule for rule in WORDS if rule in lines]
+        figure.legend(
+            [lines[rule][0] for rule in shown], [lines[rule][1] for rule in shown],
+            loc="outside lower center", ncols=2, frameon=False,
+        )  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+
+
+def _choices(axes: Any, result: dict[str, Any], *, bands: bool = False) -> dict[str, tuple[Any, str]]:
     """Acceptance in the test phases against scenarios; the taste changes at the line in the middle."""
     part = result["parts"][0]
     phases = sorted({point["phase"] for point in part["curve"]})
@@ -66,13 +102,13 @@ def _choices(axes: Any, result: dict[str, Any]) -> dict[str, tuple[Any, str]]:
     for phase in phases:
         points = [point for point in part["curve"] if point["phase"] == phase]
         x = [start + point["scenarios"] for point in points]
-        for rule in result["rules"]:
+        for rule in (one for one in result["rules"] if bands or not one["id"].startswith(("both", "words"))):
             if rule["id"] == RANDOM:
                 y = [part["curve_chance"][str(phase)]] * len(x)
             else:
                 y = [point["values"][rule["id"]] for point in points]
             lines[rule["id"]] = (
-                _line(axes, rule, x, y, every=EVERY, band=rule["id"] == part["reference"]),
+                _line(axes, rule, x, y, every=EVERY, band=bands or rule["id"] == part["reference"]),
                 rule["name"],
             )
         start = x[-1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from rich.progress import Progress
 
 from benchmarks import cache, embodied, movielens, pahf
 from benchmarks.asked import Asked
+from benchmarks.choices import PHASES
+from benchmarks.contenders import OURS, Contender
 from benchmarks.films import Watched
+from benchmarks.kept import ELSEWHERE, kept_part
 from benchmarks.learners import sampled
 from benchmarks.life import PROTOCOLS
 from benchmarks.measure_choices import Setting, choices, rules_for
 from benchmarks.measure_films import movielens as measure_films
 from benchmarks.shopping import shoppers
+from benchmarks.stated import Said, household_sayings, sayings, talkers, texts_of
 from benchmarks.topics import topics_of
 
 __all__ = ["Found", "Options", "measured", "read"]
@@ -110,6 +115,12 @@ def _shopping(data: pahf.Pahf, embeddings: Embeddings, options: Options, progres
     vectors, tasks = dict(zip(texts, rows, strict=True)), dict(zip(requests, asked, strict=True))
     users = shoppers(data, vectors, tasks)
     rules, fitted = rules_for(users, rows)
+    say = partial(sayings, data)
+    asked_by = {
+        user.name: {phase: np.array([tasks[one.task] for one in data.of(user.name, phase)]) for phase in PHASES}
+        for user in users
+    }
+    rules = (*rules, *_talkers(say, asked_by, rows, embeddings, options, progress))
     settings = [Setting(name, f"protocol {name}: {title}", name, users, rules) for name, title in PROTOCOLS.items()]
     document: dict[str, Any] = {
         "pahf": choices(
@@ -122,6 +133,23 @@ def _shopping(data: pahf.Pahf, embeddings: Embeddings, options: Options, progres
             measure="acceptance of the option offered, where one or two of the three are acceptable",
         )
     }
+    ours = next(rule for rule in rules if rule.id == OURS)
+    elsewhere = _unit(cache.embedded(ELSEWHERE, embeddings, options.cache, progress, "other topics", queries=True))
+    spoken = texts_of(say, [user.name for user in users], options.seeds)
+    told = _unit(cache.embedded(spoken, embeddings, options.cache, progress, "what users state"))
+    document["pahf"]["parts"].append(
+        kept_part(
+            data,
+            users,
+            ours,
+            rows,
+            tasks,
+            elsewhere,
+            dict(zip(spoken, told, strict=True)),
+            seeds=options.seeds,
+            resamples=options.resamples,
+        )
+    )
     if options.check:
         from benchmarks.check import compare  # brings Chroma along
 
@@ -140,6 +168,14 @@ def _embodied(data: embodied.Embodied, embeddings: Embeddings, options: Options,
         vectors, tasks = dict(zip(texts, rows, strict=True)), dict(zip(requests, asked, strict=True))
         users = embodied.actors(data, kind, vectors, tasks)
         rules, fitted = rules_for(users, rows)
+        asked_by = {
+            user.name: {
+                phase: np.array([tasks[one.request] for one in data.of(user.name, phase)]).reshape(-1, rows.shape[1])
+                for phase in PHASES
+            }
+            for user in users
+        }
+        rules = (*rules, *_talkers(partial(household_sayings, data), asked_by, rows, embeddings, options, progress))
         first = first or fitted
         settings += [
             Setting(f"{kind}_{name}", f"{title}; protocol {name}: {one}", name, users, rules)
@@ -174,6 +210,20 @@ def _films(data: movielens.MovieLens, embeddings: Embeddings, options: Options, 
         progress=progress,
         most=options.film_users,
     )
+
+
+def _talkers(
+    say: Callable[[str, float, int], Said],
+    asked: dict[str, dict[int, Any]],
+    background: Any,
+    embeddings: Embeddings,
+    options: Options,
+    progress: Progress,
+) -> tuple[Contender, ...]:
+    """The rules that hear words, with what is said embedded."""
+    texts = texts_of(say, list(asked), options.seeds)
+    rows = _unit(cache.embedded(texts, embeddings, options.cache, progress, "what users state"))
+    return talkers(say, dict(zip(texts, rows, strict=True)), asked, sampled(background))
 
 
 def _unit(rows: cache.Rows) -> Any:

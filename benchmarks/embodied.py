@@ -81,6 +81,10 @@ class Embodied:
         """The users, in the order of the data."""
         return tuple(dict.fromkeys(errand.user for errand in self.errands))
 
+    def of(self, user: str, phase: int) -> tuple[Errand, ...]:
+        """The errands of one user in one phase, in the order of the data."""
+        return tuple(errand for errand in self.errands if (errand.user, errand.phase) == (user, phase))
+
 
 def load(folder: str | Path) -> Embodied:
     """Read the embodied half.

@@ -103,11 +103,21 @@ class VarsLearner:
         """A user of whom nothing is known."""
         self._state = LearnerState.cold(self.space.k)
 
-    def bonus(self, session: str | None) -> BonusVectors:
+    def gains(self, options: Array, words: Array, session: str | None) -> Array:
+        """The capped bonus of options, shape (n, m, d), where words add a vector for each query, shape (n, d)."""
+        learned = self.bonus(session, max_bonus=float("inf"))
+        total = learned.total + words
+        reach = np.linalg.norm(total, axis=1) * (1.0 + float(np.linalg.norm(learned.mean)))
+        factor = self.config.strength * np.minimum(1.0, self.config.max_bonus / np.maximum(reach, 1e-12))
+        found: Array = np.einsum("nmd,nd->nm", options - learned.mean, total * factor[:, None])
+        return found
+
+    def bonus(self, session: str | None, max_bonus: float | None = None) -> BonusVectors:
         """The capped bonus in a session; None is a new one."""
         beta_long, beta_short = self.config.rule.betas
         user = UserVectors(self._state.long, self._state.short(session), beta_long, beta_short)
-        return user.bonus(self.space, max_bonus=self.config.max_bonus, strength=self.config.strength)
+        cap = self.config.max_bonus if max_bonus is None else max_bonus
+        return user.bonus(self.space, max_bonus=cap, strength=1.0 if max_bonus else self.config.strength)
 
     def scores(self, rows: Rows, ids: Ids, base: Rows, session: str | None, spread: Rows | None = None) -> Rows:
         """`relevance + bonus`, in the precision of the rows."""

@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None, *, embeddings: Embeddings | Non
     parser.add_argument("--readme", type=Path, metavar="FILE", help=f"write the tables between its {MARKERS} markers")
     parser.add_argument("--summary", type=Path, metavar="FILE", help=f"write one table between its {SUMMARY} markers")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="write the learning curves here")
+    parser.add_argument("--words", type=Path, metavar="PNG", help="write the picture of words and thumbs here")
     parser.add_argument(
         "--seeds", type=int, default=5, help="orders of scenarios; draws of films, ties and queries (default 5)"
     )
@@ -152,6 +153,8 @@ def main(arguments: Sequence[str] | None = None, *, embeddings: Embeddings | Non
         write_block(options.summary, SUMMARY, blocks.summary(document))
     if options.figure is not None:
         curves.draw(document, options.figure)
+    if options.words is not None and document["pahf"] is not None:
+        curves.draw_words(document, options.words)
     console.print(f"{document['seconds']:.0f} seconds", style="dim")
     return int(any(rule["differences"] for rule in document["check"] or ()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.choices import Chooser, Flags
 from benchmarks.contenders import Contender
-from benchmarks.learners import Array, Learner, Rated
+from benchmarks.learners import Array, Learner, Rated, VarsLearner
 from benchmarks.pahf import LEARNING_PHASES
 from langchain_persona.learning import policy
 
@@ -60,6 +60,7 @@ def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = 
     """
     life = Life({}, {}, {}, {}, {})
     learner = contender.learner(user.name, user.options[1].shape[-1])
+    said = None if contender.said is None else contender.said(user.name, seed)
     for learning, testing in LEARNING_PHASES.items():
         products, options, ids = user.products[learning], user.options[learning], user.ids[learning]
         order = _order(products, seed, f"{user.name} {learning}")
@@ -67,9 +68,9 @@ def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = 
         exams: list[Flags] = []
         for place, index in enumerate(order):
             if curves:
-                exams.append(_exam(user, testing, learner)[0])
+                exams.append(_exam(user, testing, learner, said)[0])
             session, right = f"{learning}-{products[index]}", user.acceptable[learning][index]
-            scores = _scores(user, learning, learner, session, slice(index, index + 1))
+            scores = _scores(user, learning, learner, session, slice(index, index + 1), said)
             (firsts[index],), (margins[place],) = _offers(scores)
             weights = policy(scores[0], contender.temperature)
             expected = np.einsum("o,od->d", weights, options[index])
@@ -78,10 +79,11 @@ def live(user: Chooser, contender: Contender, *, seed: int = 0, protocol: str = 
                 Rated(session, f"{learning}-{index}", bool(right[o]), int(ids[index, o]), options[index, o], expected)
                 for o in rated
             ]
-            learner.learn(thumbs)
+            if contender.thumbs:
+                learner.learn(thumbs)
         taken = user.acceptable[learning][np.arange(len(order)), firsts]
         life.accepted[learning], life.margin[learning] = taken[order], margins
-        life.accepted[testing], life.margin[testing] = _exam(user, testing, learner)
+        life.accepted[testing], life.margin[testing] = _exam(user, testing, learner, said)
         life.rates[learning] = user.rate(learning, taken)
         life.rates[testing] = user.rate(testing, life.accepted[testing])
         if curves:
@@ -125,11 +127,17 @@ def _order(products: Sequence[str], seed: int, salt: str) -> list[int]:
     return [index for name in names for index in blocks[name]]
 
 
-def _scores(user: Chooser, phase: int, learner: Learner, session: str | None, rows: slice) -> Array:
+def _scores(
+    user: Chooser, phase: int, learner: Learner, session: str | None, rows: slice, said: Mapping[int, Array] | None
+) -> Array:
     """The score of each option of some scenarios, shape (n, m)."""
     base, options = user.base[phase][rows], user.options[phase][rows]
     if not base.size:
         return base
+    if said is not None:
+        assert isinstance(learner, VarsLearner)
+        base = base + learner.gains(options, said[phase][rows], session)
+        return np.where(np.arange(base.shape[1]) < user.sizes[phase][rows][:, None], base, user.base[phase][rows])
     # a few options are too few to measure a spread on: the retriever moderates nothing there
     flat = learner.scores(options.reshape(-1, options.shape[-1]), user.ids[phase][rows].ravel(), base.ravel(), session)
     scores = np.asarray(flat, dtype=np.float64).reshape(base.shape)
@@ -145,7 +153,7 @@ def _offers(scores: Array) -> tuple[npt.NDArray[np.intp], Array]:
     return scores.argmax(axis=1), ranked[:, -1] - ranked[:, -2]
 
 
-def _exam(user: Chooser, phase: int, learner: Learner) -> tuple[Flags, Array]:
+def _exam(user: Chooser, phase: int, learner: Learner, said: Mapping[int, Array] | None = None) -> tuple[Flags, Array]:
     """Whether each offer of a test phase is taken, and its margin; a new session, without a short vector."""
-    firsts, margins = _offers(_scores(user, phase, learner, None, slice(None)))
+    firsts, margins = _offers(_scores(user, phase, learner, None, slice(None), said))
     return user.acceptable[phase][np.arange(len(firsts)), firsts], margins

@@ -23,6 +23,8 @@ from benchmarks.recovery import recovery
 
 __all__ = ["Setting", "choices", "fitted_on", "rules_for"]
 
+_DRAWN = (OURS, "both_some", "both_all")
+
 LAST = 4
 """The test phase after the drift."""
 
@@ -111,8 +113,8 @@ def _setting(one: Setting, *, seeds: int, resamples: int, progress: Progress, ta
             "phase": place[0],
             "scenarios": place[1],
             "values": {
-                # intervals are drawn for ours only
-                rule: plain(over_users(curve[place], resamples=resamples if rule == OURS else 100))
+                # intervals are drawn for ours and for what hears words only
+                rule: plain(over_users(curve[place], resamples=resamples if rule in _DRAWN else 100))
                 for rule, curve in curves.items()
             },
         }

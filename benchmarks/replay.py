@@ -136,7 +136,7 @@ class Shop:
         """A `VARSRetriever` with a fresh memory, or Chroma's own retriever for a rule that does not learn."""
         if rule.config is None:
             return self.store.as_retriever(search_kwargs=kwargs)
-        memory = PersonaMemory(InMemoryStore(), config=rule.config, space=rule.space)
+        memory = PersonaMemory(InMemoryStore(), self.embeddings, config=rule.config, space=rule.space)
         return VARSRetriever(vectorstore=self.store, memory=memory, **kwargs)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchmarks.pahf import Option, Pahf, Scenario
 from benchmarks.replay import Rule
-from langchain_persona import VARSConfig, VARSRetriever
+from langchain_persona import PreferenceCard, VARSConfig, VARSRetriever
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +70,7 @@ def tell(console: Console, data: Pahf, shop: Shop, user: str, *, verbose: bool) 
         "on these:"
     )
     before = shopper.offers(choices)
+    _say(console, shopper, choices, before)
     thumbs = shopper.learn(1)
     after = shopper.offers(choices)
     console.print(_table(choices, before, after, thumbs, verbose=verbose))
@@ -87,6 +88,33 @@ def tell(console: Console, data: Pahf, shop: Shop, user: str, *, verbose: bool) 
     if verbose:
         explained = str(retriever.memory.explain(user))
         console.print(f"\n[bold]memory.explain({user!r})[/] says:\n{explained}\n")
+
+
+def _say(console: Console, shopper: _Shopper, choices: Sequence[Scenario], before: Sequence[Option]) -> None:
+    """One sentence, said before any thumb, that changes an offer; it is erased again, so that thumbs start anew."""
+    memory, user = shopper.retriever.memory, shopper.user
+    for choice, offer in zip(choices, before, strict=True):
+        liked = [option for option in choice.options if choice.accepts(option.id)]
+        wanted = [one for option in liked for one in option.features if one not in offer.features]
+        if offer in liked or not wanted:
+            continue
+        said = f"I like {choice.product} with {wanted[0]}."
+        card = memory.remember(user, PreferenceCard(text=said, kind="like"))
+        now = shopper.offers(choices)
+        memory.forget(user, card.id)
+        found = now[choices.index(choice)]
+        if found in liked:
+            words = Text.assemble("Words count at once. ", (f"“{said}”", "italic"), " turns the offer from ")
+            console.print(
+                words.append_text(_cell(choice, offer, set()))
+                .append(" into ")
+                .append_text(_cell(choice, found, set()))
+                .append(
+                    f". Of all such choices {user} takes {_taken(choices, before)} before "
+                    f"this sentence and {_taken(choices, now)} after it; no thumb was given. Now without it, by thumbs:"
+                )
+            )
+            return
 
 
 def _choices(data: Pahf, user: str, phase: int) -> list[Scenario]:

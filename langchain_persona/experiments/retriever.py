@@ -82,7 +82,7 @@ class ExperimentRetriever(VARSRetriever):
         # what is drawn from is what is logged, in the order of the record, in cosines: its chances are exact
         order = list(best.order)
         base = np.round((best.base - best.base.max())[order] / best.scale, 5)
-        bonus = np.round((best.long + best.short)[order] / (best.scale * plan.strength), 5)
+        bonus = np.round(best.bonus[order] / (best.scale * plan.strength), 5)
         drawn = draw((base + plan.strength * bonus) / self.explore, plan.k, self._random)
         log = {"count": len(drawn), "strength": plan.strength, "explore": self.explore}
         logged = {**log, "base": base.tolist(), "bonus": bonus.tolist()}

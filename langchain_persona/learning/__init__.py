@@ -20,6 +20,7 @@ from langchain_persona.learning.vectors import (
     policy,
     scale_of,
 )
+from langchain_persona.learning.words import Heard, Statements, Words
 
 __all__ = [
     "HALF",
@@ -27,16 +28,19 @@ __all__ = [
     "MIN_SAMPLE",
     "BonusVectors",
     "Event",
+    "Heard",
     "LearnerState",
     "MovingAverage",
     "PreferenceSpace",
     "Reinforce",
+    "Statements",
     "UpdateRule",
     "UserRatings",
     "UserVectors",
     "VARSConfig",
     "Vector",
     "WindowedRidge",
+    "Words",
     "attribution_gate",
     "decode_vectors",
     "encode_vectors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from langchain_persona.errors import CorruptRecordError
 
 Vector = npt.NDArray[np.float64]
 """A float64 array. All learning is done in double precision; storage is smaller, see `encode_vectors`."""
+
+F = TypeVar("F", np.float32, np.float64)
 
 SINGLE, HALF = "<f4", "<f2"
 """float32 and float16, little-endian: 384 numbers are 2,048 and 1,024 characters of base64."""
@@ -29,9 +32,9 @@ def unit(vectors: npt.ArrayLike) -> Vector:
     return array / np.where(norm > 0.0, norm, 1.0)
 
 
-def dots(rows: Vector, vector: Vector) -> Vector:
+def dots(rows: npt.NDArray[F], vector: npt.NDArray[F]) -> npt.NDArray[F]:
     """`⟨row, vector⟩` of rows of shape (n, d), row by row: each is too small for BLAS to start threads, see `gram`."""
-    products: Vector = (rows[:, None] @ vector)[:, 0]
+    products: npt.NDArray[F] = (rows[:, None] @ vector)[:, 0]
     return products
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from langchain_persona.errors import ConfigError
 from langchain_persona.learning.rules import MovingAverage, Reinforce, UpdateRule, WindowedRidge, require
 from langchain_persona.learning.state import Event, LearnerState, in_order
+from langchain_persona.learning.words import Words
 
 FOLD_VERSION = 3  # raised with every change of what a fold gives: snapshots of an older version are folded again
 MAX_STRENGTH = 10.0  # far beyond what any ranking gains from
@@ -26,7 +27,8 @@ class VARSConfig:
         spread: keeps results on topic: over the collection, the standard deviation of the bonus at strength 1 is at
             most this share of the relevance's. Both are measured on a sample of what passes the call's filter, brought
             to unit length; with fewer than 16 documents nothing is moderated. 0 switches the bonus off.
-        min_feedback: a user with fewer events gets the plain ranking.
+        words: how what the user stated acts; `Words(weight=0)` is off.
+        min_feedback: of a user with fewer events only what they stated acts.
         temperature: `τ` of the retrieval policy.
         candidates: documents read for each retrieval, and never fewer than k + 2. What is read and not shown is the
             contrast to learn from.
@@ -51,10 +53,13 @@ class VARSConfig:
     max_norm: float = 100.0
     keep_sessions: int = 2
     min_feedback: int = 1
+    words: Words = field(default_factory=Words)
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, UpdateRule):
             raise ConfigError(f"rule must be an update rule such as WindowedRidge() or Reinforce(), got {self.rule!r}")
+        if not isinstance(self.words, Words):
+            raise ConfigError(f"words must be Words(...), such as Words(weight=0.5), got {self.words!r}")
         counts = {"candidates": (1, 10_000), "keep_sessions": (1, 1_000), "min_feedback": (1, 1_000_000)}
         numbers = {"max_bonus": (0.0, 1e6), "spread": (0.0, 1e6), "temperature": (1e-6, 1e6), "max_norm": (1e-6, 6e4)}
         require(self, {**counts, **numbers, "strength": (0.0, MAX_STRENGTH)})
@@ -62,20 +67,20 @@ class VARSConfig:
     @classmethod
     def paper(cls) -> VARSConfig:
         """The VARS paper (arXiv 2603.20939): REINFORCE, 64 candidates, τ = 1, no moderation; use it with PCA-256."""
-        return cls(rule=Reinforce(), candidates=64, max_bonus=1.0, spread=1e6)
+        return cls(rule=Reinforce(), candidates=64, max_bonus=1.0, spread=1e6, words=Words(weight=0.0))
 
     @classmethod
     def simplified(cls) -> VARSConfig:
         """The simplified moving average with α = 0.7 and rate 0.01."""
-        return cls(rule=MovingAverage(), max_bonus=1.0, spread=1e6)
+        return cls(rule=MovingAverage(), max_bonus=1.0, spread=1e6, words=Words(weight=0.0))
 
     @property
     def fingerprint(self) -> str:
         """Changes with every knob that changes the fold; a stored snapshot names it.
 
-        `max_bonus`, `spread`, `strength`, `candidates` and `min_feedback` act at retrieval and leave the fold alone.
+        `max_bonus`, `spread`, `strength`, `candidates`, `min_feedback` and `words` act at retrieval only.
         """
-        folding = replace(self, max_bonus=1.0, spread=1.0, strength=1.0, candidates=1, min_feedback=1)
+        folding = replace(self, max_bonus=1.0, spread=1.0, strength=1.0, candidates=1, min_feedback=1, words=Words())
         return hashlib.sha256(f"{FOLD_VERSION} {folding!r}".encode()).hexdigest()[:16]
 
 

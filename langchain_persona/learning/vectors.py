@@ -14,6 +14,7 @@ import numpy.typing as npt
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.learning.arrays import Vector, deviation, dots, frozen
 from langchain_persona.learning.space import PreferenceSpace
+from langchain_persona.learning.words import Statements
 
 MIN_SPREAD = 0.02  # cosines closer together count as this far apart, so that near duplicates make no huge scale
 MIN_SAMPLE = 16  # fewer documents tell no spread, and nothing is moderated
@@ -21,19 +22,22 @@ MIN_SAMPLE = 16  # fewer documents tell no spread, and nothing is moderated
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BonusVectors:
-    """A user's preference as it acts on the ranking: the bonus of a unit embedding `e` is `⟨long + short, e − mean⟩`.
+    """A user's preference as it acts on the ranking: the bonus of a unit embedding `e` is `⟨total, e − mean⟩`.
 
     `long` and `short`, shape (d,), are in units of the base score (cosine); `mean`, shape (d,), is that of the space.
+    `words`, shape (d,), is what the user stated about the query (see `Statements.about`).
     """
 
     long: Vector = field(repr=False)
     short: Vector = field(repr=False)
     mean: Vector = field(repr=False)
+    words: Vector | None = field(default=None, repr=False)
 
     @property
     def total(self) -> Vector:
-        """`long + short`, shape (d,)."""
-        return self.long + self.short
+        """`long + short + words`, shape (d,)."""
+        learned = self.long + self.short
+        return learned if self.words is None else learned + self.words
 
     def shrink(self, max_bonus: float) -> float:
         """The factor, at most 1, that keeps the bonus of every unit embedding within ±`max_bonus`.
@@ -42,18 +46,21 @@ class BonusVectors:
             >>> BonusVectors(np.array([0.0, 2.0]), np.zeros(2), np.zeros(2)).shrink(0.5)
             0.25
         """
-        # ‖long + short‖ · sup‖e − μ‖
+        # ‖total‖ · sup‖e − μ‖
         reach = float(np.linalg.norm(self.total)) * (1.0 + float(np.linalg.norm(self.mean)))
         return 1.0 if reach <= max_bonus else max_bonus / reach
 
     def times(self, factor: float) -> BonusVectors:
-        """Both parts, multiplied."""
-        return BonusVectors(self.long * factor, self.short * factor, self.mean)
+        """All parts, multiplied."""
+        return BonusVectors(
+            self.long * factor, self.short * factor, self.mean, None if self.words is None else self.words * factor
+        )
 
-    def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector]:
-        """The long-term and the short-term part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
+    def parts(self, embeddings: npt.ArrayLike) -> tuple[Vector, Vector, Vector]:
+        """The long-term, short-term and words part of each bonus, shapes (n,), for unit embeddings of shape (n, d)."""
         centred = np.asarray(embeddings, dtype=np.float64) - self.mean
-        return dots(centred, self.long), dots(centred, self.short)
+        words = np.zeros(len(centred)) if self.words is None else dots(centred, self.words)
+        return dots(centred, self.long), dots(centred, self.short), words
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +73,7 @@ class UserVectors:
         baseline: running mean of the user's rewards, in [−1, 1].
         count: number of feedback events behind it.
         space: the preference space in which they lie; None where the caller knows it.
+        statements: likes and dislikes that may act on a ranking; None where there are none.
     """
 
     long: Vector = field(repr=False)
@@ -75,6 +83,7 @@ class UserVectors:
     baseline: float = 0.0
     count: int = 0
     space: PreferenceSpace | None = None
+    statements: Statements | None = None
 
     def __post_init__(self) -> None:
         if self.long.shape != self.short.shape or self.long.ndim != 1:

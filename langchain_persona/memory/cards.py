@@ -16,6 +16,7 @@ import numpy as np
 from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
+from langchain_persona.learning import Statements
 from langchain_persona.learning.arrays import Vector, dots, frozen, unit
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
@@ -37,6 +38,7 @@ class CardSet:
         rows: the same with the rows of stored questions behind the row of their card, shape (m, d).
         starts: the place of each card's first row.
         erased: keys of the tombstones, of cards and episodes.
+        statements: the active likes and dislikes that have a vector; None where there are none.
     """
 
     active: tuple[PreferenceCard, ...] = ()
@@ -45,6 +47,7 @@ class CardSet:
     rows: Vector = field(default_factory=lambda: np.zeros((0, 0)))
     starts: tuple[int, ...] = ()
     erased: frozenset[str] = frozenset()
+    statements: Statements | None = None
 
     def relevance(self, direction: Vector) -> Vector:
         """The dot product of each active card with a vector of shape (d,): mean of its text's and its best row's.
@@ -214,7 +217,7 @@ class Cards:
         every = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
         texts = every if len(every) == len(active) else frozen(every[list(starts)])
         rest = tuple(card for card in found if not card.active)
-        return CardSet(active, rest, texts, every, starts, frozenset(erased))
+        return CardSet(active, rest, texts, every, starts, frozenset(erased), _statements(active, texts))
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""
@@ -232,6 +235,22 @@ def card_texts(cards: Iterable[PreferenceCard]) -> list[str]:
 
 def _key(card_id: str) -> str:
     return label(card_id, prefix="c")
+
+
+def _statements(cards: Sequence[PreferenceCard], vectors: Vector) -> Statements | None:
+    places = [i for i, card in enumerate(cards) if card.kind in ("like", "dislike") and vectors[i].any()]
+    said = [cards[i] for i in places]
+    if not said:
+        return None
+    return Statements(
+        vectors=vectors[places].astype(np.float32),
+        signs=np.array([1.0 if card.kind == "like" else -1.0 for card in said]),
+        confidence=np.array([card.confidence for card in said]),
+        since=np.array([np.inf if card.pinned else card.updated for card in said]),
+        ids=tuple(card.id for card in said),
+        texts=tuple(card.text for card in said),
+        embedding=said[0].embedding,
+    )
 
 
 def _age(card: PreferenceCard) -> tuple[float, str]:

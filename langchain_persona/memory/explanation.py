@@ -43,6 +43,7 @@ class Explanation:
     Attributes:
         user: the user's id.
         cards: texts of the cards in force, oldest first.
+        words: those of them that move rankings: likes and dislikes with a vector.
         events, sources, mean_reward: feedback that moves the vectors; how many of each source; the mean, in [−1, 1].
         withdrawn, inert: feedback taken back, and what could not be learned from (retrieval unknown or expired).
         liked, disliked: documents by net reward, strongest first: `(id, first words, sum of rewards)`, at most ten.
@@ -51,6 +52,7 @@ class Explanation:
 
     user: str
     cards: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     events: int = 0
     sources: dict[str, int] = field(default_factory=dict)
     mean_reward: float = 0.0
@@ -69,8 +71,14 @@ class Explanation:
         lines += [f"  - {text}" for text in self.cards[:_MOST]]
         if len(self.cards) > _MOST:
             lines.append(f"  and {len(self.cards) - _MOST} more")
+        if self.words:
+            shown = "; ".join(repr(text) for text in self.words[:_MOST])
+            lines.append(
+                f"These move rankings of what they are about: {shown}{' …' if len(self.words) > _MOST else ''}"
+            )
         if not self.events:
-            lines.append(f"{self.user!r} gave no feedback yet: rankings are the plain ones.")
+            moved = "only what they said moves rankings" if self.words else "rankings are the plain ones"
+            lines.append(f"{self.user!r} gave no feedback yet: {moved}.")
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
             lines.append(
@@ -126,6 +134,7 @@ def explain_ledger(
     return Explanation(
         user=user,
         cards=tuple(card.text for card in cards.active),
+        words=() if cards.statements is None else cards.statements.texts,
         events=len(counted),
         sources=dict(Counter(entry.source for entry in counted).most_common()),
         mean_reward=sum(entry.reward for entry in counted) / len(counted) if counted else 0.0,

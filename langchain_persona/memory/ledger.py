@@ -280,6 +280,12 @@ class Ledger:
 
     def fold(self, user: str, embedding: str, dimension: int, *, rebuild: bool = False) -> Folded:
         """A user's state under an embedding model: a snapshot and everything younger, or with `rebuild` all anew."""
+        return self.fold_beside(user, embedding, dimension, rebuild=rebuild)[0]
+
+    def fold_beside(
+        self, user: str, embedding: str, dimension: int, beside: Sequence[Op] = (), *, rebuild: bool = False
+    ) -> tuple[Folded, list[Result]]:
+        """As `fold`; and the results of other reads that go into the same batch."""
         now, name = time.time(), self._snapshot_name(embedding)
         kept = None if rebuild else self._cache.get((user, name))
         versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
@@ -288,14 +294,15 @@ class Ledger:
         # one batch tells whether what this process keeps is still true; where it surely is not, all is read at once
         at_once = kept is None or user in self._written
         self._written.discard(user)
-        results = self._store.batch([*versions, *(details if at_once else ())])
+        results = self._store.batch([*beside, *versions, *(details if at_once else ())])
+        others, results = results[: len(beside)], results[len(beside) :]
         stamp = found_item(results[0])
         version = "" if stamp is None else str(stamp.value.get("version"))
         space = self._spaces.parse(embedding, dimension, results[1 : len(versions)])
         if kept is not None and kept.space.id != space.id:
             kept = None
         if kept is not None and self._cache.get((user, name), version) is kept and 0 <= now - kept.time < _LIFETIME:
-            return kept
+            return kept, others
 
         # what to go on from: a snapshot, everything younger, and the entries in it that the rule looks at again
         found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
@@ -360,7 +367,7 @@ class Ledger:
         state = fold(events[done:], self._config, k=space.k, start=state, before=[*window, *events[:done]])
         folded = Folded(state, space, self._config.rule.betas, snapshot, window, events, young, now)
         self._cache.put((user, name), version, folded)
-        return folded
+        return folded, others
 
     # helpers ----------------------------------------------------------------------------------------------------------
 

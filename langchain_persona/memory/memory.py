@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
@@ -519,8 +519,13 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     # helpers ----------------------------------------------------------------------------------------------------------
 
     def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> UserVectors:
-        """For the retriever: a user's vectors in one session ("" is none), from embeddings of some model and length."""
-        return self.ledger.fold(user, embedding, dimension).vectors(session)
+        """For the retriever: a user's vectors in one session ("" is none), from embeddings of some model and length.
+
+        What they stated is read in the same batch.
+        """
+        folded, results = self.ledger.fold_beside(user, embedding, dimension, self.cards.read_ops(user))
+        vectors, said = folded.vectors(session), self.cards.parse(user, results).statements
+        return vectors if said is None else replace(vectors, statements=said)
 
     def _vectors(self, name: str, session: str, *, rebuild: bool = False) -> UserVectors:
         current = None if name == ANONYMOUS else self.ledger.current(name)

@@ -106,10 +106,21 @@ def _is_rule(sentence: str) -> bool:
 
 def _operation(sentence: str) -> Operation:
     rule = _is_rule(sentence)
-    kind = "style" if rule else "like" if _found("like", sentence) else "fact"
-    kind = "dislike" if _found("dislike", sentence) else kind
+    kind = "style" if rule else "fact"
+    if _found("dislike", sentence):
+        kind = "dislike"
+    elif not rule and _found("like", sentence):
+        kind = "like"
+    # what speaks of several things ("I love spicy food but my husband hates it") would act against itself
+    if kind in ("like", "dislike") and (_found("mixed", sentence) or _both(sentence)):
+        kind = "fact"
     scope = "always" if rule or _found("respect", sentence) else "topic"
     return Operation.model_validate({"text": sentence, "quote": sentence, "kind": kind, "scope": scope})
+
+
+def _both(sentence: str) -> bool:
+    """Whether a like stands beside a dislike: "I like tea and hate coffee"; "I don't like tea" is one."""
+    return _found("dislike", sentence) and _found("like", _marker("dislike", start=False).sub(" ", sentence))
 
 
 def _found(role: str, text: str, *, start: bool = False) -> bool:

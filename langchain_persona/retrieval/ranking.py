@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from langchain_core.documents import Document
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import Identity
-from langchain_persona.learning import MIN_SAMPLE, BonusVectors, moderation, policy, scale_of
+from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Heard, Statements, Words, moderation, policy, scale_of
 from langchain_persona.learning.arrays import HALF, Vector, deviation, dots, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.resilience import warn
@@ -21,11 +22,15 @@ from langchain_persona.retrieval.sources import Candidates, Source
 
 logger = logging.getLogger(__name__)
 
+MOST_CARDS = 3
+"""Cards that a document names."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taste:
     """What a ranking may use of its user: the bonus at strength 1, before the cap, or None.
 
+    `statements` may act on a query, and `heard` is what they say about this one.
     `abstained` says why the ranking is plain although there is a user. Where the user is anonymous or could not be
     read, `readable` is False, and nothing is recorded either.
     """
@@ -33,6 +38,20 @@ class Taste:
     bonus: BonusVectors | None = None
     abstained: str | None = None
     readable: bool = True
+    statements: Statements | None = None
+    heard: Heard | None = None
+
+    def with_words(self, query: Vector, words: Words) -> Taste:
+        """The same with what the user stated about a query of shape (d,) in the bonus."""
+        said = self.statements
+        if said is None or not words.weight or said.vectors.shape[1] != query.size:
+            return self
+        heard = said.about(query, words, time.time())
+        if heard is None:
+            return self
+        nothing = np.zeros(query.size)
+        bonus = replace(self.bonus or BonusVectors(nothing, nothing, nothing), words=heard.vector)
+        return replace(self, bonus=bonus, abstained=None, heard=heard)
 
     def moderated(self, query: Vector, rows: Vector, share: float) -> Taste:
         """The same with a bonus that varies at most a share of what relevance to the query, shape (d,), varies.
@@ -58,9 +77,19 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
     except Exception as error:
         warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
         return Taste(readable=False)
+    said = user.statements if config.spread else None
+    if said is not None and said.embedding != model:
+        _tell_other_model(said.embedding, model)
+        said = None
     if user.count < config.min_feedback:
-        return Taste(abstained="thin evidence")
-    return Taste(bonus if config.spread and bonus.total.any() else None)
+        return Taste(abstained="thin evidence", statements=said)
+    return Taste(bonus if config.spread and bonus.total.any() else None, statements=said)
+
+
+@cache
+def _tell_other_model(cards: str, documents: str) -> None:
+    text = "Likes and dislikes do not act on rankings: cards are embedded by %s, documents by %s; give both one model"
+    warn(logger, text, cards, documents)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +107,7 @@ class Plan:
     filter: Any
     strength: float
     max_bonus: float
+    words: Words = field(default_factory=Words)
     vector: Vector = field(default_factory=lambda: np.zeros(0))
     taste: Taste = Taste()
     model: str = ""
@@ -90,7 +120,7 @@ class Ranking:
 
     Attributes:
         base: relevance, or the reranker's scores.
-        long, short: the two parts of the bonus, on the same scale.
+        long, short, words: the parts of the bonus, on the same scale.
         order, chosen: all positions, best first; and those to return.
         scale: what one unit of cosine is worth on the scale of the scores; 0 leaves the bonus out of play.
         logged: what an experiment keeps of it, as JSON.
@@ -100,25 +130,37 @@ class Ranking:
     base: Vector
     long: Vector
     short: Vector
+    words: Vector
     order: Sequence[int]
     chosen: Sequence[int]
     scale: float = 1.0
     logged: dict[str, Any] | None = None
+
+    @property
+    def bonus(self) -> Vector:
+        """All parts of the bonus."""
+        return self.long + self.short + self.words
+
+    @property
+    def total(self) -> Vector:
+        """The scores by which it is ranked."""
+        return self.base + self.long + self.short + self.words
 
 
 def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: float | None) -> Ranking:
     """Scores of the candidates and the choice: by a reranker's scores, shape (n,), by MMR, or plain."""
     base = found.relevance if reranked is None else reranked
     scale = 1.0 if reranked is None else scale_of(reranked, found.relevance)
-    long = short = np.zeros(len(found))
+    long = short = words = np.zeros(len(found))
     if plan.bonus is not None and found.measured:
-        long, short = (part * scale for part in plan.bonus.parts(found.vectors))
-    total = base + long + short
+        long, short, words = (part * scale for part in plan.bonus.parts(found.vectors))
+    ranking = Ranking(found, base, long, short, words, (), (), scale)
+    total = ranking.total
     # with nothing of our own the order is that of the store, whatever the last bits of the scores say
     plain = plan.bonus is None and reranked is None and lambda_mult is None
     order = range(len(found)) if plain else _best_first(total)
     mmr = None if lambda_mult is None else mmr_order(total, found.vectors, k=plan.k, lambda_mult=lambda_mult)
-    return Ranking(found, base, long, short, order, order[: plan.k] if mmr is None else mmr, scale)
+    return replace(ranking, order=order, chosen=order[: plan.k] if mmr is None else mmr)
 
 
 def _best_first(scores: Vector) -> list[int]:
@@ -130,7 +172,7 @@ def _best_first(scores: Vector) -> list[int]:
 def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | None:
     """Keep what a later feedback needs to know; returns its id, or None with one WARNING where it was not written."""
     found, order, chosen = ranking.candidates, list(ranking.order), list(ranking.chosen)
-    total, now = ranking.base + ranking.long + ranking.short, time.time()
+    total, now = ranking.total, time.time()
     name = memory.ledger.new_retrieval_id(now)
     try:
         # on the scale of the scores, so that what is learned does not depend on a reranker's units either
@@ -160,17 +202,37 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
         return None
 
 
-def documents_of(ranking: Ranking, retrieval_id: str | None, abstained: str | None) -> list[Document]:
+def documents_of(ranking: Ranking, retrieval_id: str | None, plan: Plan) -> list[Document]:
     """The chosen documents; each says why it stands where it stands."""
     ranks = {place: rank for rank, place in enumerate(_best_first(ranking.base), start=1)}
     base, long, short = ranking.base.tolist(), ranking.long.tolist(), ranking.short.tolist()
+    words, cards = ranking.words.tolist(), _loudest_cards(ranking, plan)
     documents = []
     for rank, place in enumerate(ranking.chosen, start=1):
-        parts = {"base": base[place], "long": long[place], "short": short[place]}
-        why = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
-        why |= {"score": sum(parts.values()), **parts, "abstained": abstained}
+        parts = {"base": base[place], "long": long[place], "short": short[place], "words": words[place]}
+        why: dict[str, Any] = {"retrieval_id": retrieval_id, "rank": rank, "candidate_rank": ranks[place]}
+        why |= {"score": sum(parts.values()), **parts, "cards": cards[rank - 1], "abstained": plan.taste.abstained}
         documents.append(ranking.candidates.document(place, persona=why))
     return documents
+
+
+def _loudest_cards(ranking: Ranking, plan: Plan) -> list[list[dict[str, Any]]]:
+    """Of each chosen document the cards that speak loudest on this query, and what each adds to the score."""
+    heard, bonus = plan.taste.heard, plan.bonus
+    if heard is None or bonus is None or bonus.words is None or not ranking.candidates.measured:
+        return [[] for _ in ranking.chosen]
+    rows = ranking.candidates.vectors[list(ranking.chosen)] - bonus.mean
+    places, shares = heard.shares(rows, MOST_CARDS)
+    # moderated and capped like the whole
+    shares = shares * ranking.scale * float(np.linalg.norm(bonus.words) / (np.linalg.norm(heard.vector) or 1.0))
+    said = [(heard.statements.ids[place], heard.statements.texts[place]) for place in places]
+    return [
+        sorted(
+            ({"id": name, "text": text, "share": share} for (name, text), share in zip(said, some, strict=True)),
+            key=lambda card: -abs(float(card["share"])),
+        )
+        for some in shares.tolist()
+    ]
 
 
 def mmr_order(scores: Vector, vectors: Vector, *, k: int, lambda_mult: float) -> list[int]:

@@ -45,7 +45,7 @@ Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float
 Embedded = Sequence[float] | Vector
 
 _NO_ROWS: Vector = np.zeros((0, 0))
-_OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus")
+_OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus", "words")
 
 
 class VARSRetriever(BaseRetriever):
@@ -61,6 +61,7 @@ class VARSRetriever(BaseRetriever):
         k, fetch_k: documents to return, at least 1, and candidates to read; by default `memory.config.candidates`.
         filter: in the language of the store, such as `{"genre": "comedy"}`.
         strength, max_bonus: as in `VARSConfig`; by default the memory's.
+        words: what a stated like is worth, 0 (off) to 10, in cosines; by default that of the memory's `Words`.
         user_id: the user where the call names none.
         reranker: scores the candidates anew. The bonus is brought to the scale of its scores (see `scale_of`). Fewer
             than three candidates have no scale: then the reranker alone decides.
@@ -71,10 +72,11 @@ class VARSRetriever(BaseRetriever):
     Raises:
         ConfigError: an argument that cannot work; at the first search, where model and store do not fit.
 
-    The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `user_id` and `session_id` too:
+    The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `words`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
     `retrieval_id`; `rank`, and `candidate_rank` by relevance among the candidates read, both from 1; `score` = `base` +
-    `long` + `short`; `abstained`, why a known user's ranking is plain, else None.
+    `long` + `short` + `words`; `cards`, up to three that moved it, with id, text and what they add (`share`);
+    `abstained`, why a known user's ranking is plain, else None.
 
     Where the memory's store fails or is slow, the ranking is the plain one; where the vector store or the embedding
     model does, there are no documents. Each time one WARNING says so.
@@ -90,6 +92,7 @@ class VARSRetriever(BaseRetriever):
     filter: SkipValidation[Any] = None
     strength: SkipValidation[float | None] = None
     max_bonus: SkipValidation[float | None] = None
+    words: SkipValidation[float | None] = None
     user_id: SkipValidation[User | None] = None
     reranker: SkipValidation[Reranker | None] = None
     search_type: Literal["similarity", "mmr"] = "similarity"
@@ -237,6 +240,8 @@ class VARSRetriever(BaseRetriever):
         vector = np.asarray(embedded, dtype=np.float64)
         model = embedding_name(plan.source.embeddings, vector.size)
         taste = taste or read_taste(self.memory, plan.identity, model, vector.size)
+        if plan.strength and plan.max_bonus:
+            taste = taste.with_words(vector, plan.words)
         if taste.bonus is not None and plan.strength and plan.max_bonus:
             rows = self._sample(plan)
             unmeasured = Taste(abstained="not measured")  # without its bound a bonus could drown relevance
@@ -319,7 +324,7 @@ class VARSRetriever(BaseRetriever):
         """Score, choose and record; the documents."""
         ranking, learns = self._rank(plan, found), plan.taste.readable and found.measured
         retrieval_id = write_record(self.memory, plan, ranking) if learns else None
-        return documents_of(ranking, retrieval_id, plan.taste.abstained)
+        return documents_of(ranking, retrieval_id, plan)
 
     def _rank(self, plan: Plan, found: Candidates) -> Ranking:
         reranked = _rerank(self.reranker, plan.query, found) if self.reranker is not None and found else None
@@ -356,20 +361,24 @@ class VARSRetriever(BaseRetriever):
             raise ConfigError(f"a call takes no option {min(unknown)!r}, only {known}; set others at construction")
         config, source = self.memory.config, self._source
         named = [options[name] if options.get(name) is not None else getattr(self, name) for name in _OPTIONS]
-        k, fetch_k, where, strength, max_bonus = named
+        k, fetch_k, where, strength, max_bonus, weight = named
         strength = config.strength if strength is None else strength
         max_bonus = config.max_bonus if max_bonus is None else max_bonus
+        weight = config.words.weight if weight is None else weight
         check_number("k", k, 1)
         check_number("fetch_k", 1 if fetch_k is None else fetch_k, 1)
         check_number("strength", strength, 0.0, MAX_STRENGTH)
         check_number("max_bonus", max_bonus, 0.0, 1e6)
+        check_number("words", weight, 0.0, 10.0)
         # what is read and not shown is the contrast to learn from
         wanted = fetch_k or max(config.candidates, k + 2, 20 if self.search_type == "mmr" else 0)
         wanted = k if identity.anonymous and not self._selects else max(k, wanted)
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
-        source = source.of(identity.user) if isinstance(source, CardSource) else source
-        return Plan(query, source, identity, k, wanted, where, strength, max_bonus)
+        if isinstance(source, CardSource):
+            source, weight = source.of(identity.user), 0.0  # words rank the host's documents, not themselves
+        stated = config.words if weight == config.words.weight else replace(config.words, weight=weight)
+        return Plan(query, source, identity, k, wanted, where, strength, max_bonus, stated)
 
 
 @cache

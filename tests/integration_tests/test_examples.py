@@ -62,6 +62,21 @@ def test_a_thumb_from_another_process_moves_the_ranking_until_it_is_withdrawn() 
     assert rankings["withdrawn"] == rankings["before"]
 
 
+def test_one_sentence_moves_the_ranking_until_it_is_retired() -> None:
+    text = output_of("10_words_and_thumbs.py")
+    order = {
+        when.strip(): line.split(" > ")
+        for when, line in re.findall(r"^(\w[\w ]*): +(\S+ > .*)$", text, flags=re.MULTILINE)
+    }
+    horror = {"ghost", "cabin"}
+    assert set(order["before"][:2]) == horror
+    assert order["said"][0] not in horror
+    assert order["retired"] == order["before"]
+    assert order["and a thumb"].index("wedding") < order["said"].index("wedding")
+    assert order["another topic"][0] == "night-train"
+    assert 'These move rankings of what they are about: "I can\'t stand horror films"' in text
+
+
 def test_reranker_and_mmr_carry_the_bonus() -> None:
     before, after = output_of("03_rerank_and_mmr.py").split("\n\n")
     cell = re.compile(r"(\S+) +(-?[\d.]+) = (-?[\d.]+) ([+-][\d.]+)")
@@ -126,7 +141,7 @@ def test_the_middleware_learns_a_user_and_nothing_of_nobody() -> None:
 
 def test_another_vector_store_and_another_retriever() -> None:
     plain, store, found, ours = (
-        line.split(":", 1)[1].strip().split(" > ") for line in output_of("10_any_vector_store.py").splitlines()
+        line.split(":", 1)[1].strip().split(" > ") for line in output_of("11_any_vector_store.py").splitlines()
     )
     assert "city" not in plain[0]
     assert "city" in store[0]

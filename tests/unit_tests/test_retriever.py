@@ -78,7 +78,8 @@ def test_each_document_says_why_it_stands_where_it_stands(collection):
     assert [fact["score"] for fact in why(docs)] == sorted((fact["score"] for fact in why(docs)), reverse=True)
     query = np.asarray(MODEL.embed_query(QUERY))
     for doc, fact in zip(docs, why(docs), strict=True):
-        assert set(fact) == {"retrieval_id", "rank", "candidate_rank", "score", "base", "long", "short", "abstained"}
+        parts = {"base", "long", "short", "words", "cards"}
+        assert set(fact) == {"retrieval_id", "rank", "candidate_rank", "score", "abstained", *parts}
         assert fact["score"] == fact["base"] + fact["long"] + fact["short"]
         assert fact["base"] == pytest.approx(VECTORS[doc.id] @ query, abs=1e-5)
         assert fact["long"] == pytest.approx(VECTORS[doc.id] @ (0.2 * vector(1)), abs=1e-5)
