@@ -115,7 +115,8 @@ class ReflectNode(Node):
 
     def _read(self, user: str, written: Sequence[str] = ()) -> PendingReading:
         reading = self.memory.turns.read_pending(user, self.queue, written)
-        return replace(reading, marks=reading.marks[:_TOGETHER])
+        ready = getattr(self.reflection, "model", self) is not None  # a middleware knows its model after the first call
+        return replace(reading, marks=reading.marks[: _TOGETHER if ready else 0])
 
     def _put_off(self, reading: PendingReading, error: Exception) -> Update:
         warn(logger, "%s (%s)", _FAILED, type(error).__name__)
