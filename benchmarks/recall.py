@@ -123,17 +123,14 @@ def measure(
             ]
         for name, some in users.items():
             found[f"in the prompt, {name}"] += [in_prompt(one, rows, {}) for one in some]
-    aims = {f"recall@{DEPTH}": 0.4 if questions else 0.0, "in the prompt, 20": 1.0}
-    aimed = {what: next((aim for start, aim in aims.items() if what.startswith(start)), 0.0) for what in found}
+    aims = {what: 1.0 for what in found if "prompt, 20" in what}
+    aims |= {what: 0.4 for what in found if what.startswith("recall") and "stored" in what}
+    means = {what: float(np.mean(shares)) for what, shares in found.items()}
     return [
-        Row(
-            what,
-            float(np.mean(shares)),
-            "share",
-            aim=f"≥ {aimed[what]:.2f}" * bool(aimed[what]),
-            met=np.mean(shares) >= aimed[what],
-        )
-        for what, shares in found.items()
+        Row(what, mean, "share", aim=f"≥ {aims[what]:.2f}", met=mean >= aims[what])
+        if what in aims
+        else Row(what, mean, "share")
+        for what, mean in means.items()
     ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from benchmarks import cache, learning, movielens
+from benchmarks import cache, learning, movielens, recall
 from benchmarks.blocks import SUMMED
 from benchmarks.bootstrap import auc, over_users
 from benchmarks.contenders import contenders
@@ -312,3 +312,19 @@ def test_embeddings_are_computed_once(tmp_path: Path) -> None:
     assert np.array_equal(first, again)
     assert np.array_equal(first, mended)
     assert (tmp_path / ".gitignore").read_text() == "*\n"
+
+
+def test_recall_tells_what_reaches_the_prompt(tmp_path):
+    folder = tmp_path / "explicit_preference"
+    folder.mkdir()
+    for topic in ("food", "trips"):
+        items = [{"preference": f"likes {topic} {one}", "question": f"asks {topic} {one}"} for one in range(30)]
+        (folder / f"{topic}.json").write_text(json.dumps(items), encoding="utf-8")
+    needs = recall.load(tmp_path)
+    stored = {one.preference: [one.question] for one in needs}
+    texts = [text for one in needs for text in (one.preference, one.question)]
+    rows = dict(zip(texts, np.eye(len(texts)), strict=True))  # nothing resembles anything but itself
+    found = {row.what: (row.value, row.met) for row in recall.measure(needs, rows, stored, pool=60, seeds=1)}
+    assert found["recall@5, pool of 60"] == (5 / 60, None)
+    assert found["recall@5, pool of 60, with stored questions"] == (1.0, True)
+    assert found["in the prompt, 20 mixed"] == found["in the prompt, 20 of one topic"] == (1.0, True)
