@@ -153,10 +153,9 @@ class ReflectNode(Node):
         if len(active) <= _SHOWN:
             return list(active)
         scores = np.arange(len(active), dtype=float)  # the newest, where nothing can be compared
-        if memory.embedder.has_model and rows.any():
-            embed = partial(memory.embedder.embed_documents, [mark.episode.query for mark in reading.marks])
-            asked = run_or_default("The newest cards were reflected on, not the nearest", embed, _NO_ROWS)
-            scores = (rows @ unit(asked).T).max(axis=1) if asked.size else scores
+        asked = [memory.embedder.decode(one.episode.vector, one.episode.embedding) for one in reading.marks]
+        if asked := [row for row in asked if row.size and row.shape[1] == rows.shape[1]]:
+            scores = (rows @ unit(np.concatenate(asked)).T).max(axis=1)
         order = np.argsort(-scores, kind="stable").tolist()
         standing = [place for place in order if active[place].pinned or active[place].scope == "always"][:_STANDING]
         chosen = [*standing, *(place for place in order if place not in standing)][:_SHOWN]

@@ -20,7 +20,7 @@ from langchain_persona.reflection import Exchange, Findings, Operation, Reaction
 from langchain_persona.reflection.verbatim import own_words
 
 _SAME = 0.92  # cosine from which two cards may say the same
-_EVIDENCE = 5  # quotes kept of a card, the latest
+_EVIDENCE = 5  # quotes kept of a card: the first, and the latest
 _STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
 
@@ -160,7 +160,7 @@ def _confirm(operation: Operation, exchange: Exchange, card: PreferenceCard) -> 
     """The card with one more quote and a newer date, so that a reader sees what was said last."""
     if any(one.message_id == exchange.message_id for one in card.evidence):
         return []
-    evidence = (*card.evidence, _evidence(operation, exchange))[-_EVIDENCE:]
+    evidence = (*card.evidence[:1], *card.evidence[1:][-_EVIDENCE + 2 :], _evidence(operation, exchange))
     sure = {"confidence": (card.confidence + 1) / 2, "updated": max(card.updated, exchange.time)}
     return [card.model_copy(update={"evidence": evidence, **sure})]
 

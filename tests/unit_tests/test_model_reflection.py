@@ -217,3 +217,17 @@ async def test_nothing_true_is_lost_whatever_is_said(how):
         for card in every:
             await memory.arevive("ana", card.id)
     assert set(await texts_of(memory)) >= set(TRUE_BEFORE)
+
+
+async def test_of_many_cards_twenty_are_shown_the_nearest_and_ten_for_every_conversation():
+    memory = new_memory()
+    for number in range(30):
+        scope = "always" if number < 15 else "topic"
+        await memory.aremember("ana", PreferenceCard(text=f"wish {number} of word{number}", scope=scope))
+    agent = Agent(both({}), memory, how="ainvoke", reflection="model")
+    await agent.say("about word14 and word29")
+    notes = agent.model.calls[-1][1].text
+    shown = [number for number in range(30) if f". wish {number} of" in notes]
+    assert len(shown) == 20
+    assert {14, 29} <= set(shown)
+    assert sum(number < 15 for number in shown) >= 10
