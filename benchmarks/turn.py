@@ -31,10 +31,20 @@ from rich.progress import Progress
 
 from benchmarks.rows import WARM_UP, Row, arguments_of, publish
 from benchmarks.speed import Lookup, synthetic
-from langchain_persona import LocalEmbeddings, PersonaMemory, PreferenceCard, VARSRetriever, create_persona_graph
+from langchain_persona import (
+    LocalEmbeddings,
+    ModelReflection,
+    PersonaMemory,
+    PreferenceCard,
+    VARSRetriever,
+    create_persona_graph,
+)
 from langchain_persona.memory.local import open_store
+from langchain_persona.prompt import approximate_tokens
 from langchain_persona.records import Episode
+from langchain_persona.reflection import Exchange
 from langchain_persona.testing import ScriptedChatModel
+from tests.reflection_data import load
 
 __all__ = ["KINDS", "CountedStore", "Kind"]
 
@@ -206,6 +216,23 @@ def measure(cards: int, many: int, turns: int) -> list[Row]:
     return rows
 
 
+def measure_reflection(cards: int = 20) -> list[Row]:
+    """Tokens of the prompt that reflects behind the answer: the exchanges and the notes of the test data."""
+    model = ScriptedChatModel(lambda messages: {})
+    cases = load("development")
+    notes = [card for case in cases for card in case.cards][:cards]
+    for case in cases:
+        exchange = Exchange(case.id, case.user, case.answer, case.assistant, id=case.id)
+        ModelReflection(model).reflect([exchange], notes)
+    tokens = [sum(approximate_tokens(message.text) for message in call) for call in model.calls]
+    what = f"tokens of the reflecting prompt, {cards} notes, {len(cases)} exchanges"
+    high = statistics.quantiles(tokens, n=20)[-1]
+    return [
+        Row(f"{what}: median", statistics.median(tokens), "", aim="≤ 1,500", met=statistics.median(tokens) <= 1_500),
+        Row(f"{what}: 95 of 100 below", high, ""),
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = arguments_of(__doc__, "bench-turn")
@@ -217,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Users with {options.cards:,} cards ({options.many:,} beyond the budget), a checkpointer in memory, medians "
         f"of {options.turns} turns."
     )
-    rows = measure(options.cards, options.many, options.turns)
+    rows = [*measure(options.cards, options.many, options.turns), *measure_reflection()]
     publish(rows, options, title="What is added ahead of the model call", head=head, block="bench-turn")
 
 
