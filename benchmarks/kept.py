@@ -77,6 +77,10 @@ def kept_part(
                 2: [tasks[one.task] for one in data.of(user.name, 2) if one.product in known],
             }
             for column, queries in asked.items():
+                if not queries:  # a shop of two products has no others
+                    for rates in found.values():
+                        rates[place, column] = np.nan
+                    continue
                 for query in np.unique(queries, axis=0):
                     base = rows @ query
                     plain = set(_first(base))

@@ -128,14 +128,17 @@ def test_the_document_has_its_form(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Not measured: no MovieLens data" in capsys.readouterr().out
     result = document["pahf"]
     rules = [rule["id"] for rule in result["rules"]]
-    assert rules == ["random", "plain", "items", "rocchio", "bayes", "simplified", "paper", "ours"]
+    talkers = ["words_some", "words_all", "both_some", "both_all"]
+    assert rules == ["random", "plain", "items", "rocchio", "bayes", "simplified", "paper", "ours", *talkers]
     assert result["users"] == 2
     assert result["scenarios"]["test"] == 24
-    assert [part["id"] for part in result["parts"]] == ["A", "B"]
-    for part in result["parts"]:
+    assert [part["id"] for part in result["parts"]] == ["A", "B", "kept"]
+    assert result["parts"][2]["values"]["plain"][1]["mean"] == pytest.approx(1.0)
+    assert result["parts"][2]["values"]["plain"][0]["mean"] is None  # a shop of two products has no others
+    for part in result["parts"][:2]:
         assert part["columns"] == ["learn", "test", "learn after drift", "test after drift"]
         assert list(part["values"]) == rules
-        assert list(part["differences"]) == rules[:-1]
+        assert list(part["differences"]) == [rule for rule in rules if rule != "ours"]
         assert part["reference"] == "ours"
         for values in part["values"].values():
             assert [set(value) for value in values] == [INTERVAL] * 4

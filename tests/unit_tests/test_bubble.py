@@ -12,6 +12,7 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.embeddings import LocalEmbeddings
 from langchain_persona.memory import PersonaMemory
+from langchain_persona.records import PreferenceCard
 from langchain_persona.retrieval import VARSRetriever
 
 pytestmark = [
@@ -85,3 +86,16 @@ def test_a_topic_never_rated_stays_close_and_the_strength_says_how_close(retriev
     assert shares[1] >= 0.95
     assert shares[2] >= 0.9
     assert shares[3] >= 0.85
+
+
+def test_words_about_food_leave_trains_alone_and_one_about_horror_moves_films(model, retriever):
+    memory = PersonaMemory(InMemoryStore(), model)
+    for kind, text in (("like", "I love spicy food"), ("dislike", "I can't stand sushi"), ("like", "a good curry")):
+        memory.remember("ana", PreferenceCard(text=text, kind=kind))
+    told = VARSRetriever(vectorstore=retriever.vectorstore, embeddings=model, memory=memory, user_id="ana", k=10)
+    for query in ("which train goes to Lyon", "a night train to Vienna", "how do trains brake"):
+        assert shown(told, query) == shown(told, query, words=0.0)
+    assert shown(told, "a spicy curry for dinner") != shown(told, "a spicy curry for dinner", words=0.0)
+    memory.remember("ana", PreferenceCard(text="I can't stand horror", kind="dislike"))
+    plain, heard = (shown(told, "a film for tonight", words=words, k=6) for words in (0.0, 1.0))
+    assert sum("horror" in text for text in heard) < sum("horror" in text for text in plain)
