@@ -53,14 +53,14 @@ KINDS = {
     "dialogue": "implicit_preference/persona-driven",
 }
 SAME = 0.5
-RULE = f"""recovered: a card's text has a cosine (all-MiniLM-L6-v2) of at least {SAME} to the explicit preference, and is no
-inversion of it: a card without a negation, all of whose words occur in a preference with one, is."""
+RULE = f"""recovered: a card's text has a cosine (all-MiniLM-L6-v2) of at least {SAME} to the explicit preference, and
+is no inversion of it: a card without a negation, all of whose words occur in a preference with one, is."""
 _NEGATION = re.compile(
     r"\b(?:not|no|never|avoid\w*|dislike\w*|hate\w*|aver\w+|against|refuse\w*|can'?t|cannot|don'?t|doesn'?t|steer|"
     r"without|allerg\w+|fear\w*|phobia|uncomfortable|discomfort|difficult|only|rather|to|over)\b",
     re.IGNORECASE,
 )
-_FILLER = frozenset("a an and the of in on at for with that is are i my likes loves prefers enjoys user".split())
+_FILLER = frozenset({"a", "an", "the", "of", "in", "for", "with", "that", "are", "likes", "loves", "prefers", "enjoys"})
 
 
 @dataclass(frozen=True)
