@@ -50,7 +50,15 @@ I'm tall, so most chairs don't fit me => Is tall. => fact
 Our son Tim is six and talks of trains all day. => Has a son Tim, six, who talks of trains. => fact
 No politics, please! => Wants no politics. => answers
 Vivo en Lugo y busco un dentista => Vive en Lugo. => fact
-Call me Bo, not Robert. => Wants to be called Bo. => answers"""
+Call me Bo, not Robert. => Wants to be called Bo. => answers
+Ma voisine adore le ski et le fromage. => Speaks of a neighbour. => none
+Try our oysters! -- Oysters again. The last one went straight into my napkin. => Dislikes oysters. => dislike
+Nimm den Aufzug. -- In so einen Kasten bringt mich keiner mehr. => Meidet Aufzüge. => health
+Ayer cené paella con unos amigos. => Speaks of yesterday. => none
+You are the king and I am your cook. => Asks for a role play. => none
+It's her birthday on Monday. => Speaks of someone else. => none
+The gig is standing only. -- With my knees I'd be on the floor after ten minutes. => Can't stand for long. => health
+Bof, ça va. => Small talk. => none"""
 
 _CHOICE = """\
 The user answers the assistant's options. Name what is picked and what is left; then the note: which lasting taste the
@@ -77,7 +85,9 @@ Is vegetarian. | Has two cats. -- I eat fish again these days. => Is vegetarian.
 Arbeitet als Koch. | Mag Jazz. -- Den Jazzabend lasse ich nie aus. => none
 Likes long walks. | Rides a motorbike. -- Sold the bike, I take the train. => Rides a motorbike.
 Drinks tea. | Wants short answers. -- From now on all the details, please. => Wants short answers.
-Is allergic to nuts. -- I have a daughter who plays chess. => none"""
+Is allergic to nuts. -- I have a daughter who plays chess. => none
+Has a van. | Works in a shop. -- I do my accounts with a pencil every Monday. => none
+Goes to the gym. | Rents a flat. -- We bought the house, we move in May. => Rents a flat."""
 
 _KINDS = {
     "like": {"kind": "like"},
@@ -88,7 +98,8 @@ _KINDS = {
 }
 _CONFIG: RunnableConfig = {"run_name": "reflect", "tags": ["langsmith:nostream"], "max_concurrency": 4}
 _CONTEXT, _LONGEST = 600, 200  # characters of the assistant's turn, and of a note
-_OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)|[,;、，](?=[^.!?\n]*[,;、，])")
+_OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)")
+_LISTED = re.compile(r"[,;、，；][^.!?。\n]+[,;、，；]")  # "a play, a film, or a walk"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 
@@ -183,7 +194,7 @@ def _units(exchanges: Sequence[Exchange]) -> tuple[list[_Unit], list[_Unit]]:
         words = own_words(exchange.user).strip()
         every, before = sentences(words), exchange.previous_assistant.strip()
         context = shorten(before, _CONTEXT)
-        if 0 < len(every) < 3 and len(_OPTION.findall(before)) > 1:
+        if 0 < len(every) < 3 and (len(_OPTION.findall(before)) > 1 or _LISTED.search(before)):
             choices[_Unit(context, words, number)] = None
         else:
             parts = list(filter(None, map(_statement, every))) or every[:1]
@@ -229,6 +240,9 @@ def _notes(plain: Sequence[_Unit], choices: Sequence[_Unit], answers: Sequence[A
             continue  # a mere question; but "Could you use grams, always?" is a wish
         if not unit.context and not _says_no_more(text, unit.quote):
             text = unit.quote
+        picked = clean_line(str(record.get("picked", "")), _LONGEST)
+        if picked and not _says_no_more(picked, text):
+            text = f"{text} ({picked})"
         origin = "stated" if unit in plain else "inferred"
         found[unit] = Operation.model_validate({"text": text, "quote": unit.quote, "origin": origin, **fields})
     return found
@@ -260,9 +274,14 @@ def _findings(
     found: dict[_Unit, Operation], asked: Sequence[_Unit], answers: Sequence[Any], cards: Sequence[PreferenceCard]
 ) -> Findings:
     """The findings; the first of an exchange that makes a note untrue takes its place."""
-    ids = {_line(card): card.id for card in cards}
+    known = {_line(card): card for card in cards}
     for unit, record in zip(asked, _read(answers), strict=True):
-        if target := ids.pop(str(record.get("untrue")), None):
-            first = next(one for one in found if one.exchange == unit.exchange)
-            found[first] = found[first].model_copy(update={"action": "update", "target": target})
+        target = known.pop(str(record.get("untrue")), None)
+        alike = [  # a wish how to be answered says nothing about the user's life
+            one
+            for one, operation in found.items()
+            if target and one.exchange == unit.exchange and (operation.kind == "style") == (target.kind == "style")
+        ]
+        if target and alike:
+            found[alike[0]] = found[alike[0]].model_copy(update={"action": "update", "target": target.id})
     return Findings(operations=tuple(found.values()))

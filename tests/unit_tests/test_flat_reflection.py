@@ -103,11 +103,15 @@ def test_an_answer_that_cannot_be_read_costs_its_sentence_alone():
 
 
 def test_a_short_reply_to_options_shows_a_taste_by_what_was_left():
-    record = {"picked": "a hut", "left": "a spa", "note": "Prefers plain huts.", "kind": "like"}
+    record = {"picked": "a hut", "left": "a spa", "note": "Prefers plain places.", "kind": "like"}
     model = ScriptedChatModel(lambda _: record)
     turn = Exchange("m1", "The hut. Is it cold?", previous_assistant="1. a hut 2. a spa")
     (found,) = FlatReflection(model).reflect([turn], ()).operations
-    assert (found.text, found.origin, found.quote) == ("Prefers plain huts.", "inferred", "The hut. Is it cold?")
+    assert (found.text, found.origin, found.quote) == (
+        "Prefers plain places. (a hut)",
+        "inferred",
+        "The hut. Is it cold?",
+    )
     assert questions(model) == ["Assistant: 1. a hut 2. a spa\nUser: The hut. Is it cold?"]
 
 
