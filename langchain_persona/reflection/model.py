@@ -152,14 +152,14 @@ class ModelReflection:
         notes = [f"{number}. {_note(card)}" for number, card in enumerate(cards, start=1)]
         parts = [f"Today is {datetime.now(UTC):%Y-%m-%d}.", _tag("notes", "\n".join(notes))]
         for exchange, words in found:
-            parts += [_tag("before", _shorten(exchange.previous_assistant, _BEFORE)), _tag("user", words, _SAID)]
-        parts.append(_tag("answer", _shorten(found[-1][0].assistant, _BEFORE // 3)))
+            parts += [_tag("before", shorten(exchange.previous_assistant, _BEFORE)), _tag("user", words, _SAID)]
+        parts.append(_tag("answer", shorten(found[-1][0].assistant, _BEFORE // 3)))
         return [SystemMessage(self.prompt), HumanMessage("\n".join(filter(None, parts)))]
 
     def _read(self, answer: Any, cards: Sequence[PreferenceCard]) -> Findings:
         """The findings, with the cards' ids in place of their numbers. `ValueError`: they cannot be read."""
         parsed = answer["parsed"] if isinstance(answer, dict) else None
-        found = self.schema.model_validate(parse_json_markdown(_text(answer)) if parsed is None else parsed)
+        found = self.schema.model_validate(parse_json_markdown(answer_text(answer)) if parsed is None else parsed)
         ids = {str(number): card.id for number, card in enumerate(cards, start=1)}
         named = [
             one.model_copy(update={"target": ids.get((one.target or "").strip(" .#"))}) for one in found.operations
@@ -205,10 +205,11 @@ def _without_texts(value: Any) -> Any:
 def _repair(messages: Sequence[AnyMessage], answer: Any, error: ValueError) -> list[AnyMessage]:
     what = str(error.errors(include_url=False, include_input=False)) if isinstance(error, ValidationError) else error
     again = f"That could not be read: {what!s:.500}\nGive the whole answer again, as JSON alone."
-    return [*messages, AIMessage(_text(answer)[:_SAID] or "(nothing)"), HumanMessage(again)]
+    return [*messages, AIMessage(answer_text(answer)[:_SAID] or "(nothing)"), HumanMessage(again)]
 
 
-def _text(answer: Any) -> str:
+def answer_text(answer: Any) -> str:
+    """The text of a model's answer, or the arguments of its first tool call."""
     message = answer["raw"] if isinstance(answer, dict) else answer
     return message.text or json.dumps([one["args"] for one in message.tool_calls][:1] or "")
 
@@ -218,11 +219,12 @@ def _note(card: PreferenceCard) -> str:
     return f"{clean_line(card.text, 200)}{condition}"
 
 
-def _shorten(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
+    """The beginning and the end of a text that is longer than some characters."""
     return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
 
 
 def _tag(name: str, text: str, limit: int = _SAID) -> str:
     """A text between tags that it cannot close."""
-    plain = _shorten(text, limit).replace("<", "(").replace(">", ")").strip()
+    plain = shorten(text, limit).replace("<", "(").replace(">", ")").strip()
     return f"<{name}>{plain}</{name}>" if plain else ""

@@ -45,7 +45,7 @@ class VerbatimReflection:
         """An "add" for each such sentence, at most ten a message."""
         found: list[Operation] = []
         for exchange in exchanges:
-            kept = dict.fromkeys(filter(None, map(_statement, _sentences(own_words(exchange.user)))))
+            kept = dict.fromkeys(filter(None, map(_statement, sentences(own_words(exchange.user)))))
             found += map(_operation, list(kept)[:10])
         return Findings(operations=tuple(found))
 
@@ -79,7 +79,8 @@ def own_words(text: str) -> str:
     return text
 
 
-def _sentences(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; of a very long one the first and the last two."""
     if len(text) <= _LONG:
         found = _END.split(text)
     else:  # the sentences at the cuts are not whole
