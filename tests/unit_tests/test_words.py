@@ -185,7 +185,7 @@ def test_a_thousand_cards_that_say_the_same_stay_below_the_cap_and_erasing_them_
     retriever = over(collection, memory, k=20)
     before = scores(retriever.invoke(QUERY, user_id="ana"))
     cards = [PreferenceCard(text=TEXTS["d07"], kind="like") for _ in range(1_000)]
-    memory.cards.write("ana", memory.cards.with_vectors(cards, np.tile(VECTORS["d07"], (1_000, 1))))
+    memory.cards.write("ana", memory.cards.with_vectors(cards, {TEXTS["d07"]: VECTORS["d07"]}))
     docs = retriever.invoke(QUERY, user_id="ana")
     assert 0.02 < max(abs(fact["words"]) for fact in why(docs)) <= 0.1 + 1e-9
     assert scores(docs) != before
