@@ -16,6 +16,7 @@ from rich.text import Text
 
 from demo import checks
 from demo.model import chat_model, own_model
+from demo.recorded import Recorded, model_name
 from demo.script import ANOTHER, PROMPT, SESSIONS, USER, Line
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever, create_persona_graph
 
@@ -37,7 +38,7 @@ def play(console: Console, *, verbose: bool) -> bool:
         folder, embeddings, model = Path(place) / "persona", LocalEmbeddings(), chat_model()
         collection, size = _films(embeddings)
         console.print(
-            f"A film adviser ([bold]create_persona_graph[/]) keeps what Mia says of herself. {_about_the_model()}"
+            f"A film adviser ([bold]create_persona_graph[/]) notes what Mia says of herself. {_about_the_model()}"
         )
         for day in ("Monday", "Tuesday"):
             with _opened(folder, model, collection) as (memory, _, agent):
@@ -54,7 +55,10 @@ def play(console: Console, *, verbose: bool) -> bool:
 def _about_the_model() -> str:
     if own_model():
         return f"Answers come from {own_model()}; --verbose shows them."
-    return "No chat model is connected: a template says what one would have been told (--verbose)."
+    return (
+        "No chat model is connected: a template says what one would have been told (--verbose), and the notes on her "
+        f"were taken by {model_name()} and recorded."
+    )
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -79,7 +83,7 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
             retriever=films,
             system_prompt=PROMPT,
             align_every=1,
-            reflection="model" if own_model() else "verbatim",
+            reflection="model" if own_model() else Recorded(),
             memory_tools=False,  # what is kept does not hang on the model
         )
         yield memory, films, graph.compile(checkpointer=InMemorySaver())

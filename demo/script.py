@@ -34,7 +34,8 @@ class Line:
 SESSIONS: dict[str, tuple[Line, ...]] = {
     "Monday": (
         Line("Please always answer in bullet points. I'm allergic to peanuts. Which film shall I watch tonight?"),
-        Line("My favourite drink is coke. What could go with it?", thumb=(-1.0, DISLIKED)),
+        Line("No thanks, after my last horror film I slept with the light on for a week.", thumb=(-1.0, DISLIKED)),
+        Line("My favourite drink is coke. What could go with it?"),
         Line("I enjoy cycling at weekends. Is there a film about animals in the ice?"),
         Line("I'm pregnant. Which film is calm enough for me?"),
     ),

@@ -21,7 +21,7 @@ from langchain_persona.prompt import clean_line
 from langchain_persona.records import PreferenceCard
 from langchain_persona.reflection import Exchange, Findings, Operation
 from langchain_persona.reflection.model import answer_text, shorten
-from langchain_persona.reflection.verbatim import own_words, sentences
+from langchain_persona.reflection.verbatim import VerbatimReflection, own_words, sentences
 
 _NOTE = """\
 One short note on what the message tells about the user: third person, language of the message. Then its kind.
@@ -162,20 +162,20 @@ class FlatReflection:
 
     def reflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
         """What the sentences teach. One that cannot be read is left out; if none can, its error is raised."""
-        plain, choices = _units(exchanges)
+        kept, plain, choices = _units(exchanges)
         answers = self._caller(self._note).batch(self._note.ask(plain), _CONFIG, return_exceptions=True)
         answers += self._caller(self._choice).batch(self._choice.ask(choices), _CONFIG, return_exceptions=True)
-        found, change = _notes(plain, choices, answers), _change(cards)
+        found, change = kept | _notes(plain, choices, answers), _change(cards)
         asked = _ask_changes(found, cards)
         answers = self._caller(change).batch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
 
     async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
         """Async twin of `reflect`."""
-        plain, choices = _units(exchanges)
+        kept, plain, choices = _units(exchanges)
         answers = await self._caller(self._note).abatch(self._note.ask(plain), _CONFIG, return_exceptions=True)
         answers += await self._caller(self._choice).abatch(self._choice.ask(choices), _CONFIG, return_exceptions=True)
-        found, change = _notes(plain, choices, answers), _change(cards)
+        found, change = kept | _notes(plain, choices, answers), _change(cards)
         asked = _ask_changes(found, cards)
         answers = await self._caller(change).abatch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
@@ -187,19 +187,22 @@ class FlatReflection:
             return self.model
 
 
-def _units(exchanges: Sequence[Exchange]) -> tuple[list[_Unit], list[_Unit]]:
-    """What to ask about, each once: statements, but a mere question only where there is nothing else; and choices."""
-    plain, choices = dict[_Unit, None](), dict[_Unit, None]()
+def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], list[_Unit], list[_Unit]]:
+    """Plain statements, kept word for word without a call; and what to ask about, each once: sentences, and choices."""
+    kept, plain, choices = dict[_Unit, Operation](), dict[_Unit, None](), dict[_Unit, None]()
     for number, exchange in enumerate(exchanges):
+        stated = {one.quote: one for one in VerbatimReflection().reflect([exchange], ()).operations}
         words = own_words(exchange.user).strip()
         every, before = sentences(words), exchange.previous_assistant.strip()
         context = shorten(before, _CONTEXT)
         if 0 < len(every) < 3 and (len(_OPTION.findall(before)) > 1 or _LISTED.search(before)):
             choices[_Unit(context, words, number)] = None
         else:
+            kept |= {_Unit("", quote, number): one for quote, one in stated.items()}
             parts = list(filter(None, map(_statement, every))) or every[:1]
+            parts = [part for part in parts if part not in stated]
             plain |= dict.fromkeys(_Unit(context if len(every) < 4 else "", part, number) for part in parts)
-    return list(plain), list(choices)
+    return kept, list(plain), list(choices)
 
 
 def _statement(sentence: str) -> str:

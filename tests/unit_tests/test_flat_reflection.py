@@ -33,14 +33,14 @@ def questions(model: ScriptedChatModel) -> list[str]:
 @pytest.mark.parametrize(
     ("before", "said", "asked"),
     [
-        ("", "I'm vegan. What can I cook?", ["User: I'm vegan."]),
-        ("", "I'm vegan, what can I cook?", ["User: I'm vegan"]),
-        ("", "Could you use grams from now on?", ["User: Could you use grams from now on?"]),
-        ("Tea?", "Never. I hate it.", ["Assistant: Tea?\nUser: I hate it.", "Assistant: Tea?\nUser: Never."]),
+        ("", "Nuts put me in hospital. What can I cook?", ["User: Nuts put me in hospital."]),
+        ("", "Nuts put me in hospital, what can I cook?", ["User: Nuts put me in hospital"]),
+        ("", "Could you use grams?", ["User: Could you use grams?"]),
+        ("Tea?", "Never. It keeps me up.", ["Assistant: Tea?\nUser: It keeps me up.", "Assistant: Tea?\nUser: Never."]),
         (
             "Hello!",
-            "I paint. I run. I cook. I sew.",
-            ["User: I cook.", "User: I paint.", "User: I run.", "User: I sew."],
+            "Up at five. Ten miles. Then paint. At night sew.",
+            ["User: At night sew.", "User: Ten miles.", "User: Then paint.", "User: Up at five."],
         ),
         ("", "Translate: I love dogs and every sort of cat", ["User: Translate"]),
     ],
@@ -51,55 +51,64 @@ def test_each_statement_is_asked_about(before, said, asked):
     assert questions(model) == asked
 
 
+def test_a_plain_statement_is_kept_word_for_word_without_a_call():
+    model = scripted({})
+    (found,) = FlatReflection(model).reflect([Exchange("m1", "I'm vegan. What can I cook?")], ()).operations
+    assert (found.text, found.quote, found.scope) == ("I'm vegan.", "I'm vegan.", "always")
+    assert not model.calls
+
+
 def test_a_note_keeps_the_sentence_as_its_quote_and_its_kind_says_the_rest():
-    said = "I can't eat nuts. Never use emojis. I took the window seat. I am late today."
+    said = "Nuts put me in hospital. Emojis hurt my eyes. The window seat, as ever. Late today."
     model = scripted(
         {
-            "I can't eat nuts.": {"note": "Can't eat nuts.", "kind": "health"},
-            "Never use emojis.": {"note": "Never use emojis.", "kind": "answers"},
-            "I took the window seat.": {"note": "Took the window seat.", "kind": "like"},
-            "I am late today.": {"note": "Is late.", "kind": "none"},
+            "Nuts put me in hospital.": {"note": "Nuts: hospital.", "kind": "health"},
+            "Emojis hurt my eyes.": {"note": "No emojis.", "kind": "answers"},
+            "The window seat, as ever.": {"note": "The window seat.", "kind": "like"},
+            "Late today.": {"note": "Is late.", "kind": "none"},
         }
     )
     found = FlatReflection(model, instructions="Mind boats.").reflect([Exchange("m1", said)], ())
     assert [(one.quote, one.text, one.kind, one.scope, one.origin) for one in found.operations] == [
-        ("I can't eat nuts.", "Can't eat nuts.", "fact", "always", "stated"),
-        ("Never use emojis.", "Never use emojis.", "style", "always", "stated"),
-        ("I took the window seat.", "Took the window seat.", "like", "topic", "stated"),
+        ("Nuts put me in hospital.", "Nuts: hospital.", "fact", "always", "stated"),
+        ("Emojis hurt my eyes.", "Emojis hurt my eyes.", "style", "always", "stated"),
+        ("The window seat, as ever.", "The window seat.", "like", "topic", "stated"),
     ]
     assert all(call[0].text.endswith("of today only.\nMind boats.") for call in model.calls)
 
 
 async def test_a_note_that_is_no_longer_true_is_replaced_once():
-    turns = [Exchange("m1", "I eat cheese again. I have a dog."), Exchange("m2", "I also eat eggs.")]
-    cheese, eggs, dog = (
-        {"note": note, "kind": "fact"} for note in ("Eats cheese again.", "Also eats eggs.", "Has a dog.")
-    )
-    answers = {"I eat cheese again.": cheese, "I also eat eggs.": eggs, "I have a dog.": dog}
-    model = scripted(answers | {"I eat cheese again. I have a dog.": {"untrue": "Is vegan."}})
+    turns = [Exchange("m1", "Cheese is back on my plate. Got a dog."), Exchange("m2", "Eggs are fine.")]
+    said = ("Cheese is back on my plate.", "Got a dog.", "Eggs are fine.")
+    answers = {one: {"note": one, "kind": "fact"} for one in said}
+    model = scripted(answers | {"Cheese is back on my plate. Got a dog.": {"untrue": "Is vegan."}})
     found = await FlatReflection(model).areflect(turns, CARDS)
     assert [(one.action, one.target, one.text) for one in found.operations] == [
-        ("update", "vegan", "Eats cheese again."),
-        ("add", None, "Has a dog."),
-        ("add", None, "Also eats eggs."),
+        ("update", "vegan", "Cheese is back on my plate."),
+        ("add", None, "Got a dog."),
+        ("add", None, "Eggs are fine."),
     ]
-    assert "Notes:\n- Is vegan.\n- Lives in Bern.\nUser: I also eat eggs." in questions(model)
+    assert "Notes:\n- Is vegan.\n- Lives in Bern.\nUser: Eggs are fine." in questions(model)
     assert await asyncio.to_thread(FlatReflection(model).reflect, turns, CARDS) == found
 
 
 def test_a_note_that_says_more_than_the_sentence_gives_way_to_it():
-    said = "Ich bin seit Jahren Imkerin."
+    said = "Imkerin seit Jahren, hauptberuflich."
     model = scripted({said: {"note": "Is a Kerin with nine Volk.", "kind": "fact"}})
     (found,) = FlatReflection(model).reflect([Exchange("m1", said)], ()).operations
     assert found.text == said
 
 
 def test_an_answer_that_cannot_be_read_costs_its_sentence_alone():
-    turn = Exchange("m1", "I paint. I run. I sew.")
-    answers = {"I paint.": "[]", "I run.": TimeoutError, "I sew.": {"note": "I sew.", "kind": "fact"}}
-    assert [one.text for one in FlatReflection(scripted(answers)).reflect([turn], ()).operations] == ["I sew."]
+    turn = Exchange("m1", "Up at five. Ten miles. At night sew.")
+    answers = {
+        "Up at five.": "[]",
+        "Ten miles.": TimeoutError,
+        "At night sew.": {"note": "At night sew.", "kind": "fact"},
+    }
+    assert [one.text for one in FlatReflection(scripted(answers)).reflect([turn], ()).operations] == ["At night sew."]
     with pytest.raises(ValueError, match="not a record"):
-        FlatReflection(scripted(answers | {"I sew.": "I would note that."})).reflect([turn], ())
+        FlatReflection(scripted(answers | {"At night sew.": "I would note that."})).reflect([turn], ())
 
 
 def test_a_short_reply_to_options_shows_a_taste_by_what_was_left():
