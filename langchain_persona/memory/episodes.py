@@ -162,6 +162,10 @@ class Episodes:
         self.take_back(user, erased)
         return not erased
 
+    def write_all(self, user: str, episodes: Sequence[Episode]) -> None:
+        """Write episodes that nothing waits for, in one batch."""
+        self._store.batch([self._write_op(user, one) for one in episodes])
+
     def take_back(self, user: str, episode_ids: Collection[str]) -> None:
         """Delete the records of episodes that were erased."""
         self._store.batch(self._delete_ops(user, episode_ids))

@@ -45,3 +45,25 @@ def open_store(folder: str | Path, resources: ExitStack) -> BaseStore:
     store.start_ttl_sweeper()
     resources.callback(store.stop_ttl_sweeper)
     return store
+
+
+def scrub(store: BaseStore, *, vacuum: bool = False) -> bool | None:
+    """Leave no byte of what was deleted in the files of a `SqliteStore`; with `vacuum` the whole file is written anew.
+
+    False: another connection is reading or writing, so the log beside the file still holds old pages. None: another
+    kind of store.
+    """
+    connection, lock = getattr(store, "conn", None), getattr(store, "lock", None)
+    if not isinstance(connection, sqlite3.Connection) or lock is None:
+        return None
+    with lock:
+        try:
+            connection.execute("PRAGMA busy_timeout=1000")  # what waits for the lock has a deadline of its own
+            if vacuum:
+                connection.execute("VACUUM")
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+        except sqlite3.Error:
+            return False
+        finally:
+            connection.execute(f"PRAGMA {_PRAGMAS[0]}")
