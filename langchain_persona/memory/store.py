@@ -112,16 +112,13 @@ class UserStore:
 
     def sweep(self, name: str) -> Counter[str]:
         """Delete every record of a deleted user, given the label; how many of each part, such as "cards"."""
-        place, found = (*self.root, name), Counter[str]()
-        while True:
-            before, others = found.total(), 0
-            while page := self._page(self._call, place, others):
-                own = [item for item in page if tuple(item.namespace)[: len(place)] == place]
-                others += len(page) - len(own)
-                self._call([PutOp(item.namespace, item.key, None) for item in own])
-                found.update(item.namespace[len(place)] for item in own)
-            if found.total() == before:  # looked once more, for what was written meanwhile
-                return found
+        place, found, others = (*self.root, name), Counter[str](), 0
+        while page := self._page(self._call, place, others):
+            own = [item for item in page if tuple(item.namespace)[: len(place)] == place]
+            others += len(page) - len(own)
+            self._call([PutOp(item.namespace, item.key, None) for item in own])
+            found.update(item.namespace[len(place)] for item in own)
+        return found
 
     def scrub(self, *, vacuum: bool = False) -> bool | None:
         """Leave no byte of what was deleted in the file of an embedded store: see `local.scrub`."""
