@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, DocumentError
 from langchain_persona.identity import Label, label
@@ -39,7 +39,6 @@ from langchain_persona.records import (
 )
 
 FORMAT, VERSION = "langchain-persona", 1
-
 _AHEAD = 86_400.0  # seconds by which the clock that wrote a document may be ahead
 _TOMBSTONE = re.compile(r"x[=#][\w~@+-]{1,118}")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # some stores cannot hold it
@@ -70,20 +69,13 @@ class UserDocument(Record):
     history: tuple[PersonaRevision, ...]
     erased: tuple[Annotated[str, Field(pattern=_TOMBSTONE.pattern + "$")], ...]
 
-    @field_validator("ledger")
-    @classmethod
-    def _readable(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        for entry in entries:
-            if not _is_readable(entry):
-                raise ValueError(f"the entry of {entry.time!r} has no usable name, time or vectors")
-        return entries
-
-    @field_validator("persona", "history")
-    @classmethod
-    def _short(cls, found: Persona | tuple[PersonaRevision, ...]) -> Persona | tuple[PersonaRevision, ...]:
-        if any(len(one.text) > LONGEST_PERSONA for one in ([found.revision] if isinstance(found, Persona) else found)):
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if any(not _is_readable(entry) for entry in self.ledger):
+            raise ValueError("an entry of the ledger has no usable name, time or vectors")
+        if any(len(one.text) > LONGEST_PERSONA for one in (self.persona.revision, *self.history)):
             raise ValueError(f"a persona has at most {LONGEST_PERSONA:,} characters")
-        return found
+        return self
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -163,7 +155,7 @@ class Portability:
         """All of a user as plain JSON: see `PersonaMemory.export_user`."""
         style, persona = self._personas.read(user)
         erased = {item.key for item in self._store.scan((user, "erased"))}
-        return UserDocument(
+        return UserDocument.model_construct(  # checked when it was read
             format="langchain-persona",
             version=1,
             user=user,
