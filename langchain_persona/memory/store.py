@@ -137,12 +137,13 @@ class UserStore:
             with self._lock:
                 self._written |= written
             raise
-        tombs = dict(zip(asked, results[len(ops) :], strict=True))
-        gone = {name for name, tomb in tombs.items() if tomb is not None}
-        for name in asked:
-            if name not in gone:
-                self._deleted.pop(name, None)
-            elif not self._deleted.get(name):
+        gone = {name for name, tomb in zip(asked, results[len(ops) :], strict=True) if tomb is not None}
+        for name in self._deleted.keys() & set(asked) - gone:
+            self._deleted.pop(name, None)
+        if not gone:
+            return results[: len(ops)]
+        for name in gone:
+            if not self._deleted.get(name):
                 self._remember_deleted(name, said=True)
                 warn(logger, "A deleted user is treated as anonymous until PersonaMemory.readmit_user(user)")
         found = [(self._owner(op), result) for op, result in zip(ops, results, strict=False)]
@@ -197,11 +198,9 @@ class UserStore:
         try:
             return self.store.batch(ops)
         finally:  # when it is done, also where nobody waits for it any more
-            written = {
-                name for op in ops if isinstance(op, PutOp) and op.value is not None and (name := self._owner(op))
-            }
+            written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
             with self._lock:
-                self._written |= written
+                self._written.update(filter(None, written))
 
     def get(self, path: Path, key: str) -> Op:
         """The read of one value, for a batch."""
