@@ -374,6 +374,16 @@ def test_characters_that_stores_refuse_are_left_out_of_a_document():
     assert [card.text for card in memory.preferences("ana")] == ["Likes tea ? and \\u0000."]
 
 
+def test_an_imported_past_is_found_again_and_only_its_latest_exchanges_are_copied():
+    memory, other = fresh(), fresh()
+    for number in range(230):
+        told = episode(f"e{number}", query=f"Number {number}?", time=1e9 + number)
+        memory.episodes.write_all("ana", [memory.episodes.with_vector(told)])
+    other.import_user(memory.export_user("ana"))
+    past = fresh(other.store.store).episodes.read_past("ana")
+    assert list(past) == [f"e{number}" for number in range(30, 230)]
+
+
 def test_what_other_tools_remember_becomes_cards():
     memory = fresh()
     mem0 = {"results": [{"id": "m1", "memory": "Likes tea", "created_at": "2026-01-02T03:04:05-07:00"}]}
