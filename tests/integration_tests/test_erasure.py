@@ -40,7 +40,7 @@ def live(memory: PersonaMemory, user: str, marks: list[str]) -> list[PreferenceC
     for number, mark in enumerate(marks):
         words = f"I like {mark}. " + "Long words. " * (number % 7) * 300
         told = Episode(thread=f"t{number}", message_id=mark, query=words, answer=f"Yes, {mark} is nice.")
-        memory.episodes.record(user, told, "verbatim")
+        memory.episodes.record(user, memory.episodes.with_vector(told), "verbatim")
         quote = (Evidence(message_id=mark, quote=f"I like {mark}"),)
         text = f"Likes {mark}, and " + "a lot of it " * (number * 5)
         card = memory.remember(user, PreferenceCard(text=text, evidence=quote))
