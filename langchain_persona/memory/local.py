@@ -14,7 +14,7 @@ _PRAGMAS = (
     "busy_timeout=10000",  # a writer waits for the one before it, up to 10 s
     "journal_mode=WAL",  # readers do not wait for a writer
     "synchronous=NORMAL",  # a killed process loses nothing; a power cut may take the last moments
-    "secure_delete=ON",  # erased text is overwritten; in the log beside the file, when that is closed
+    "secure_delete=ON",  # most of what is deleted is overwritten at once, and the rest by `scrub`
 )
 
 
@@ -47,8 +47,8 @@ def open_store(folder: str | Path, resources: ExitStack) -> BaseStore:
     return store
 
 
-def scrub(store: BaseStore, *, vacuum: bool = False) -> bool | None:
-    """Leave no byte of what was deleted in the files of a `SqliteStore`; with `vacuum` the whole file is written anew.
+def scrub(store: BaseStore) -> bool | None:
+    """Leave no byte of what was deleted in the files of a `SqliteStore`, by writing the file anew.
 
     False: another connection is reading or writing, so the log beside the file still holds old pages. None: another
     kind of store.
@@ -59,8 +59,7 @@ def scrub(store: BaseStore, *, vacuum: bool = False) -> bool | None:
     with lock:
         try:
             connection.execute("PRAGMA busy_timeout=1000")  # what waits for the lock has a deadline of its own
-            if vacuum:
-                connection.execute("VACUUM")
+            connection.execute("VACUUM")  # secure_delete leaves copies where pages were split or merged
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
         except sqlite3.Error:

@@ -331,7 +331,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
 
         Unknown ids are ignored; what was erased is returned. Where the card itself was rated, as a result of
-        `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not.
+        `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not. In the folder of
+        `local` the file is written anew, and no byte of the texts is left in it.
         """
         name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids or ())
         if name == ANONYMOUS or not ids:
@@ -424,7 +425,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         A tombstone without a name stays, so that nothing which is under way anywhere brings them back: until
         `readmit_user` the user is treated as anonymous. Call it again where it failed half-way, or to see whether late
         writers left something; the receipt tells what was deleted this time. In the folder of `local` the file is
-        written anew (about a second for 100 MB), and no byte of what was deleted is left in it.
+        written anew, and no byte of what was deleted is left in it.
 
         Args:
             user: whose; anonymous is a `KeyError`.

@@ -137,7 +137,7 @@ class Portability:
                 checkpointer.delete_thread(thread)
         records = self._store.sweep(label(user))
         self._store.bury_user(user)
-        return DeletionReceipt(dict(records), tuple(threads), self._store.scrub(vacuum=True))
+        return DeletionReceipt(dict(records), tuple(threads), self._store.scrub(3_600.0))
 
     def forget(self, user: str, card_ids: Collection[str]) -> list[PreferenceCard]:
         """Erase cards and what tells of them: see `PersonaMemory.forget`."""

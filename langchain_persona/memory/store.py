@@ -120,10 +120,10 @@ class UserStore:
             found.update(item.namespace[len(place)] for item in own)
         return found
 
-    def scrub(self, *, vacuum: bool = False) -> bool | None:
-        """Leave no byte of what was deleted in the file of an embedded store: see `local.scrub`."""
+    def scrub(self, seconds: float | None = None) -> bool | None:
+        """Leave no byte of what was deleted in the file of an embedded store: see `local.scrub`; False also if late."""
         try:
-            return call_within(3_600.0 if vacuum else self.timeout_seconds, partial(scrub, self.store, vacuum=vacuum))
+            return call_within(self.timeout_seconds if seconds is None else seconds, partial(scrub, self.store))
         except TimeoutError:
             return False
 
