@@ -5,6 +5,7 @@ PersonaError (Exception)
 ├── ConfigError (ValueError)               the developer passed something that cannot work
 │   └── DimensionMismatchError             vectors of different lengths were brought together
 ├── StoreError (RuntimeError)              a store failed, or gave no answer in time
+├── DocumentError (ValueError)             a document that `import_user` was given cannot be taken
 ├── MissingExtraError (ImportError)        an optional dependency is not installed
 └── CorruptRecordError (ValueError)        a stored value is not what was once written
 ```
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigError",
     "CorruptRecordError",
     "DimensionMismatchError",
+    "DocumentError",
     "MissingExtraError",
     "PersonaError",
     "StoreError",
@@ -42,6 +44,10 @@ class DimensionMismatchError(ConfigError):
 
 class StoreError(PersonaError, RuntimeError):
     """Raised when a store fails to take or give something; the failure of the backend is its `__cause__`."""
+
+
+class DocumentError(PersonaError, ValueError):
+    """Raised when `import_user` cannot take a document. Nothing of it was imported."""
 
 
 class MissingExtraError(PersonaError, ImportError):

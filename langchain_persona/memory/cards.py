@@ -84,6 +84,7 @@ class Cards:
         self._store = store
         self._embedder = embedder
         self._cache: VersionedCache[CardSet] = VersionedCache(_CACHED_USERS)
+        store.caches.append(self._cache)
 
     def read(self, user: str) -> CardSet:
         """The user's cards, from the cache while its version is still the stored one."""

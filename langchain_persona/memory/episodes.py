@@ -88,6 +88,7 @@ class Episodes:
         self._store = store
         self._embedder = embedder
         self._cache: VersionedCache[Past] = VersionedCache(_CACHED_USERS)
+        store.caches.append(self._cache)
 
     def with_vector(self, episode: Episode, known: Mapping[str, str] | None = None) -> Episode:
         """The episode with the embedding of its query: the `known` one, as `Embedder.encode` gives it, or a new one.
@@ -161,6 +162,11 @@ class Episodes:
         erased = self._store.erased(user, [episode.id])
         self.take_back(user, erased)
         return not erased
+
+    def write_all(self, user: str, episodes: Sequence[Episode]) -> None:
+        """Write up to 200 episodes that nothing waits for, oldest first, in one batch."""
+        self.read_past(user)  # so that the oldest copies go again
+        self._store.batch(self._write_ops(user, episodes))
 
     def take_back(self, user: str, episode_ids: Collection[str]) -> None:
         """Delete the records of episodes that were erased."""

@@ -123,6 +123,7 @@ class Ledger:
         self._store, self._config, self._spaces, self._background = store, config, spaces, background
         self.retrieval_ttl_seconds = ttl_seconds
         self._cache: VersionedCache[Folded] = VersionedCache(64)
+        store.caches.append(self._cache)
         self._written: set[str] = set()  # users for whom this process wrote since it last folded
         self._saved = self._swept = 0
 

@@ -14,7 +14,7 @@ _PRAGMAS = (
     "busy_timeout=10000",  # a writer waits for the one before it, up to 10 s
     "journal_mode=WAL",  # readers do not wait for a writer
     "synchronous=NORMAL",  # a killed process loses nothing; a power cut may take the last moments
-    "secure_delete=ON",  # erased text is overwritten; in the log beside the file, when that is closed
+    "secure_delete=ON",  # most of what is deleted is overwritten at once, and the rest by `scrub`
 )
 
 
@@ -45,3 +45,24 @@ def open_store(folder: str | Path, resources: ExitStack) -> BaseStore:
     store.start_ttl_sweeper()
     resources.callback(store.stop_ttl_sweeper)
     return store
+
+
+def scrub(store: BaseStore) -> bool | None:
+    """Leave no byte of what was deleted in the files of a `SqliteStore`, by writing the file anew.
+
+    False: another connection is reading or writing, so the log beside the file still holds old pages. None: another
+    kind of store.
+    """
+    connection, lock = getattr(store, "conn", None), getattr(store, "lock", None)
+    if not isinstance(connection, sqlite3.Connection) or lock is None:
+        return None
+    with lock:
+        try:
+            connection.execute("PRAGMA busy_timeout=1000")  # what waits for the lock has a deadline of its own
+            connection.execute("VACUUM")  # secure_delete leaves copies where pages were split or merged
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+        except sqlite3.Error:
+            return False
+        finally:
+            connection.execute(f"PRAGMA {_PRAGMAS[0]}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 from tqdm import tqdm
@@ -31,12 +32,12 @@ from langchain_persona.memory.ledger import FeedbackReceipt, Ledger
 from langchain_persona.memory.local import open_store
 from langchain_persona.memory.migration import MigrationReport, migrate_user
 from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
+from langchain_persona.memory.portability import DeletionReceipt, ImportReceipt, Portability
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import UserStore
 from langchain_persona.memory.turns import Turns
 from langchain_persona.records import (
     CommunicationStyle,
-    Episode,
     Persona,
     PersonaRevision,
     PreferenceCard,
@@ -138,6 +139,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.cards = Cards(self._store, self.embedder)
         self.episodes = Episodes(self._store, self.embedder)
         self.personas = Personas(self._store)
+        self.portability = Portability(self._store, self.cards, self.ledger, self.episodes, self.personas)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
         self._resources = ExitStack()
 
@@ -329,16 +331,13 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
 
         Unknown ids are ignored; what was erased is returned. Where the card itself was rated, as a result of
-        `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not.
+        `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not. In the folder of
+        `local` the file is written anew, and no byte of the texts is left in it.
         """
         name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids or ())
         if name == ANONYMOUS or not ids:
             return []
-        gone = self.cards.bury(name, ids)
-        doomed = {card.id for card in gone} | set(ids)
-        self._erase_story(name, doomed, gone)
-        self.cards.take_back(name, doomed)  # the texts go last, so that what failed half-way can be repeated
-        return gone
+        return self.portability.forget(name, ids)
 
     # profile and persona ----------------------------------------------------------------------------------------------
 
@@ -383,6 +382,68 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         `KeyError`: the user has no such revision.
         """
         return self.personas.rollback(_known_user(user), number)
+
+    # to take along, and to go -----------------------------------------------------------------------------------------
+
+    def export_user(self, user: User | None) -> dict[str, Any]:
+        """All that is held on a user, as one document of plain JSON: the fields of `portability.UserDocument`.
+
+        Cards, ratings, episodes, style, and the persona with its revisions. Retrievals that were not rated are left
+        out, and so is what can be made again. `KeyError`: an anonymous user.
+        """
+        return self.portability.export_user(_known_user(user))
+
+    def import_user(self, document: object, user: User | None = None, *, max_bytes: int = 50_000_000) -> ImportReceipt:
+        """Add what an exported document holds; it then ranks as it did, bit for bit, with the same learner and space.
+
+        What is there stays as it is, so importing twice changes nothing. Persona and style are taken where the user has
+        none. Cards and episodes that were erased here stay erased, with all that tells of them.
+
+        Args:
+            document: of `export_user`, or its JSON text; or a list of what mem0's `get_all` or LangMem's namespace in a
+                store holds, for cards.
+            user: whose it becomes; by default the one whom the document names. Always name the user where the document
+                comes from outside.
+            max_bytes: of JSON; a larger document is refused. A rating takes about 5 KB with 384 numbers a vector.
+
+        Raises:
+            DocumentError: it is not such a document, damaged, of another version or too large. Nothing was imported.
+            ConfigError: the user was deleted and not readmitted.
+            StoreError: the store failed half-way; the same call completes it.
+        """
+        check_number("max_bytes", max_bytes, 1)
+        name, receipt = self.portability.import_user(document, "" if user is None else _known_user(user), max_bytes)
+        if self.embedder.has_model:  # what another model embedded
+            run_or_default(_UNEMBEDDED, lambda: self.cards.embedded(name), None)
+        return receipt
+
+    def delete_user(
+        self, user: User | None, *, checkpointer: BaseCheckpointSaver[Any] | None = None
+    ) -> DeletionReceipt:
+        """Delete everything of a user: cards, ratings, retrievals, episodes, persona, and what is made of them.
+
+        A tombstone without a name stays, so that nothing which is under way anywhere brings them back: until
+        `readmit_user` the user is treated as anonymous. Call it again where it failed half-way, or to see whether late
+        writers left something; the receipt tells what was deleted this time. In the folder of `local` the file is
+        written anew, and no byte of what was deleted is left in it.
+
+        Args:
+            user: whose; anonymous is a `KeyError`.
+            checkpointer: where the conversations lie: threads of the user's episodes are deleted, whoever else takes
+                part in them.
+
+        Example:
+            >>> from langgraph.store.memory import InMemoryStore
+            >>> memory = PersonaMemory(InMemoryStore())
+            >>> _ = memory.remember("ana", "Drinks her coffee black.")
+            >>> memory.delete_user("ana")
+            <DeletionReceipt 1 cards, 1 versions; 0 threads; overwritten=None>
+        """
+        return self.portability.delete_user(_known_user(user), checkpointer)
+
+    def readmit_user(self, user: User | None) -> None:
+        """Let a deleted user in again, as somebody of whom nothing is known; of another user nothing changes."""
+        self._store.readmit_user(_known_user(user))
 
     # preference spaces and embedding models ---------------------------------------------------------------------------
 
@@ -504,6 +565,10 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     arevise_persona = async_twin(revise_persona)
     apin_persona = async_twin(pin_persona)
     arollback_persona = async_twin(rollback_persona)
+    aexport_user = async_twin(export_user)
+    aimport_user = async_twin(import_user)
+    adelete_user = async_twin(delete_user)
+    areadmit_user = async_twin(readmit_user)
     afit = async_twin(fit)
     ause_space = async_twin(use_space)
     amigrate_embeddings = async_twin(migrate_embeddings)
@@ -560,20 +625,6 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         if card.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
             card = card.model_copy(update={"id": new_id(), "created": time.time()})
         return self.cards.replace(_known_user(user), card_id, card, "updated")
-
-    def _erase_story(self, name: str, ids: set[str], gone: Sequence[PreferenceCard]) -> None:
-        """Erase what tells of erased cards: episodes from which they came or that repeat them, lines of the persona."""
-        evidence = [one for card in gone for one in card.evidence]
-        texts = {text for text in (*(card.text for card in gone), *(one.quote for one in evidence)) if len(text) > 3}
-        messages = {one.message_id for one in evidence if one.message_id}
-
-        def tells(episode: Episode) -> bool:
-            said = (episode.query, episode.answer, episode.before, episode.accepted or "", *episode.reasons)
-            return episode.message_id in messages or any(text in one for text in texts for one in said)
-
-        episodes = {episode.id for episode in self.episodes.all(name) if tells(episode)}
-        self.episodes.erase(name, episodes)
-        self.personas.drop(name, ids | episodes, texts)
 
 
 _UNEMBEDDED = "The text of a card is kept; its vector could not be made and follows later"

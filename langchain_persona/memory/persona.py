@@ -7,6 +7,8 @@ revisions stay.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import time
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -14,7 +16,7 @@ from typing import Literal
 
 from langgraph.store.base import Op, Result
 
-from langchain_persona.memory.store import UserStore, parse_record
+from langchain_persona.memory.store import UserStore, chunks, parse_record
 from langchain_persona.records import CommunicationStyle, Persona, PersonaRevision, new_id
 
 LONGEST_PERSONA = 4_000
@@ -91,6 +93,23 @@ class Personas:
         """Put a new revision in force; returns it without lines that rest on what was erased meanwhile."""
         self._store.batch(self.write_ops(user, persona))
         return self._without_erased(user, persona)
+
+    def adopt(self, user: str, style: CommunicationStyle, persona: Persona, history: Sequence[PersonaRevision]) -> bool:
+        """Take over style, persona and revisions from elsewhere, each where the user has none; True for a persona."""
+        own_style, own = self.read(user)
+        if own_style == CommunicationStyle() != style:
+            self._store.batch([self.style_op(user, style)])
+        if own != Persona() or persona == own:
+            return False
+        for some in chunks(history):
+            # the text names the record: after a crash it is written again, not twice
+            values = [one.model_copy(update={"diff": ""}).to_json() for one in some]
+            digests = [hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8] for value in values]
+            keys = [f"{one.number:08d}-{digest}" for one, digest in zip(some, digests, strict=True)]
+            place = (user, "persona", "revisions")
+            self._store.batch([self._store.put(place, key, value) for key, value in zip(keys, values, strict=True)])
+        self._store.batch([self._current_op(user, persona)])
+        return True
 
     def revise(self, user: str, text: str, reason: str) -> Persona:
         """Write the text that a person gave; lines kept from before keep their sources."""

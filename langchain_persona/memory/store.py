@@ -7,11 +7,14 @@ in is a record of its own: one a card, one a feedback, snapshots that trail.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from threading import Lock, RLock
 from typing import Any, Generic, TypeVar
@@ -33,8 +36,9 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
+from langchain_persona.memory.local import scrub
 from langchain_persona.records import Record, read_record
-from langchain_persona.resilience import call_within, warn
+from langchain_persona.resilience import call_within, run_or_default, warn
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,10 @@ class UserStore:
 
     Async stores (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker thread, from where they reach their
     event loop.
+
+    A deleted user leaves a tombstone, and every later write of that user is taken back, whoever makes it. A store knows
+    no conditions, and SQLite refuses to read and write in one batch when two processes do so. Therefore each batch of
+    reads looks for tombstones: of the users that it is about, and of those for whom this process has written since.
     """
 
     def __init__(self, store: BaseStore, root: Sequence[str], timeout_seconds: float) -> None:
@@ -65,23 +73,134 @@ class UserStore:
         self.store = store
         self.root = labels
         self.timeout_seconds = timeout_seconds
+        self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
+        self._lock = Lock()
+        self._written: set[str] = set()  # labels of users for whom something was written since the last look
+        self._deleted: dict[str, bool] = {}  # labels of deleted users that were met, and whether that was said
 
     def batch(self, ops: Sequence[Op]) -> list[Result]:
-        """The results of some operations, in order. Reads among them see what was there before the writes."""
+        """The results of some operations, in order: all of them reads, or all writes.
+
+        Of a deleted user nothing is found and nothing is written, as if the user were anonymous.
+        """
+        users = {name for op in ops if (name := self._owner(op))}
+        if not any(isinstance(op, PutOp) for op in ops):
+            return self._read(ops, users) if ops else []
+        if known := users & self._deleted.keys():  # readmitted by another process meanwhile, or still deleted
+            self._read([], known)
+        self._call([op for op in ops if self._owner(op) not in self._deleted])
+        return [None] * len(ops)
+
+    def tombstone(self, user: str) -> Mapping[str, Any] | None:
+        """The tombstone of a deleted user; None where the user was not deleted."""
+        item = found_item(self._call([GetOp(*self._tombstone(label(user)), refresh_ttl=False)])[0])
+        return None if item is None else item.value
+
+    def bury_user(self, user: str, threads: Sequence[str] = ()) -> None:
+        """Leave the tombstone of a user, with what it must remember; `sweep` then deletes what there is."""
+        name, value = label(user), {"time": time.time(), "threads": list(threads)}
+        self._call([PutOp(*self._tombstone(name), value, index=False)])
+        self._remember_deleted(name, said=self._deleted.get(name, False))
+
+    def readmit_user(self, user: str) -> None:
+        """Take the tombstone of a user away, and before that what late writers have left."""
+        if self.tombstone(user) is not None:
+            self.sweep(label(user))
+        self._call([PutOp(*self._tombstone(label(user)), None)])
+        self._deleted.pop(label(user), None)
+
+    def sweep(self, name: str) -> Counter[str]:
+        """Delete every record of a deleted user, given the label; how many of each part, such as "cards"."""
+        place, found, others = (*self.root, name), Counter[str](), 0
+        while page := self._page(self._call, place, others):
+            own = [item for item in page if tuple(item.namespace)[: len(place)] == place]
+            others += len(page) - len(own)
+            self._call([PutOp(item.namespace, item.key, None) for item in own])
+            found.update(item.namespace[len(place)] for item in own)
+        return found
+
+    def scrub(self, seconds: float | None = None) -> bool | None:
+        """Leave no byte of what was deleted in the file of an embedded store: see `local.scrub`; False also if late."""
+        try:
+            return call_within(self.timeout_seconds if seconds is None else seconds, partial(scrub, self.store))
+        except TimeoutError:
+            return False
+
+    def _read(self, ops: Sequence[Op], users: Iterable[str]) -> list[Result]:
+        with self._lock:
+            written, self._written = self._written, set()
+        asked = sorted(written.union(users))
+        try:
+            results = self._call([*ops, *(GetOp(*self._tombstone(name), refresh_ttl=False) for name in asked)])
+        except Exception:
+            with self._lock:
+                self._written |= written
+            raise
+        gone = {name for name, tomb in zip(asked, results[len(ops) :], strict=True) if tomb is not None}
+        for name in self._deleted.keys() & set(asked) - gone:
+            self._deleted.pop(name, None)
+        if not gone:
+            return results[: len(ops)]
+        for name in gone:
+            if not self._deleted.get(name):
+                self._remember_deleted(name, said=True)
+                warn(logger, "A deleted user is treated as anonymous until PersonaMemory.readmit_user(user)")
+        found = [(self._owner(op), result) for op, result in zip(ops, results, strict=False)]
+        for name in gone & (written | {name for name, result in found if name and result}):
+            run_or_default("What was written of a deleted user is not erased yet", partial(self._take_back, name), None)
+        return [([] if isinstance(result, list) else None) if name in gone else result for name, result in found]
+
+    def _take_back(self, name: str) -> None:
+        try:
+            self.sweep(name)
+            self.scrub()
+        except Exception:
+            with self._lock:
+                self._written.add(name)  # the next read tries again
+            raise
+
+    def _remember_deleted(self, name: str, *, said: bool) -> None:
+        if len(self._deleted) >= 10_000:  # one who is not remembered is met again
+            self._deleted.clear()
+        self._deleted[name] = said
+        for cache in self.caches:
+            cache.drop_user(name)
+
+    def _page(self, batch: Callable[[Sequence[Op]], list[Result]], place: Path, offset: int) -> list[SearchItem]:
+        return _search_items(batch([SearchOp(place, limit=_PAGE, offset=offset, refresh_ttl=False)])[0])
+
+    def _owner(self, op: Op) -> str | None:
+        """Label of the user that an operation is about."""
+        place = op.namespace_prefix if isinstance(op, SearchOp) else getattr(op, "namespace", ())
+        return next((name for name in place[len(self.root) :][:1] if name.startswith(("u=", "u#"))), None)
+
+    def _tombstone(self, name: str) -> tuple[Path, str]:
+        """Namespace and key; the name of the user cannot be read from it."""
+        return (*self.root, "deleted"), hashlib.sha256(name.encode()).hexdigest()
+
+    def _call(self, ops: Sequence[Op]) -> list[Result]:
         if isinstance(self.store, AsyncBatchedBaseStore) and _in_event_loop():
             raise StoreError(
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
                 "of this method, such as memory.aremember"
             )
         try:
-            return call_within(self.timeout_seconds, lambda: self.store.batch(ops)) if ops else []
+            return call_within(self.timeout_seconds, partial(self._run, ops)) if ops else []
         except ConfigError:
             raise
         except TimeoutError as error:
             raise StoreError(f"the store: {error}; it may still do what it was asked, so repeat with a key") from error
         except Exception as error:
             raise StoreError(f"the store failed ({error!r}); nothing was recorded, so try again") from error
+
+    def _run(self, ops: Sequence[Op]) -> list[Result]:
+        try:
+            return self.store.batch(ops)
+        finally:  # when it is done, also where nobody waits for it any more
+            written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
+            with self._lock:
+                self._written.update(filter(None, written))
 
     def get(self, path: Path, key: str) -> Op:
         """The read of one value, for a batch."""
@@ -100,21 +219,20 @@ class UserStore:
         """The read of everything below a path, for a batch; `found` takes its result."""
         return SearchOp(self._namespace(path), limit=_PAGE, refresh_ttl=False)
 
-    def found(self, path: Path, result: Result) -> list[SearchItem]:
+    def found(self, path: Path, result: Result, *, deleted: bool = False) -> list[SearchItem]:
         """Everything below a path, given the result of its `search`; reads on where that was a full page."""
         place, page = self._namespace(path), _search_items(result)
         found = list(page)
         while len(page) == _PAGE:
-            (more,) = self.batch([SearchOp(place, limit=_PAGE, offset=len(found), refresh_ttl=False)])
-            page = _search_items(more)
+            page = self._page(self._call if deleted else self.batch, place, len(found))
             found += page
         # some stores matched prefixes as text (CVE-2026-71433): never another user's item
         return [item for item in found if tuple(item.namespace)[: len(place)] == place]
 
-    def scan(self, path: Path) -> list[SearchItem]:
-        """Everything below a path, however much a store gives at a time."""
-        (result,) = self.batch([self.search(path)])
-        return self.found(path, result)
+    def scan(self, path: Path, *, deleted: bool = False) -> list[SearchItem]:
+        """Everything below a path, however much a store gives at a time; `deleted` finds a deleted user's too."""
+        (result,) = (self._call if deleted else self.batch)([self.search(path)])
+        return self.found(path, result, deleted=deleted)
 
     def namespaces(self, pattern: Path, depth: int, offset: int = 0) -> list[Path]:
         """A page of the namespaces below the root that begin with a pattern ("*" is any label), cut at a depth."""
@@ -179,6 +297,18 @@ class VersionedCache(Generic[T]):
         """Forget a value."""
         with self._lock:
             self._kept.pop(key, None)
+
+    def drop_user(self, name: str) -> None:
+        """Forget every value of a user, given the label, whose key is the user or begins with the user."""
+        with self._lock:
+            for key in list(self._kept):
+                if label(str(key[0] if isinstance(key, tuple) else key)) == name:
+                    del self._kept[key]
+
+
+def chunks(items: Sequence[T], size: int = 200) -> Iterator[Sequence[T]]:
+    """Some items after the others, few enough for one batch."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def found_item(result: Result) -> Item | None:

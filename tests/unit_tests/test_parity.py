@@ -35,6 +35,10 @@ METHODS = [
     "revise_persona",
     "pin_persona",
     "rollback_persona",
+    "export_user",
+    "import_user",
+    "delete_user",
+    "readmit_user",
     "fit",
     "use_space",
     "migrate_embeddings",
@@ -56,6 +60,7 @@ PARTS = [
     "cards",
     "episodes",
     "personas",
+    "portability",
     "turns",
     "user_vectors",
 ]
