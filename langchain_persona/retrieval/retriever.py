@@ -52,6 +52,7 @@ class VARSRetriever(BaseRetriever):
     """Personalised retrieval over any vector store: relevance plus a bounded bonus learned from the user's feedback.
 
     Put it where `vectorstore.as_retriever()` stood. A user without feedback gets exactly the plain ranking.
+    `ConfigError`: an argument that cannot work; at the first search, where model and store do not fit.
 
     Attributes:
         vectorstore: a LangChain `VectorStore` (Chroma, FAISS, Qdrant, pgvector, …) or a `chromadb.Collection`. For the
@@ -68,9 +69,6 @@ class VARSRetriever(BaseRetriever):
         search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
         lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
         timeout_seconds: for each call to the embedding model and the vector store; by default the memory's.
-
-    Raises:
-        ConfigError: an argument that cannot work; at the first search, where model and store do not fit.
 
     The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `words`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
@@ -119,7 +117,6 @@ class VARSRetriever(BaseRetriever):
             self._prepare()
 
     def _prepare(self) -> None:
-        """Refuse what cannot work, and find the source of documents."""
         if self.reranker is not None and not (isinstance(self.reranker, BaseCrossEncoder) or callable(self.reranker)):
             raise ConfigError(f"reranker must be a BaseCrossEncoder or a function, got {type(self.reranker).__name__}")
         self._source = source_of(self.vectorstore, self.embeddings)
@@ -189,7 +186,6 @@ class VARSRetriever(BaseRetriever):
         return await self.arank_for(query, **{"identity": Identity(ANONYMOUS), **options})
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """What traces say about this retriever."""
         params, model = super()._get_ls_params(**kwargs), self._source.embeddings
         params["ls_vector_store_provider"] = self._source.name
         params["ls_embedding_provider"] = type(model).__name__
@@ -273,7 +269,6 @@ class VARSRetriever(BaseRetriever):
         return rows
 
     def _search(self, plan: Plan) -> Candidates:
-        """The candidates: the nearest documents to the query, moved or plain."""
         found = self._ask(plan, self._count(plan))
         again = self._count_again(plan, found)
         return _join(found, self._ask(plan, again)) if again else found
@@ -305,7 +300,6 @@ class VARSRetriever(BaseRetriever):
         return self.reranker is not None or self.search_type == "mmr"
 
     def _count(self, plan: Plan) -> int:
-        """How many documents to ask for first."""
         # beyond its depth an approximate index may also change the first results: cold start must not
         plain = not plan.bonus and not self._selects
         return max(plan.k, min(plan.fetch_k, plan.source.depth)) if plain else plan.fetch_k
@@ -321,7 +315,6 @@ class VARSRetriever(BaseRetriever):
         return k if len(found) > k and not np.diff(found.relevance[: k + 1]).all() else 0
 
     def _finish(self, plan: Plan, found: Candidates) -> list[Document]:
-        """Score, choose and record; the documents."""
         ranking, learns = self._rank(plan, found), plan.taste.readable and found.measured
         retrieval_id = write_record(self.memory, plan, ranking) if learns else None
         return documents_of(ranking, retrieval_id, plan)
@@ -376,7 +369,10 @@ class VARSRetriever(BaseRetriever):
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
         if isinstance(source, CardSource):
-            source, weight = source.of(identity.user), 0.0  # words rank the host's documents, not themselves
+            source, weight = (
+                CardSource(self.memory, identity.user),
+                0.0,
+            )  # words rank the host's documents, not themselves
         stated = config.words if weight == config.words.weight else replace(config.words, weight=weight)
         return Plan(query, source, identity, k, wanted, where, strength, max_bonus, stated)
 
