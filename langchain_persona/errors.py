@@ -17,16 +17,6 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = [
-    "ConfigError",
-    "CorruptRecordError",
-    "DimensionMismatchError",
-    "MissingExtraError",
-    "PersonaError",
-    "StoreError",
-    "check_number",
-]
-
 
 class PersonaError(Exception):
     """Catches everything that this package raises on purpose, and nothing else. Never raised itself."""

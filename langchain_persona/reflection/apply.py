@@ -88,15 +88,14 @@ def apply_findings(
             changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
             written[card.id] = current[card.id] = card
             rows |= {card.id: vectors[card.text]} if card.text in vectors else {}
-    reaction = findings.reaction if findings.reaction and _holds(findings.reaction.quote, said[-1:]) else None
-    moved = [one for one in findings.style if one.change and _holds(one.quote, said)]
+    reaction = findings.reaction if findings.reaction and _find(findings.reaction.quote, said[-1:]) else None
+    moved = [one for one in findings.style if one.change and _find(one.quote, said)]
     changes += [{"change": "style", "text": f"{one.axis} {one.change:+.1f}"} for one in moved]
     new_style = _move(style or CommunicationStyle(), moved) if moved else None
     return Applied(tuple(written.values()), tuple(changes), new_style, reaction)
 
 
 def _source(operation: Operation, said: Said) -> Exchange:
-    """The latest exchange in which the quote occurs."""
     if not _fold(operation.quote):
         raise _LeftOutError("there is no quote")
     if found := _find(operation.quote, said):
@@ -109,10 +108,6 @@ def _find(quote: str, said: Said) -> list[Exchange]:
     quote = _fold(quote)
     long = len(quote) >= (4 if quote.isascii() else 2)
     return [one for one, words in said if quote and (quote in words if long else quote == words)]
-
-
-def _holds(quote: str, said: Said) -> bool:
-    return bool(_find(quote, said))
 
 
 def _move(style: CommunicationStyle, changes: Sequence[StyleChange]) -> CommunicationStyle:
