@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 
 from langchain_persona import prompt
 from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
 from langchain_persona.masking import mask
@@ -106,9 +106,7 @@ class Loop:
             if not isinstance(value, kind) and (name != "retriever" or value is not None):
                 raise ConfigError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
         for name in ("align_every", "budget_tokens", "document_tokens", "episodes"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
+            check_number(name, getattr(self, name), 0)
         if self.retriever is not None and self.retriever.memory is not self.memory:
             raise ConfigError("the retriever has another memory: make both with the same, or nothing is learned of it")
         if self.reflect not in ("inline", "background", "off"):
@@ -129,10 +127,8 @@ def choose_reflection(given: object, model: BaseChatModel | None = None) -> Refl
     """The reflection of an option: "model", "verbatim", a chat model or its name, or an object with the protocol."""
     if given == "verbatim":
         return VerbatimReflection()
-    if given == "model":
-        return ModelReflection(model)
     if isinstance(given, str | BaseChatModel):
-        return ModelReflection(given)
+        return ModelReflection(model if given == "model" else given)
     if isinstance(given, Reflection) and not isinstance(given, type):
         return given
     wanted = 'reflection must be "model", "verbatim", a chat model or its name, or an object with a name, reflect() and'

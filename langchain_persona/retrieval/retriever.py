@@ -25,7 +25,14 @@ from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.memory.embedder import Embedder, embedding_name
 from langchain_persona.memory.memory import async_twin
-from langchain_persona.resilience import await_within, call_within, warn, warning_scope
+from langchain_persona.resilience import (
+    await_or_default,
+    await_within,
+    call_within,
+    run_or_default,
+    warn,
+    warning_scope,
+)
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
 from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
 
@@ -45,6 +52,7 @@ Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float
 Embedded = Sequence[float] | Vector
 
 _NO_ROWS: Vector = np.zeros((0, 0))
+_NOT_EMBEDDED = "No documents: the query could not be embedded"
 _OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus", "words")
 
 
@@ -153,11 +161,11 @@ class VARSRetriever(BaseRetriever):
         """
         plan = self._plan(query, identity, **options)
         with warning_scope():
-            try:
-                if vector is None:
-                    vector = Embedder(plan.source.embeddings, self._seconds).embed_query(query)
-            except Exception as error:
-                return _without_embedding(error)
+            if vector is None:
+                embed = partial(Embedder(plan.source.embeddings, self._seconds).embed_query, query)
+                vector = run_or_default(_NOT_EMBEDDED, embed, None)
+            if vector is None:
+                return []
             plan = self._personalise(plan, vector, taste)
             return self._finish(plan, self._search(plan))
 
@@ -167,11 +175,11 @@ class VARSRetriever(BaseRetriever):
         """Async twin of `rank_for`: embedding and search are awaited, the rest runs in threads."""
         plan = self._plan(query, identity, **options)
         with warning_scope():
-            try:
-                if vector is None:
-                    vector = await Embedder(plan.source.embeddings, self._seconds).aembed_query(query)
-            except Exception as error:
-                return _without_embedding(error)
+            if vector is None:
+                embed = Embedder(plan.source.embeddings, self._seconds).aembed_query(query)
+                vector = await await_or_default(_NOT_EMBEDDED, embed, None)
+            if vector is None:
+                return []
             plan = await run_in_executor(None, self._personalise, plan, vector, taste)
             return await run_in_executor(None, self._finish, plan, await self._asearch(plan))
 
@@ -402,14 +410,6 @@ def _join(found: Candidates, again: Candidates) -> Candidates:
     """The answers of two plain queries: the one that asked for fewer documents leads."""
     fewer, more = sorted((found, again), key=len)
     return more.behind(fewer)
-
-
-def _without_embedding(error: Exception) -> list[Document]:
-    """No documents, and one WARNING; what is the developer's to mend is raised."""
-    if isinstance(error, ConfigError):
-        raise error
-    warn(logger, "No documents: the query could not be embedded (%r)", error)
-    return []
 
 
 def _nothing_found(plan: Plan, error: Exception) -> Candidates:
