@@ -42,25 +42,19 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "ConfigError": "errors",
-    "LocalEmbeddings": "embeddings",
-    "ModelReflection": "reflection.model",
-    "PersonaContext": "identity",
-    "PersonaError": "errors",
-    "PersonaMemory": "memory",
-    "PersonaMiddleware": "agent.middleware",
-    "PersonalizedCompressor": "retrieval",
-    "PreferenceCard": "records",
-    "PreferenceSpace": "learning",
-    "RuntimeStore": "memory",
-    "StoreError": "errors",
-    "UserVectors": "learning",
-    "VARSConfig": "learning",
-    "VARSRetriever": "retrieval",
-    "WindowedRidge": "learning",
-    "create_persona_graph": "agent",
+_NAMES = {
+    "agent.graph": "create_persona_graph",
+    "agent.middleware": "PersonaMiddleware",
+    "embeddings": "LocalEmbeddings",
+    "errors": "ConfigError PersonaError StoreError",
+    "identity": "PersonaContext",
+    "learning": "PreferenceSpace UserVectors VARSConfig WindowedRidge",
+    "memory": "PersonaMemory RuntimeStore",
+    "records": "PreferenceCard",
+    "reflection.model": "ModelReflection",
+    "retrieval": "PersonalizedCompressor VARSRetriever",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

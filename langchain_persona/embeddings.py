@@ -30,12 +30,8 @@ class LocalEmbeddings(Embeddings):
     190 English words; the rest is cut off. The same text gives the same vector whatever else is in the call. The first
     call loads the model (23 MB). One object serves any number of threads; the `a…` methods work in one.
 
-    Args:
-        threads: threads of a run, at least 1; by default as many as there are physical cores.
-
-    Raises:
-        ConfigError: `threads` is below 1.
-        MissingExtraError: the extra `local` is not installed.
+    `threads`, at least 1 or a `ConfigError`, are those of a run, by default as many as there are physical cores.
+    `MissingExtraError`: the extra `local` is not installed.
 
     Example:
         >>> embeddings = LocalEmbeddings()
@@ -80,7 +76,6 @@ class LocalEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
     def _load(self) -> tuple[Any, Any]:
-        """The tokenizer and the session, built once."""
         with self._lock:
             if self._loaded is None:
                 import onnxruntime

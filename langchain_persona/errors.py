@@ -18,17 +18,6 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = [
-    "ConfigError",
-    "CorruptRecordError",
-    "DimensionMismatchError",
-    "DocumentError",
-    "MissingExtraError",
-    "PersonaError",
-    "StoreError",
-    "check_number",
-]
-
 
 class PersonaError(Exception):
     """Catches everything that this package raises on purpose, and nothing else. Never raised itself."""

@@ -86,11 +86,6 @@ def mask(text: str) -> str:
     return plain if plain.count(MASK) > masked.count(MASK) else masked  # format characters or wide forms hid one
 
 
-def has_secret(text: str) -> bool:
-    """Whether a text holds a secret."""
-    return mask(text) != text
-
-
 def _mask(text: str) -> str:
     text = re.sub(_PRIVATE_KEY, MASK, text)
     text = _mask_named(text, "seed|recovery|助记词", _PHRASE)

@@ -22,7 +22,7 @@ from typing import TypeVar
 from langchain_core.documents import Document
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-from langchain_persona.records import CommunicationStyle, Episode, PersonaRevision, PreferenceCard, Trait
+from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, Trait
 
 _LINE, _CONDITION = 300, 120  # characters of a text and of a condition in one line
 
@@ -141,11 +141,6 @@ def fit_cards(ranked: Cards, budget_tokens: int) -> list[PreferenceCard]:
     return [card for card, _ in takewhile(lambda pair: pair[1] <= budget_tokens, totals)]
 
 
-def persona_lines(revision: PersonaRevision, cards: Cards) -> list[str]:
-    """The lines of a persona text that still hold; `cards` are all of the user's, also those no longer in force."""
-    return [line for line, _ in revision.lines_in_force(cards)]
-
-
 def render_system(base: str, *, persona: Sequence[str] = (), style: Sequence[str] = (), cards: Cards = ()) -> str:
     """The host's prompt and what is known of the user behind it; the very same object when nothing is known.
 
@@ -218,7 +213,8 @@ def _render_notes(about: str, cards: Cards, ahead: Sequence[str] = (), wishes: S
     newest = max((card.updated for card in active), default=0.0)
     for card in active:
         if card.kind == "style":
-            wishes = [*wishes, _wish_line(card)]
+            when = f"{clean_line(card.condition, _CONDITION)}: " if card.condition else ""
+            wishes = [*wishes, f"- {when}the user wishes {_quoted(card.text)}"]
         else:
             weight = 0 if card.pinned or card.scope == "always" else 2 if card.kind == "fact" else 1
             groups[weight].append(_card_line(card, newest))
@@ -243,12 +239,6 @@ def _card_line(card: PreferenceCard, newest: float) -> str:
     says = f"the user said {_quoted(quote, _CONDITION if guess else _LINE)}" if quote else ""
     said = says if verbatim else f"{text} ({says})" if guess and says else text
     return f"- {', '.join(head)}: {said}" if head else f"- {said}"
-
-
-def _wish_line(card: PreferenceCard) -> str:
-    """A wish on how to answer, which stands outside the fence: told as the user's, in quotes that it cannot end."""
-    condition = f"{clean_line(card.condition, _CONDITION)}: " if card.condition else ""
-    return f"- {condition}the user wishes {_quoted(card.text)}"
 
 
 def exchange_lines(episode: Episode) -> list[str]:

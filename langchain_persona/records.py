@@ -38,11 +38,7 @@ R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], value: object) -> R:
-    """Validate a stored value.
-
-    Raises:
-        CorruptRecordError: the value is not a record of this kind.
-    """
+    """Validate a stored value; `CorruptRecordError`: it is not a record of this kind."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -78,10 +74,6 @@ class PreferenceCard(Record):
         condition: when it holds, such as "on weekdays"; None where it always does.
         kind: like, dislike, fact, or style (how answers should be written).
         scope: "always" for what holds in every conversation, "topic" for the rest.
-        origin: stated by the user, or inferred.
-        confidence: in [0, 1].
-        evidence: the user's words that it rests on.
-        created, updated: seconds since the epoch.
         retired: when and why it went out of force; None while it is in force. Retired cards stay readable.
         pinned: never changed automatically.
         held_back: kept, but never shown to a model.
@@ -133,7 +125,6 @@ class Episode(Record):
 
     Attributes:
         thread: the conversation; "" outside one.
-        message_id, query, answer: the user's message, and the assistant's answer.
         before: the assistant's message that the user's message answers; "" at the start of a conversation.
         accepted: the answer as the user edited it; None when nothing better is known.
         reward, reasons: in [−1, 1], all signals together, and in words; None until something was said of it.
@@ -199,7 +190,6 @@ class Feedback(Record):
         id: name of the entry; derived from the idempotency key `key` where one was given.
         gate: how much it counts: the share that is due to retrieval times how far its source is believed.
         source: the kind of signal, such as "thumbs".
-        session: the thread of the retrieval.
         documents, titles: ids and first words of the documents that the reward is about.
         embedding, dimension: of the vectors below; None and 0 when the retrieval was unknown or had expired.
         chosen: mean unit embedding of those documents.
@@ -240,11 +230,7 @@ _ENTRY: TypeAdapter[Feedback | Withdrawal] = TypeAdapter(Annotated[Feedback | Wi
 
 
 def read_entry(value: object) -> Feedback | Withdrawal:
-    """Validate a stored ledger entry.
-
-    Raises:
-        CorruptRecordError: it is neither a feedback nor a withdrawal.
-    """
+    """Validate a stored ledger entry; `CorruptRecordError`: it is neither a feedback nor a withdrawal."""
     try:
         return _ENTRY.validate_python(value)
     except ValidationError as error:
@@ -308,7 +294,6 @@ class PersonaRevision(Record):
         sources: for each line the ids of the cards and episodes that it rests on; `()` for a line that a person wrote.
         reason, origin: why it was written, without content, for it outlives what it is about; and by whom.
         diff: unified diff to the revision before.
-        created: seconds since the epoch.
     """
 
     number: int = 0

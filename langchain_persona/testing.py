@@ -160,11 +160,7 @@ def random_events(seed: int, count: int, *, k: int = 8, sessions: int = 3) -> li
 
 
 def check_update_rule(rule: UpdateRule) -> None:
-    """Assert what every update rule must keep; call it in a test of your own rule.
-
-    Raises:
-        AssertionError: names the property that does not hold.
-    """
+    """Assert what every rule must keep, in a test of your own; the `AssertionError` names what does not hold."""
     config = VARSConfig(rule=rule)
     run = partial(fold, config=config, k=8)
     events = random_events(1, 40)

@@ -38,7 +38,8 @@ def create_persona_graph(
     """An agent that learns each user: memory → retrieve → persona → act (and tools) → reflect.
 
     The user is named by the run's context or config: `graph.invoke(input, config, context={"user_id": "ana"})`. Without
-    a name the run is anonymous and nothing is kept. Ahead of the answer no model is called but for the answer.
+    a name the run is anonymous and nothing is kept. Ahead of the answer no model is called but for the answer. What is
+    returned is not compiled: `.compile(checkpointer=...)`. `ConfigError`: an argument that cannot work.
 
     Args:
         model: a chat model, or its name for `init_chat_model`. May be left out when `agent` answers.
@@ -60,12 +61,6 @@ def create_persona_graph(
         episodes: earlier exchanges like this message that are shown, 2; 0 is none.
         follow_up_reward: reads the next message as a verdict, such as `rewards.KeywordReward()`; by default none does.
 
-    Returns:
-        The uncompiled graph: `.compile(checkpointer=...)`.
-
-    Raises:
-        ConfigError: an argument that cannot work.
-
     Example:
         >>> graph = create_persona_graph("openai:gpt-5-mini", memory=memory).compile()  # doctest: +SKIP
         >>> run = {"messages": [("user", "I'm allergic to nuts.")]}
@@ -82,8 +77,7 @@ def create_persona_graph(
         raise ConfigError('beside an agent name what reflects: reflection="verbatim", a chat model or its name')
     loop = nodes.make_loop(memory, options, model=own, system_prompt=system_prompt, approve=approve)
     answers: Any = own if agent is None else agent
-    offered = list(tools)
-    offered += tools_of(memory) if memory_tools and agent is None else []
+    offered = [*tools, *(tools_of(memory) if memory_tools and agent is None else ())]
     runner = ToolNode(offered, handle_tool_errors=True) if offered else None
     graph = StateGraph(PersonaState, context_schema, input_schema=PersonaInput, output_schema=PersonaOutput)
     graph.add_node("memory", nodes.MemoryNode(loop))

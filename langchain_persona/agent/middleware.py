@@ -39,16 +39,14 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
 
     The user comes from the run's context (`context_schema=PersonaContext`) or from `configurable`. Without one, and
     when the store fails, the agent runs as it would without this middleware. Feedback is given as
-    `agent.invoke({"persona": {"feedback": 1}}, config)`; it needs a checkpointer.
+    `agent.invoke({"persona": {"feedback": 1}}, config)`; it needs a checkpointer. `ConfigError`: an argument that
+    cannot work.
 
     Args:
         memory: the memory.
         memory_tools: give the model the tools recall, remember and forget.
         retriever, reflection, reflect, align_every, budget_tokens, document_tokens, episodes, follow_up_reward: as in
             `create_persona_graph`.
-
-    Raises:
-        ConfigError: an argument that cannot work.
 
     Example:
         >>> agent = create_agent("openai:gpt-5-mini", tools, middleware=[PersonaMiddleware(memory)])  # doctest: +SKIP
@@ -105,9 +103,8 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
         state: State = request.state
         persona = state.get("persona") or {}
         system = append_to_system(request.system_message, persona.get("system") or "")
-        return request.override(
-            system_message=system, messages=append_to_last_message(request.messages, persona.get("beside") or "")
-        )
+        messages = append_to_last_message(request.messages, persona.get("beside") or "")
+        return request.override(system_message=system, messages=messages)
 
 
 def _after(state: State, update: Update) -> Update:

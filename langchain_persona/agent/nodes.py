@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 
 from langchain_persona import prompt
 from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
-from langchain_persona.errors import ConfigError
+from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
 from langchain_persona.masking import mask
@@ -62,8 +62,6 @@ _EPISODE = {"id", "query", "answer", "accepted", "outcomes", "reward", "reasons"
 _NO_CARDS = "This turn has only the cards for every conversation, and no earlier exchanges"
 _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
 _NO_VECTOR = "This turn has the newest cards, and no earlier exchanges: the message could not be embedded"
-
-
 _SAID_OUTRIGHT = frozenset({"thumbs", "edit", "follow_up"})
 # of what the last turn left
 _EMPTY: Update = {"documents": [], "episodes": [], "learned": [], "reflection": {}, "proposal": None}
@@ -108,16 +106,13 @@ class Loop:
             if not isinstance(value, kind) and (name != "retriever" or value is not None):
                 raise ConfigError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
         for name in ("align_every", "budget_tokens", "document_tokens", "episodes"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
+            check_number(name, getattr(self, name), 0)
         if self.retriever is not None and self.retriever.memory is not self.memory:
             raise ConfigError("the retriever has another memory: make both with the same, or nothing is learned of it")
         if self.reflect not in ("inline", "background", "off"):
             raise ConfigError(f'reflect must be "inline", "background" or "off", got {self.reflect!r}')
         if self.approve and self.reflect != "inline":
             raise ConfigError(f'approve=True asks a person within the run: reflect="inline", not {self.reflect!r}')
-        object.__setattr__(self, "reflection", choose_reflection(self.reflection, self.model))
 
 
 def make_loop(memory: PersonaMemory, options: LoopOptions, **own: Any) -> Loop:
@@ -132,10 +127,8 @@ def choose_reflection(given: object, model: BaseChatModel | None = None) -> Refl
     """The reflection of an option: "model", "verbatim", a chat model or its name, or an object with the protocol."""
     if given == "verbatim":
         return VerbatimReflection()
-    if given == "model":
-        return ModelReflection(model)
     if isinstance(given, str | BaseChatModel):
-        return ModelReflection(given)
+        return ModelReflection(model if given == "model" else given)
     if isinstance(given, Reflection) and not isinstance(given, type):
         return given
     wanted = 'reflection must be "model", "verbatim", a chat model or its name, or an object with a name, reflect() and'
@@ -207,8 +200,8 @@ class MemoryNode(Node):
                 update |= {**_EMPTY, "query": "", "profile": {}, "cards": [], "system": "", "beside": ""}
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
         message, cards = last_user_message(messages)[1], reading.cards.active
-        shown, others, _ = prompt.split_cards(cards, self.loop.budget_tokens)
-        lines, style = prompt.persona_lines(reading.persona.revision, reading.cards.all), prompt.describe(reading.style)
+        (shown, others, _), style = prompt.split_cards(cards, self.loop.budget_tokens), prompt.describe(reading.style)
+        held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.all)]
         opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
@@ -218,7 +211,7 @@ class MemoryNode(Node):
         return {
             **update,
             "query": query if any(map(str.isalnum, query)) else "",
-            "profile": {"persona": lines, "style": style, "more_cards": len(others), "past": len(past)},
+            "profile": {"persona": held, "style": style, "more_cards": len(others), "past": len(past)},
             "cards": [_card_json(card, "pinned" if others and card.pinned else why) for card in shown],
             "turn": opened | ({"judged": turn["judged"]} if "judged" in turn else {}),
         }
@@ -324,7 +317,6 @@ def after_memory(loop: Loop, state: State) -> str:
 
 
 def _searches(persona: Update) -> bool:
-    """Whether there is something of the user's own to look for."""
     return bool(persona["profile"]["more_cards"] or (persona.get("query") and persona["profile"]["past"]))
 
 
@@ -423,12 +415,10 @@ class PersonaNode(Node):
         base, known = context_value(config, "system_prompt", self.loop.system_prompt), persona["profile"]
         documents = [Document(one["text"]) for one in persona.get("documents") or []]
         episodes = [Episode.model_validate(one) for one in persona.get("episodes") or []]
-        return {
-            "system": prompt.render_system(base, persona=known["persona"], style=known["style"], cards=shown),
-            "beside": prompt.render_beside(
-                relevant, documents, episodes=episodes, document_tokens=self.loop.document_tokens
-            ),
-        }
+        limit = self.loop.document_tokens
+        beside = prompt.render_beside(relevant, documents, episodes=episodes, document_tokens=limit)
+        system = prompt.render_system(base, persona=known["persona"], style=known["style"], cards=shown)
+        return {"system": system, "beside": beside}
 
 
 class ActNode(Runnable[Any, Update]):

@@ -31,7 +31,7 @@ from langchain_persona.memory.cards import card_texts
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
-from langchain_persona.reflection import Exchange, Findings, Reaction, Reflection
+from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
@@ -39,10 +39,12 @@ from langchain_persona.resilience import await_or_default, await_within, call_wi
 
 logger = logging.getLogger(__name__)
 
+Step = tuple[BaseChatModel, Replay]
+
 _SECONDS = 60.0  # how long a reflection may take; what was not learned by then is tried again
 _TOGETHER = 5  # episodes that one reflection reads
 _STANDS = "The persona stays as it is"
-_UNCHANGED: Draft | None = Draft(None, "the model did not answer in time", "model")
+_UNCHANGED = Draft(None, "the model failed", "model")
 _FAILED = "This turn was not learned from and will be tried again"
 _QUICK = 0.5  # seconds from reading to applying after which all is read once more
 _SHOWN, _STANDING = 20, 10  # cards that a reflection is shown, and how many of these hold in every conversation
@@ -66,10 +68,10 @@ class ReflectNode(Node):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
-        self.reflection = choose_reflection(loop.reflection)
+        self.reflection = choose_reflection(loop.reflection, loop.model)
         # what waits for a graph that asks a person is not for one that does not
         self.queue = f"{self.reflection.name} approved" if loop.approve else self.reflection.name
-        loop.memory.turns.register(self.queue, self)
+        loop.memory.turns.processors[self.queue] = self
 
     def process(self, user: str, reading: PendingReading | None = None) -> int:
         """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked."""
@@ -94,9 +96,11 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            cards, replay = self._prepare(user, reading)
+            (cards, step), draft = self._prepare(user, reading), None
             findings = call_within(_SECONDS, partial(self.reflection.reflect, _exchanges(reading), cards))
-            draft = run_or_default(_STANDS, partial(self._propose, replay), _UNCHANGED)
+            if step:
+                propose = partial(call_within, _SECONDS, partial(propose_persona, *step))
+                draft = run_or_default(_STANDS, propose, _UNCHANGED)
             return self._apply(user, reading, cards, findings, draft)
         except Exception as error:
             return self._put_off(reading, error)
@@ -106,9 +110,11 @@ class ReflectNode(Node):
         if not reading.marks:
             return _NOTHING
         try:
-            cards, replay = await run_in_executor(None, self._prepare, user, reading)
+            (cards, step), draft = await run_in_executor(None, self._prepare, user, reading), None
             findings = await await_within(_SECONDS, self.reflection.areflect(_exchanges(reading), cards))
-            draft = await await_or_default(_STANDS, self._apropose(replay), _UNCHANGED)
+            if step:
+                propose = await_within(_SECONDS, apropose_persona(*step))
+                draft = await await_or_default(_STANDS, propose, _UNCHANGED)
             return await run_in_executor(None, self._apply, user, reading, cards, findings, draft)
         except Exception as error:
             return await run_in_executor(None, self._put_off, reading, error)
@@ -124,28 +130,17 @@ class ReflectNode(Node):
         self.memory.episodes.retry(reading.marks)
         return _NOTHING
 
-    def _propose(self, replay: Replay | None) -> Draft | None:
-        if replay is None:
-            return None
-        return call_within(_SECONDS, partial(propose_persona, _aligner(self.reflection), replay))
-
-    async def _apropose(self, replay: Replay | None) -> Draft | None:
-        if replay is None:
-            return None
-        return await await_within(_SECONDS, apropose_persona(_aligner(self.reflection), replay))
-
     def _aligns(self, reading: PendingReading) -> bool:
-        every = self.loop.align_every
-        return bool(every and reading.progress.since + len(reading.marks) >= every)
+        return 0 < self.loop.align_every <= reading.progress.since + len(reading.marks)
 
-    def _prepare(self, user: str, reading: PendingReading) -> tuple[list[PreferenceCard], Replay | None]:
-        """What the model calls read: the cards that could be meant, and exchanges for the persona where it is due."""
-        cards = self._choose_cards(reading)
-        if not (isinstance(self.reflection, ModelReflection) and self._aligns(reading)):
+    def _prepare(self, user: str, reading: PendingReading) -> tuple[list[PreferenceCard], Step | None]:
+        """What the model calls read: the cards that could be meant, and where it is due what aligns the persona."""
+        cards, model = self._choose_cards(reading), getattr(self.reflection, "model", None)
+        if not (isinstance(self.reflection, ModelReflection) and model and self._aligns(reading)):
             return cards, None
         past = self.memory.episodes.read_past(user, fresh=True)
         replay = Replay(reading.persona, reading.cards.all, [episode for episode, _ in past.values()])
-        return cards, replay if replay.judged else None
+        return cards, (model, replay) if replay.judged else None
 
     def _choose_cards(self, reading: PendingReading) -> list[PreferenceCard]:
         """The cards that the messages could mean, oldest first: the nearest, half of them for every conversation."""
@@ -203,7 +198,6 @@ class ReflectNode(Node):
         return {"learned": learned, "proposal": proposal, "reflection": facts}
 
     def _record(self, user: str, previous: Episode | None, reaction: Reaction) -> None:
-        """Put a reaction to retrieved documents into the ledger, once."""
         if previous is None or not previous.retrievals or reaction.blame not in ("documents", "both"):
             return
         add = partial(self.memory.ledger.feedback, user, previous.retrievals[0], reaction.reward, source="follow_up")
@@ -211,12 +205,7 @@ class ReflectNode(Node):
         run_or_default("The reaction was not learned from", partial(add, key=key, about_documents=about), None)
 
     def _align(
-        self,
-        user: str,
-        reading: PendingReading,
-        now: TurnReading,
-        cards: Sequence[PreferenceCard],
-        draft: Draft | None,
+        self, user: str, reading: PendingReading, now: TurnReading, cards: Sequence[PreferenceCard], draft: Draft | None
     ) -> tuple[Persona | None, Update | None]:
         """The persona brought up to date; or where a person decides, the proposal."""
         if draft is None:
@@ -226,11 +215,10 @@ class ReflectNode(Node):
             return None, None
         persona = _revise(self.memory, now, draft)
         revision = persona.revision
-        if persona is now.persona or not self.loop.approve:
-            return None if persona is now.persona else persona, None
-        asked = _digest(revision.text) != reading.progress.rejected
+        if persona is now.persona or (self.loop.approve and _digest(revision.text) == reading.progress.rejected):
+            return None, None
         proposal = {"user": user, "text": revision.text, "diff": revision.diff, **draft._asdict()}
-        return None, proposal if asked else None
+        return (None, proposal) if self.loop.approve else (persona, None)
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
         (mode, reading), done = self._keep(identity, state, config), _NOTHING
@@ -262,8 +250,8 @@ class ReflectNode(Node):
             self._keep_verdict(user, turn)
             return mode, None
         shown: Update = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
-        shown["previous"] = turn.get("previous", "")
         shown["retrievals"] = (turn["retrieval"],) if "retrieval" in turn else ()
+        shown["previous"] = turn.get("previous", "")
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
@@ -313,13 +301,6 @@ def after_reflect(state: State) -> str:
     return "approve" if state["persona"].get("proposal") else END
 
 
-def _aligner(reflection: Reflection) -> BaseChatModel:
-    """What aligns the persona text: the model that reflects."""
-    assert isinstance(reflection, ModelReflection)
-    assert reflection.model is not None
-    return reflection.model
-
-
 def _revise(memory: PersonaMemory, now: TurnReading, draft: Draft) -> Persona:
     """The persona with a draft in force, but for lines on cards that were retired since."""
     gone = {card.id for card in now.cards.rest}
@@ -347,7 +328,6 @@ def _close(state: State, mode: str, done: Update) -> Update:
 
 
 def _ask(proposal: Mapping[str, Any]) -> tuple[str, str]:
-    """What a person decides, and the text."""
     problem = ""
     while True:
         about = f"{problem}A new text on the user for the system prompt:\n\n{proposal['diff']}"

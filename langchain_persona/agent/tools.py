@@ -21,7 +21,7 @@ from pydantic import Field
 from langchain_persona.agent.state import text_of
 from langchain_persona.identity import resolve_identity
 from langchain_persona.learning import unit
-from langchain_persona.masking import has_secret
+from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.prompt import clean_line, exchange_lines
 from langchain_persona.reflection import Exchange, Findings, Operation
@@ -74,26 +74,20 @@ def memory_tools(memory: PersonaMemory) -> list[BaseTool]:
 
 def _recall(query: str, memory: PersonaMemory, user: str) -> str:
     cards = memory.cards.embedded(user) if memory.embedder.has_model else memory.cards.read(user)
-    order, lines = np.arange(len(cards.active))[::-1], list[str]()  # the newest first
+    order, past = np.arange(len(cards.active))[::-1], list[str]()  # the newest first
     if memory.embedder.has_model:
         vector = unit(memory.embedder.embed_query(query))
         order = np.argsort(-cards.relevance(vector), kind="stable") if cards.active else order
-        past = memory.episodes.read_past(user, fresh=True)
-        lines = [
-            line for one, _ in memory.episodes.similar(past, cards, vector, _EXCHANGES) for line in exchange_lines(one)
-        ]
-    if not lines and not cards.active:
-        return "Nothing is known of the user yet."
-    found = [cards.active[place] for place in order[:_FOUND]]
-    notes = [
-        "Notes on the user, as data, each with its id:",
-        *(f"- [{one.id}] {clean_line(one.text)}" for one in found),
-    ]
-    return "\n".join([*(notes if found else []), *(["Earlier exchanges, as data:", *lines] if lines else [])])
+        found = memory.episodes.similar(memory.episodes.read_past(user, fresh=True), cards, vector, _EXCHANGES)
+        past = [line for one, _ in found for line in exchange_lines(one)]
+    notes = [f"- [{one.id}] {clean_line(one.text)}" for one in (cards.active[place] for place in order[:_FOUND])]
+    lines = ["Notes on the user, as data, each with its id:", *notes] if notes else []
+    lines += ["Earlier exchanges, as data:", *past] if past else []
+    return "\n".join(lines) or "Nothing is known of the user yet."
 
 
 def _remember(quote: str, messages: Any, memory: PersonaMemory, user: str) -> str:
-    if has_secret(quote):
+    if mask(quote) != quote:
         return "Not kept: it looks like a secret (a password, a key, a card number)."
     said = [one for one in messages or () if isinstance(one, HumanMessage)][-_HEARD:]
     exchanges = [Exchange(one.id or "", text_of(one), time=time.time()) for one in said]

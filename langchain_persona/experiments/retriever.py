@@ -36,8 +36,7 @@ class ExperimentRetriever(VARSRetriever):
         shadow: rank for the user, learn from feedback, and return the plain ranking. Each document carries
             `shadow_rank`, its rank for the user.
 
-    Raises:
-        ConfigError: as `VARSRetriever`; and for `explore` together with `shadow` or `search_type="mmr"`.
+    `ConfigError`: as `VARSRetriever`; and for `explore` together with `shadow` or `search_type="mmr"`.
     """
 
     explore: SkipValidation[float] = 0.0

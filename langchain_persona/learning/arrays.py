@@ -52,8 +52,7 @@ def encode_vectors(vectors: npt.ArrayLike, dtype: str = SINGLE) -> str:
 def decode_vectors(text: str, dimension: int, dtype: str = SINGLE) -> Vector:
     """Read what `encode_vectors` wrote with the same `dtype`: vectors of `dimension` numbers, shape (n, dimension).
 
-    Raises:
-        CorruptRecordError: the text is not base64, not a whole number of vectors, or not finite.
+    `CorruptRecordError`: the text is not base64, not a whole number of vectors, or not finite.
 
     Example:
         >>> decode_vectors("AACAPwAAAD8=", 2)

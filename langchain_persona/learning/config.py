@@ -17,7 +17,7 @@ MAX_STRENGTH = 10.0  # far beyond what any ranking gains from
 
 @dataclass(frozen=True, slots=True)
 class VARSConfig:
-    """How a user's vectors are learned, and how strongly they act. Checked at construction.
+    """How a user's vectors are learned, and how strongly they act.
 
     Attributes:
         rule: the update rule; `WindowedRidge()` by default.
@@ -36,8 +36,7 @@ class VARSConfig:
             reach it.
         keep_sessions: how many sessions keep a short-term vector; 2 keep a user's state below 8 KB at 384 dimensions.
 
-    Raises:
-        ConfigError: a knob is outside its range; says what was given and what is allowed.
+    `ConfigError`: a knob is outside its range; it says what was given and what is allowed.
 
     Example:
         >>> VARSConfig.paper().rule.betas

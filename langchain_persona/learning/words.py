@@ -32,7 +32,7 @@ DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How strongly stated likes and dislikes act. Checked at construction.
+    """How strongly stated likes and dislikes act. A knob outside its range is a `ConfigError`.
 
     Attributes:
         weight: what a stated like is worth, in units of the base score (cosine), before the cap; 0 is off.
@@ -42,9 +42,6 @@ class Words:
             They suit models whose unrelated texts lie near 0, such as MiniLM; raise them for others.
         most: statements that act on one query, the nearest ones.
         half_life_days: after so long without a change a card counts half; a pinned one does not age.
-
-    Raises:
-        ConfigError: a knob is outside its range.
     """
 
     weight: float = 1.0

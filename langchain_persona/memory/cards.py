@@ -73,12 +73,7 @@ class CardSet:
 
 
 class Cards:
-    """The cards of all users.
-
-    Args:
-        store: where they lie.
-        embedder: the model whose vectors count.
-    """
+    """The cards of all users."""
 
     def __init__(self, store: UserStore, embedder: Embedder) -> None:
         self._store = store
@@ -125,21 +120,15 @@ class Cards:
 
         One that has vectors already, or whose text is not among these, stays as it is.
         """
-        return [
-            card
-            if card.text not in vectors or self._embedder.decode(card.vector, card.embedding).size
-            else card.model_copy(
-                update=self._embedder.encode(np.stack([vectors[one] for one in card_texts([card]) if one in vectors]))
-            )
-            for card in cards
-        ]
+        found = list[PreferenceCard]()
+        for card in cards:
+            rows = [vectors[one] for one in card_texts([card]) if one in vectors]
+            missing = card.text in vectors and not self._embedder.decode(card.vector, card.embedding).size
+            found.append(card.model_copy(update=self._embedder.encode(np.stack(rows))) if missing else card)
+        return found
 
     def get(self, user: str, card_id: str) -> PreferenceCard:
-        """One card.
-
-        Raises:
-            KeyError: the user has no such card.
-        """
+        """One card; `KeyError`: the user has no such card."""
         for card in self.read(user).all:
             if card.id == card_id:
                 return card
@@ -167,22 +156,14 @@ class Cards:
             self._store.batch([*deletes, self._touch(user)])
 
     def replace(self, user: str, card_id: str, new: PreferenceCard, reason: str) -> PreferenceCard:
-        """Put a new card in the place of another, which is retired.
-
-        Raises:
-            KeyError: the user has no such card.
-        """
+        """Put a new card in the place of another, which is retired; `KeyError`: the user has no such card."""
         retired = Retirement(time=time.time(), reason=reason, by=new.id)
         with self._store.editing(user):
             self.write(user, [new, self.get(user, card_id).model_copy(update={"retired": retired})])
         return new
 
     def change(self, user: str, card_id: str, **changes: object) -> PreferenceCard:
-        """Write a card with some fields changed; not its text.
-
-        Raises:
-            KeyError: the user has no such card, or it was erased at this moment.
-        """
+        """Write a card with some fields changed; not its text. `KeyError`: the user has none such, or not any more."""
         with self._store.editing(user):
             changed = self.get(user, card_id).model_copy(update={**changes, "updated": time.time()})
             if not self.write(user, [changed]):
@@ -190,10 +171,9 @@ class Cards:
         return changed
 
     def bury(self, user: str, card_ids: Collection[str]) -> list[PreferenceCard]:
-        """Hide cards for ever, and with them all that they replaced, whose texts tell the same story.
+        """Hide cards for ever, and with them all that they replaced, whose texts tell the same story; returns these.
 
-        Returns:
-            What was hidden. `take_back` deletes it; until then an erasure that failed half-way can be repeated.
+        `take_back` deletes them; until then an erasure that failed half-way can be repeated.
         """
         (result,) = self._store.batch([self._store.search((user, "cards"))])
         every, doomed = self._parse_cards(user, result), set(card_ids)

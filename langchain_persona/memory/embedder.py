@@ -52,22 +52,14 @@ class Embedder:
 
     async def aembed_query(self, text: str) -> Vector:
         """Async twin of `embed_query`."""
-        if type(self.model).aembed_query is Embeddings.aembed_query:  # no async form of its own
-            found = await await_within(self._timeout_seconds, acall(lambda: self.model.embed_query(text)))
-        else:
-            found = await await_within(self._timeout_seconds, self.model.aembed_query(text))
-        return np.asarray(found, dtype=np.float64)
+        own = type(self.model).aembed_query is not Embeddings.aembed_query
+        found = self.model.aembed_query(text) if own else acall(lambda: self.model.embed_query(text))
+        return np.asarray(await await_within(self._timeout_seconds, found), dtype=np.float64)
 
     def embed_documents(self, texts: Sequence[str]) -> Vector:
         """Unit embeddings of texts, shape (n, d)."""
-        return unit(call_within(self._seconds(texts), lambda: self.model.embed_documents(list(texts))))
-
-    async def aembed_documents(self, texts: Sequence[str]) -> Vector:
-        """Async twin of `embed_documents`."""
-        if type(self.model).aembed_documents is Embeddings.aembed_documents:
-            found = acall(lambda: self.model.embed_documents(list(texts)))
-            return unit(await await_within(self._seconds(texts), found))
-        return unit(await await_within(self._seconds(texts), self.model.aembed_documents(list(texts))))
+        seconds = self._timeout_seconds * (1 + len(texts) // 32)
+        return unit(call_within(seconds, lambda: self.model.embed_documents(list(texts))))
 
     def encode(self, rows: Vector) -> dict[str, str]:
         """The fields `vector` and `embedding` of a record, of unit vectors of shape (d,) or (n, d)."""
@@ -82,6 +74,3 @@ class Embedder:
             except CorruptRecordError:
                 pass
         return np.zeros((0, 0))
-
-    def _seconds(self, texts: Sequence[str]) -> float:
-        return self._timeout_seconds * (1 + len(texts) // 32)

@@ -49,14 +49,7 @@ Past = Mapping[str, tuple[Episode, Vector]]
 
 
 class Pending(Record):
-    """An episode that waits for a reflection.
-
-    Attributes:
-        user: whose, as the id was given.
-        reflection: name of the reflection it waits for.
-        episode: as it was recorded.
-        attempts: how often it was tried and failed.
-    """
+    """An episode that waits for the reflection of a name, whose it is, and how often it was tried and failed."""
 
     user: str
     reflection: str
@@ -65,11 +58,9 @@ class Pending(Record):
 
 
 class Progress(Record):
-    """How far a user's episodes have been worked through.
+    """How many episodes were worked through since the persona was last brought up to date.
 
-    Attributes:
-        since: how many were since the persona was last brought up to date.
-        rejected: digest of the persona text that a person turned down last; it is not proposed again.
+    `rejected` is a digest of the persona text that a person turned down last; it is not proposed again.
     """
 
     since: int = 0
@@ -77,12 +68,7 @@ class Progress(Record):
 
 
 class Episodes:
-    """The episodes of all users.
-
-    Args:
-        store: where they lie.
-        embedder: the model whose vectors count.
-    """
+    """The episodes of all users."""
 
     def __init__(self, store: UserStore, embedder: Embedder) -> None:
         self._store = store
@@ -250,22 +236,14 @@ class Episodes:
 
 def other_exchanges(past: Past, thread: str, message_ids: Collection[str]) -> Past:
     """The exchanges of other conversations that can be found; those of this one are in its messages."""
-    own = {
-        name for name, (one, _) in past.items() if one.message_id in message_ids or (thread and one.thread == thread)
-    }
-    return {name: one for name, one in past.items() if name not in own and one[1].size}
+    found = ((name, one) for name, one in past.items() if one[1].size and one[0].message_id not in message_ids)
+    return {name: one for name, one in found if not thread or one[0].thread != thread}
 
 
 def _copy(episode: Episode) -> Episode:
-    """What a later turn is shown of an episode."""
-    heads = {
-        "query": episode.query[:_HEAD],
-        "answer": episode.answer[:_HEAD],
-        "before": "",
-        "cards": (),
-        "retrievals": (),
-    }
-    return episode.model_copy(update={**heads, "accepted": episode.accepted and episode.accepted[:_HEAD]})
+    heads = {"query": episode.query[:_HEAD], "answer": episode.answer[:_HEAD]}
+    heads |= {"accepted": episode.accepted[:_HEAD]} if episode.accepted else {}
+    return episode.model_copy(update={**heads, "before": "", "cards": (), "retrievals": ()})
 
 
 def _parse_marks(items: Iterable[object]) -> list[Pending]:

@@ -64,7 +64,6 @@ class Explanation:
     embedding: str | None = None
 
     def __str__(self) -> str:
-        """Some sentences for people."""
         if not self.user:
             return "An anonymous user: nothing is kept, every ranking is the plain one."
         lines = [f"Known of {self.user!r} in words:"] if self.cards else []
@@ -72,23 +71,19 @@ class Explanation:
         if len(self.cards) > _MOST:
             lines.append(f"  and {len(self.cards) - _MOST} more")
         if self.words:
-            shown = "; ".join(repr(text) for text in self.words[:_MOST])
-            lines.append(
-                f"These move rankings of what they are about: {shown}{' …' if len(self.words) > _MOST else ''}"
-            )
+            shown = "; ".join(map(repr, self.words[:_MOST])) + (" …" if len(self.words) > _MOST else "")
+            lines.append(f"These move rankings of what they are about: {shown}")
         if not self.events:
             moved = "only what they said moves rankings" if self.words else "rankings are the plain ones"
             lines.append(f"{self.user!r} gave no feedback yet: {moved}.")
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
-            lines.append(
-                f"{self.user!r} gave feedback {self.events} times ({sources}), {self.mean_reward:+.2f} in the mean."
-            )
+            mean = f"{self.mean_reward:+.2f} in the mean"
+            lines.append(f"{self.user!r} gave feedback {self.events} times ({sources}), {mean}.")
             for title, named in (("Most liked", self.liked), ("Least liked", self.disliked)):
                 if named:
-                    lines.append(
-                        f"{title}: " + ", ".join(f"{text or one} ({net:+.1f})" for one, text, net in named) + "."
-                    )
+                    said = ", ".join(f"{text or one} ({net:+.1f})" for one, text, net in named)
+                    lines.append(f"{title}: {said}.")
         if self.withdrawn:
             lines.append(f"Withdrawn, so they count for nothing: {self.withdrawn}.")
         if self.inert:
@@ -128,9 +123,8 @@ def explain_ledger(
         titles |= dict(zip(entry.documents, entry.titles, strict=False))
         for document in entry.documents:
             net[document] += entry.reward
-    ranked = sorted(
-        ((name, titles.get(name, ""), value) for name, value in net.items()), key=lambda one: (-one[2], one)
-    )
+    rated = [(name, titles.get(name, ""), value) for name, value in net.items()]
+    ranked = sorted(rated, key=lambda one: (-one[2], one))
     return Explanation(
         user=user,
         cards=tuple(card.text for card in cards.active),

@@ -44,7 +44,7 @@ from langchain_persona.records import (
     Retirement,
     new_id,
 )
-from langchain_persona.resilience import await_or_default, run_or_default
+from langchain_persona.resilience import run_or_default
 from langchain_persona.rewards import validated
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Profile:
 class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContextManager["PersonaMemory"]):
     """Feedback, user vectors, preference cards, episodes and personas of all users, in one LangGraph store.
 
+    `ConfigError`: an argument that cannot work.
+
     Args:
         store: any LangGraph `BaseStore`: `InMemoryStore`, `SqliteStore`, `AsyncPostgresStore`, …
         embeddings: the model that embeds cards; may be left out when only documents are ranked.
@@ -90,9 +92,6 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
         timeout_seconds: how long a call to the store or the embedding model may take. Then the turn goes on without.
         namespace: where in the store everything lies.
-
-    Raises:
-        ConfigError: an argument that cannot work.
 
     Example:
         >>> from langgraph.store.memory import InMemoryStore
@@ -269,18 +268,13 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """Keep a preference or fact about a user, a line of text or a whole card, and return it as stored.
 
         Secrets in the text (keys, passwords, card numbers) are masked. Where the embedding model does not answer, the
-        text is kept and its vector follows.
-
-        Raises:
-            ConfigError: the text is empty or too long.
-            KeyError: a card with this id was erased.
+        text is kept and its vector follows. `ConfigError`: the text is empty or too long. `KeyError`: a card with this
+        id was erased.
         """
-        return self._keep(user, self._embed(_as_card(card)))
-
-    async def aremember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
-        """Async twin of `remember`."""
-        clean = await run_in_executor(None, _as_card, card)  # to look for secrets in a long text takes a while
-        return await run_in_executor(None, self._keep, user, await self._aembed(clean))
+        made, name = self._embed(_as_card(card)), normalise_user(user)
+        if name != ANONYMOUS and not self.cards.write(name, [made]):
+            raise KeyError(f"card {made.id!r} was erased; remember its text to keep it anew")
+        return made
 
     def preferences(self, user: User | None, *, all: bool = False) -> list[PreferenceCard]:
         """The user's cards in force, oldest first; with `all`, retired and held-back ones too."""
@@ -292,12 +286,10 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
 
     def update(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
         """Put a new card in the place of another, which is retired. `ConfigError`: the text is empty or too long."""
-        return self._replace(user, card_id, self._embed(_as_card(card)))
-
-    async def aupdate(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
-        """Async twin of `update`."""
-        clean = await run_in_executor(None, _as_card, card)
-        return await run_in_executor(None, self._replace, user, card_id, await self._aembed(clean))
+        new = self._embed(_as_card(card))
+        if new.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
+            new = new.model_copy(update={"id": new_id(), "created": time.time()})
+        return self.cards.replace(_known_user(user), card_id, new, "updated")
 
     def retire(self, user: User | None, card_id: str, reason: str = "") -> PreferenceCard:
         """Take a card out of force. It stays readable with `preferences(all=True)`, and `revive` brings it back."""
@@ -414,7 +406,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         check_number("max_bytes", max_bytes, 1)
         name, receipt = self.portability.import_user(document, "" if user is None else _known_user(user), max_bytes)
         if self.embedder.has_model:  # what another model embedded
-            run_or_default(_UNEMBEDDED, lambda: self.cards.embedded(name), None)
+            run_or_default("Imported cards have no vectors yet", lambda: self.cards.embedded(name), None)
         return receipt
 
     def delete_user(
@@ -553,7 +545,9 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     avectors = async_twin(vectors)
     arebuild = async_twin(rebuild)
     aexplain = async_twin(explain)
+    aremember = async_twin(remember)
     apreferences = async_twin(preferences)
+    aupdate = async_twin(update)
     aretire = async_twin(retire)
     arevive = async_twin(revive)
     apin = async_twin(pin)
@@ -574,11 +568,9 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     amigrate_embeddings = async_twin(migrate_embeddings)
 
     def __exit__(self, *error: object) -> None:
-        """Close."""
         self.close()
 
     async def __aexit__(self, *error: object) -> None:
-        """Close."""
         await self.aclose()
 
     # helpers ----------------------------------------------------------------------------------------------------------
@@ -604,30 +596,9 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """The card with its vectors; without where there is no model or it does not answer."""
         if self.embeddings is None:
             return card
-        texts = card_texts([card])
-        rows = run_or_default(_UNEMBEDDED, lambda: self.embedder.embed_documents(texts), None)
+        texts, lost = card_texts([card]), "The text of a card is kept; its vector follows later"
+        rows = run_or_default(lost, lambda: self.embedder.embed_documents(texts), None)
         return card if rows is None else self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
-
-    async def _aembed(self, card: PreferenceCard) -> PreferenceCard:
-        if self.embeddings is None:
-            return card
-        texts = card_texts([card])
-        rows = await await_or_default(_UNEMBEDDED, self.embedder.aembed_documents(texts), None)
-        return card if rows is None else self.cards.with_vectors([card], dict(zip(texts, rows, strict=True)))[0]
-
-    def _keep(self, user: User | None, card: PreferenceCard) -> PreferenceCard:
-        name = normalise_user(user)
-        if name != ANONYMOUS and not self.cards.write(name, [card]):
-            raise KeyError(f"card {card.id!r} was erased; remember its text to keep it anew")
-        return card
-
-    def _replace(self, user: User | None, card_id: str, card: PreferenceCard) -> PreferenceCard:
-        if card.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
-            card = card.model_copy(update={"id": new_id(), "created": time.time()})
-        return self.cards.replace(_known_user(user), card_id, card, "updated")
-
-
-_UNEMBEDDED = "The text of a card is kept; its vector could not be made and follows later"
 
 
 def _check_type(name: str, value: object, kind: type, advice: str, *, optional: bool = True) -> None:

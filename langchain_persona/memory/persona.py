@@ -69,16 +69,10 @@ class Personas:
         old, text = persona.revision, "\n".join(line for line, _ in lines)
         if (persona.pinned and origin in ("template", "model")) or text == old.text:
             return persona
-        new = PersonaRevision(
-            number=persona.latest + 1,
-            text=text,
-            sources=tuple(names for _, names in lines),
-            reason=reason,
-            origin=origin,
-            created=time.time(),
-        )
+        number, sources, now = persona.latest + 1, tuple(names for _, names in lines), time.time()
+        new = PersonaRevision(number=number, text=text, sources=sources, reason=reason, origin=origin, created=now)
         new = new.model_copy(update={"diff": diff_texts(old, new)})
-        return persona.model_copy(update={"revision": new, "latest": new.number})
+        return persona.model_copy(update={"revision": new, "latest": number})
 
     def write_ops(self, user: str, persona: Persona) -> list[Op]:
         """The writes that put a new revision in force, for a batch."""
@@ -187,14 +181,9 @@ def _without(revision: PersonaRevision, ids: Collection[str], said: Sequence[str
     ]
     if len(kept) == len(revision.lines):
         return revision
-    return revision.model_copy(
-        update={
-            "text": "\n".join(line for line, _ in kept),
-            "sources": tuple(names for _, names in kept),
-            "reason": "shortened: something that it rested on was erased",
-            "diff": "",  # it quotes the revision before
-        }
-    )
+    left = {"text": "\n".join(line for line, _ in kept), "sources": tuple(names for _, names in kept)}
+    reason = "shortened: something that it rested on was erased"
+    return revision.model_copy(update={**left, "reason": reason, "diff": ""})  # the diff quotes the revision before
 
 
 def _folded(text: str) -> str:

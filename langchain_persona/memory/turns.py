@@ -20,13 +20,8 @@ from langchain_persona.records import CommunicationStyle, Episode, Persona, Pref
 class TurnReading:
     """What a turn needs to know of its user.
 
-    Attributes:
-        cards: the user's cards.
-        persona: the persona in force.
-        style: how the user wants to be talked to.
-        episode: the previous turn's; None where none was kept.
-        feedback: what feedback on the previous turn's retrievals needs; None where none was asked for.
-        past: earlier exchanges, of this conversation too; none where they were not asked for.
+    `episode` is the previous turn's, if one was kept; `feedback` is what feedback on its retrievals needs, and `past`
+    are earlier exchanges, of this conversation too, where these were asked for.
     """
 
     cards: CardSet = field(default_factory=CardSet)
@@ -46,20 +41,19 @@ class PendingReading(TurnReading):
     moment: float = field(default_factory=time.monotonic)
 
 
-class Processor(Protocol):
-    """What works through the episodes that wait for one reflection; returns how many."""
+class _Processor(Protocol):
+    """Works through the episodes of a user that wait for one reflection; returns how many these were."""
 
-    def process(self, user: str) -> int:
-        """Work through what waits of a user."""
-        ...
+    def process(self, user: str) -> int: ...
 
-    async def aprocess(self, user: str) -> int:
-        """Async twin of `process`."""
-        ...
+    async def aprocess(self, user: str) -> int: ...
 
 
 class Turns:
-    """Reads and writes of a turn, over the parts of a memory. `user` is a normalised id, never the anonymous one."""
+    """Reads and writes of a turn, over the parts of a memory. `user` is a normalised id, never the anonymous one.
+
+    `processors` work through what waits for the reflection of a name; see `PersonaMemory.process_pending`.
+    """
 
     def __init__(self, store: UserStore, cards: Cards, personas: Personas, episodes: Episodes, ledger: Ledger) -> None:
         self._store = store
@@ -67,15 +61,11 @@ class Turns:
         self._personas = personas
         self._episodes = episodes
         self._ledger = ledger
-        self.processors: dict[str, Processor] = {}
+        self.processors: dict[str, _Processor] = {}
 
     def editing(self, user: str) -> RLock:
         """Held from reading what is to be changed until it is written; see `UserStore.editing`."""
         return self._store.editing(user)
-
-    def register(self, reflection: str, processor: Processor) -> None:
-        """Name who works through what waits for a reflection; see `PersonaMemory.process_pending`."""
-        self.processors[reflection] = processor
 
     def read(
         self,
@@ -97,15 +87,10 @@ class Turns:
         results = iter(self._store.batch([*persona, *episode, *feedback, *copies, *cards]))
         style, current = self._personas.parse([next(results), next(results)])
         previous = parse_record(Episode, next(results)) if episode else None
-        known, exchanges = [next(results) for _ in feedback], [next(results) for _ in copies]
-        return TurnReading(
-            cards=self._cards.parse(user, list(results)),
-            persona=current,
-            style=style,
-            episode=previous,
-            feedback=self._ledger.parse_reading(user, retrieval_ids, known) if feedback else None,
-            past=self._episodes.parse_past(user, exchanges) if past else {},
-        )
+        stored, exchanges = [next(results) for _ in feedback], [next(results) for _ in copies]
+        known = self._ledger.parse_reading(user, retrieval_ids, stored) if feedback else None
+        earlier = self._episodes.parse_past(user, exchanges) if past else {}
+        return TurnReading(self._cards.parse(user, list(results)), current, style, previous, known, earlier)
 
     def read_pending(self, user: str, reflection: str, written: Sequence[str] = ()) -> PendingReading:
         """What waits for a reflection, and what it needs to know of the user, in one batch.
@@ -135,18 +120,11 @@ class Turns:
         style: CommunicationStyle | None = None,
         judged: Episode | None = None,
     ) -> list[PreferenceCard]:
-        """Keep what a reflection found: one batch of writes, then one look at what was erased meanwhile.
+        """Keep what a reflection found of some episodes, in one batch; then look at what was erased meanwhile.
 
-        Args:
-            marks: of the episodes that were worked through.
-            progress: as it is now.
-            cards: new and changed ones.
-            persona: with a new revision; None leaves it as it is.
-            style: the new one; None leaves it as it is.
-            judged: the turn before, with what was said of it.
-
-        Returns:
-            The cards that stand. One that was erased since it was read, or rests on an erased episode, is taken back.
+        `cards` are new and changed ones, `judged` is the turn before with what was said of it, and None leaves persona
+        and style as they are. Returns the cards that stand: one that was erased since it was read, or rests on an
+        erased episode, is taken back.
         """
         revision = [] if persona is None else self._personas.write_ops(user, persona)
         done = self._episodes.finish_ops(user, marks, progress, judged)

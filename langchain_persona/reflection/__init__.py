@@ -100,8 +100,7 @@ class Findings(Record):
 class Reflection(Protocol):
     """Finds in some exchanges what is to be remembered of the user.
 
-    Attributes:
-        name: tells two reflections on one memory apart: each works through its own turns. Keep it between releases.
+    The `name` tells two reflections on one memory apart: each works through its own turns. Keep it between releases.
     """
 
     name: str

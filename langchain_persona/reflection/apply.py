@@ -20,6 +20,7 @@ from langchain_persona.reflection import Exchange, Findings, Operation, Reaction
 from langchain_persona.reflection.verbatim import own_words
 
 _SAME = 0.92  # cosine from which two cards may say the same
+_RELATED = 0.2  # cosine below which two texts are about different things; with MiniLM, changes of mind begin at .23
 _EVIDENCE = 5  # quotes kept of a card: the first, and the latest
 _STRAIGHT = str.maketrans("’‘`´“”„«»", "''''" + 5 * '"')
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
@@ -72,10 +73,11 @@ def apply_findings(
     for operation in findings.operations:
         try:
             exchange = _source(operation, said)
-            if operation.action == "add":
+            target = current.get(operation.target or "")
+            if operation.action == "add" or _differs(operation, target, vectors, rows):
                 done = _add(operation, exchange, current, vectors, rows)
             else:
-                done = _change(operation, exchange, current.get(operation.target or ""), shown)
+                done = _change(operation, exchange, target, shown)
         except _LeftOutError as error:
             changes.append({"change": "left out", "text": mask(operation.text), "reason": str(error)})
             continue
@@ -88,15 +90,14 @@ def apply_findings(
             changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
             written[card.id] = current[card.id] = card
             rows |= {card.id: vectors[card.text]} if card.text in vectors else {}
-    reaction = findings.reaction if findings.reaction and _holds(findings.reaction.quote, said[-1:]) else None
-    moved = [one for one in findings.style if one.change and _holds(one.quote, said)]
+    reaction = findings.reaction if findings.reaction and _find(findings.reaction.quote, said[-1:]) else None
+    moved = [one for one in findings.style if one.change and _find(one.quote, said)]
     changes += [{"change": "style", "text": f"{one.axis} {one.change:+.1f}"} for one in moved]
     new_style = _move(style or CommunicationStyle(), moved) if moved else None
     return Applied(tuple(written.values()), tuple(changes), new_style, reaction)
 
 
 def _source(operation: Operation, said: Said) -> Exchange:
-    """The latest exchange in which the quote occurs."""
     if not _fold(operation.quote):
         raise _LeftOutError("there is no quote")
     if found := _find(operation.quote, said):
@@ -109,10 +110,6 @@ def _find(quote: str, said: Said) -> list[Exchange]:
     quote = _fold(quote)
     long = len(quote) >= (4 if quote.isascii() else 2)
     return [one for one, words in said if quote and (quote in words if long else quote == words)]
-
-
-def _holds(quote: str, said: Said) -> bool:
-    return bool(_find(quote, said))
 
 
 def _move(style: CommunicationStyle, changes: Sequence[StyleChange]) -> CommunicationStyle:
@@ -154,6 +151,14 @@ def _change(
     reason = mask(operation.reason) or ("updated" if new else "no longer holds")
     retirement = Retirement(time=exchange.time, reason=reason, by=new[0].id if new else None)
     return [*new, target.model_copy(update={"retired": retirement})]
+
+
+def _differs(operation: Operation, target: PreferenceCard | None, vectors: Rows, rows: Rows) -> bool:
+    """Whether an update is about something else than the card that it names; then both stay."""
+    if operation.action != "update" or target is None:
+        return False
+    new, old = vectors.get(_text(operation)), rows.get(target.id)
+    return new is not None and old is not None and new.shape == old.shape and bool(new @ old < _RELATED)
 
 
 def _confirm(operation: Operation, exchange: Exchange, card: PreferenceCard) -> list[PreferenceCard]:

@@ -79,7 +79,7 @@ _SAID, _BEFORE = 6_000, 1_500  # characters of a message of the user and of the 
 
 
 class ModelReflection:
-    """Asks a chat model what a turn teaches, in one call.
+    """Asks a chat model what a turn teaches, in one call. `ConfigError`: an argument that cannot work.
 
     Args:
         model: a chat model, or its name for `init_chat_model`. None is the agent's own, once it is known.
@@ -87,9 +87,6 @@ class ModelReflection:
         prompt: in place of `PROMPT`.
         schema: a subclass of `Findings` with fields of your own, each with a default. What they hold stands in the
             state under `persona["reflection"]["extra"]`.
-
-    Raises:
-        ConfigError: an argument that cannot work.
 
     Example:
         >>> graph = create_persona_graph(

@@ -20,11 +20,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_persona.prompt import clean_line
 from langchain_persona.records import Episode, Persona, PreferenceCard
 from langchain_persona.reflection.verbatim import own_words
-from langchain_persona.resilience import await_or_default, run_or_default
 
 Lines = list[tuple[str, tuple[str, ...]]]
 
-_STANDS = "The persona stays as it is"
 _LATEST, _FEWEST = 5, 3  # exchanges of a step, the newest of them held back
 _CARDS, _LONGEST = 40, 1_200  # the newest cards are read; characters of a text that no person wrote
 _CONFIG: RunnableConfig = {"run_name": "align", "tags": ["langsmith:nostream"]}  # its tokens are not the answer's
@@ -57,23 +55,15 @@ class Draft(NamedTuple):
 
 
 def propose_persona(model: BaseChatModel, replay: Replay) -> Draft:
-    """The text after a step of alignment, in three calls."""
-
-    def align() -> Draft:
-        lines = replay.read(model.invoke(replay.rewrite, _CONFIG))
-        return replay.decide(lines, model.batch(replay.compare(lines), _CONFIG))
-
-    return run_or_default(_STANDS, align, Draft(None, "the model failed", "model"))
+    """The text after a step of alignment, in three calls; raises what the model raises."""
+    lines = replay.read(model.invoke(replay.rewrite, _CONFIG))
+    return replay.decide(lines, model.batch(replay.compare(lines), _CONFIG))
 
 
 async def apropose_persona(model: BaseChatModel, replay: Replay) -> Draft:
     """Async twin of `propose_persona`."""
-
-    async def align() -> Draft:
-        lines = replay.read(await model.ainvoke(replay.rewrite, _CONFIG))
-        return replay.decide(lines, await model.abatch(replay.compare(lines), _CONFIG))
-
-    return await await_or_default(_STANDS, align(), Draft(None, "the model failed", "model"))
+    lines = replay.read(await model.ainvoke(replay.rewrite, _CONFIG))
+    return replay.decide(lines, await model.abatch(replay.compare(lines), _CONFIG))
 
 
 def draft_persona(persona: Persona, cards: Sequence[PreferenceCard]) -> Lines | None:

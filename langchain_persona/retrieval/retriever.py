@@ -25,7 +25,14 @@ from langchain_persona.learning import MAX_STRENGTH, VARSConfig, Vector
 from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.memory.embedder import Embedder, embedding_name
 from langchain_persona.memory.memory import async_twin
-from langchain_persona.resilience import await_within, call_within, warn, warning_scope
+from langchain_persona.resilience import (
+    await_or_default,
+    await_within,
+    call_within,
+    run_or_default,
+    warn,
+    warning_scope,
+)
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
 from langchain_persona.retrieval.sources import Candidates, CardSource, Source, source_of
 
@@ -45,6 +52,7 @@ Reranker = BaseCrossEncoder | Callable[[str, Sequence[Document]], Sequence[float
 Embedded = Sequence[float] | Vector
 
 _NO_ROWS: Vector = np.zeros((0, 0))
+_NOT_EMBEDDED = "No documents: the query could not be embedded"
 _OPTIONS = ("k", "fetch_k", "filter", "strength", "max_bonus", "words")
 
 
@@ -52,6 +60,7 @@ class VARSRetriever(BaseRetriever):
     """Personalised retrieval over any vector store: relevance plus a bounded bonus learned from the user's feedback.
 
     Put it where `vectorstore.as_retriever()` stood. A user without feedback gets exactly the plain ranking.
+    `ConfigError`: an argument that cannot work; at the first search, where model and store do not fit.
 
     Attributes:
         vectorstore: a LangChain `VectorStore` (Chroma, FAISS, Qdrant, pgvector, …) or a `chromadb.Collection`. For the
@@ -68,9 +77,6 @@ class VARSRetriever(BaseRetriever):
         search_type: "similarity", or "mmr" for maximal marginal relevance on the personalised scores.
         lambda_mult: for "mmr": 1 is pure score, 0 pure diversity.
         timeout_seconds: for each call to the embedding model and the vector store; by default the memory's.
-
-    Raises:
-        ConfigError: an argument that cannot work; at the first search, where model and store do not fit.
 
     The call takes `k`, `fetch_k`, `filter`, `strength`, `max_bonus`, `words`, `user_id` and `session_id` too:
     `retriever.invoke("a film", k=3, user_id="ana@example.com")`. Each document carries `metadata["persona"]`:
@@ -119,7 +125,6 @@ class VARSRetriever(BaseRetriever):
             self._prepare()
 
     def _prepare(self) -> None:
-        """Refuse what cannot work, and find the source of documents."""
         if self.reranker is not None and not (isinstance(self.reranker, BaseCrossEncoder) or callable(self.reranker)):
             raise ConfigError(f"reranker must be a BaseCrossEncoder or a function, got {type(self.reranker).__name__}")
         self._source = source_of(self.vectorstore, self.embeddings)
@@ -156,11 +161,11 @@ class VARSRetriever(BaseRetriever):
         """
         plan = self._plan(query, identity, **options)
         with warning_scope():
-            try:
-                if vector is None:
-                    vector = Embedder(plan.source.embeddings, self._seconds).embed_query(query)
-            except Exception as error:
-                return _without_embedding(error)
+            if vector is None:
+                embed = partial(Embedder(plan.source.embeddings, self._seconds).embed_query, query)
+                vector = run_or_default(_NOT_EMBEDDED, embed, None)
+            if vector is None:
+                return []
             plan = self._personalise(plan, vector, taste)
             return self._finish(plan, self._search(plan))
 
@@ -170,11 +175,11 @@ class VARSRetriever(BaseRetriever):
         """Async twin of `rank_for`: embedding and search are awaited, the rest runs in threads."""
         plan = self._plan(query, identity, **options)
         with warning_scope():
-            try:
-                if vector is None:
-                    vector = await Embedder(plan.source.embeddings, self._seconds).aembed_query(query)
-            except Exception as error:
-                return _without_embedding(error)
+            if vector is None:
+                embed = Embedder(plan.source.embeddings, self._seconds).aembed_query(query)
+                vector = await await_or_default(_NOT_EMBEDDED, embed, None)
+            if vector is None:
+                return []
             plan = await run_in_executor(None, self._personalise, plan, vector, taste)
             return await run_in_executor(None, self._finish, plan, await self._asearch(plan))
 
@@ -189,7 +194,6 @@ class VARSRetriever(BaseRetriever):
         return await self.arank_for(query, **{"identity": Identity(ANONYMOUS), **options})
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """What traces say about this retriever."""
         params, model = super()._get_ls_params(**kwargs), self._source.embeddings
         params["ls_vector_store_provider"] = self._source.name
         params["ls_embedding_provider"] = type(model).__name__
@@ -273,7 +277,6 @@ class VARSRetriever(BaseRetriever):
         return rows
 
     def _search(self, plan: Plan) -> Candidates:
-        """The candidates: the nearest documents to the query, moved or plain."""
         found = self._ask(plan, self._count(plan))
         again = self._count_again(plan, found)
         return _join(found, self._ask(plan, again)) if again else found
@@ -305,7 +308,6 @@ class VARSRetriever(BaseRetriever):
         return self.reranker is not None or self.search_type == "mmr"
 
     def _count(self, plan: Plan) -> int:
-        """How many documents to ask for first."""
         # beyond its depth an approximate index may also change the first results: cold start must not
         plain = not plan.bonus and not self._selects
         return max(plan.k, min(plan.fetch_k, plan.source.depth)) if plain else plan.fetch_k
@@ -321,7 +323,6 @@ class VARSRetriever(BaseRetriever):
         return k if len(found) > k and not np.diff(found.relevance[: k + 1]).all() else 0
 
     def _finish(self, plan: Plan, found: Candidates) -> list[Document]:
-        """Score, choose and record; the documents."""
         ranking, learns = self._rank(plan, found), plan.taste.readable and found.measured
         retrieval_id = write_record(self.memory, plan, ranking) if learns else None
         return documents_of(ranking, retrieval_id, plan)
@@ -376,7 +377,10 @@ class VARSRetriever(BaseRetriever):
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
         if isinstance(source, CardSource):
-            source, weight = source.of(identity.user), 0.0  # words rank the host's documents, not themselves
+            source, weight = (
+                CardSource(self.memory, identity.user),
+                0.0,
+            )  # words rank the host's documents, not themselves
         stated = config.words if weight == config.words.weight else replace(config.words, weight=weight)
         return Plan(query, source, identity, k, wanted, where, strength, max_bonus, stated)
 
@@ -406,14 +410,6 @@ def _join(found: Candidates, again: Candidates) -> Candidates:
     """The answers of two plain queries: the one that asked for fewer documents leads."""
     fewer, more = sorted((found, again), key=len)
     return more.behind(fewer)
-
-
-def _without_embedding(error: Exception) -> list[Document]:
-    """No documents, and one WARNING; what is the developer's to mend is raised."""
-    if isinstance(error, ConfigError):
-        raise error
-    warn(logger, "No documents: the query could not be embedded (%r)", error)
-    return []
 
 
 def _nothing_found(plan: Plan, error: Exception) -> Candidates:

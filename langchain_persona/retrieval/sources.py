@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from langchain_core.documents import Document
@@ -48,14 +48,6 @@ class Candidates:
     metadatas: tuple[Mapping[str, Any], ...] = ()
     vectors: Vector = field(default_factory=lambda: _NO_ROWS)
     relevance: Vector = field(default_factory=lambda: np.zeros(0))
-
-    @classmethod
-    def of(cls, documents: Sequence[Document], vectors: Vector | None = None, query: Vector | None = None) -> Self:
-        """Candidates from LangChain documents, with the cosine to the embedded query, shape (d,), as relevance."""
-        rows = np.zeros((len(documents), 0)) if vectors is None or not documents else vectors
-        relevance = np.zeros(len(rows)) if query is None or not rows.size else dots(rows, unit(query))
-        texts = tuple(document.page_content for document in documents)
-        return cls(tuple(map(_id_of, documents)), texts, tuple(doc.metadata for doc in documents), rows, relevance)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -236,11 +228,15 @@ class TextVectors:
 
 def measure(documents: Sequence[Document], query: Vector, vectors_of: Callable[..., Vector]) -> Candidates:
     """Candidates with the cosine to the query as relevance; without vectors, and a WARNING, where these fail."""
+    rows, relevance = np.zeros((len(documents), 0)), np.zeros(len(documents))
     try:
-        return Candidates.of(documents, vectors_of(documents), query)
+        if documents:
+            rows = vectors_of(documents)
+            relevance = dots(rows, unit(query))
     except Exception as error:
         warn(logger, "What was found cannot be scored: its texts could not be embedded (%r)", error)
-        return Candidates.of(documents)
+    texts, facts = tuple(one.page_content for one in documents), tuple(one.metadata for one in documents)
+    return Candidates(tuple(map(_id_of, documents)), texts, facts, rows, relevance)
 
 
 class VectorStoreSource(Source):
@@ -286,7 +282,6 @@ class VectorStoreSource(Source):
         return dict(zip(map(_id_of, found), self._vectors_of(found), strict=True))
 
     def _stored_vectors(self, documents: Sequence[Document]) -> Vector:
-        """The vectors that an `InMemoryVectorStore` holds."""
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
 
@@ -317,7 +312,6 @@ def _mismatch_in_words(store: Any, size: int) -> Iterator[None]:
 
 
 def _dimension_of(store: Any) -> int | None:
-    """Numbers in a stored vector, of stores that tell it."""
     if isinstance(store, InMemoryVectorStore):
         return next((len(entry["vector"]) for entry in store.store.values()), None)
     size = getattr(getattr(store, "index", None), "d", None)  # FAISS
@@ -325,7 +319,7 @@ def _dimension_of(store: Any) -> int | None:
 
 
 class CardSource(Source):
-    """The active cards of one user ("" has none), read once and scored exactly; `of` gives the source of another."""
+    """The active cards of one user ("" has none), read once and scored exactly."""
 
     name = "cards"
 
@@ -334,19 +328,11 @@ class CardSource(Source):
         self._memory, self._user = memory, user
         self._cards: CardSet | None = None
 
-    def of(self, user: str) -> CardSource:
-        """The source of one user, for one retrieval."""
-        return CardSource(self._memory, user)
-
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """A filter compares fields of the cards for equality, such as `{"kind": "dislike"}`."""
         cards, rows = self._passing(filter)
         if not cards:
             return Candidates()
-        if rows.shape[1] != query.size:
-            raise DimensionMismatchError(
-                f"the query has {query.size} numbers and the cards have {rows.shape[1]}: one model must make both"
-            )
         folded = unit(query) if shift is None else unit(query) + shift
         order = np.argsort(-dots(rows, folded), kind="stable")[:k]
         found = [cards[place] for place in order]

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from langchain_persona.records import Episode, Persona, PersonaRevision, PreferenceCard, Retirement
+from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
 from langchain_persona.testing import ScriptedChatModel
+from tests.graphs import Agent, echo, new_memory
 
 CARDS = [
     PreferenceCard(id="nuts", text="Allergic to nuts.", scope="always"),
@@ -110,9 +112,18 @@ def test_junk_leaves_the_text_as_it_is(text):
     assert len(model.calls) == 2 * 1
 
 
-def test_a_model_that_fails_leaves_the_text_as_it_is(caplog):
-    assert propose(scripted(TimeoutError("secret"))) == Draft(None, "the model failed", "model")
-    assert "The persona stays as it is" in caplog.text
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_a_model_that_fails_leaves_the_text_as_it_is(how, caplog):
+    memory = new_memory()
+    reflecting = ModelReflection(ScriptedChatModel([{"operations": []}, TimeoutError("secret")]))
+    agent = Agent(echo(), memory, how=how, reflection=reflecting, align_every=1)
+    for one in EPISODES:
+        known = await asyncio.to_thread(memory.episodes.with_vector, one)
+        await asyncio.to_thread(memory.episodes.write, "ana", known)
+    told = await agent.say("Which film tonight?")
+    assert told["reflection"]["persona"] == {"reason": "the model failed"}
+    assert await memory.apersona("ana") == Persona()
+    assert "The persona stays as it is (TimeoutError)" in caplog.text
     assert "secret" not in caplog.text
 
 

@@ -153,3 +153,13 @@ def test_secrets_are_masked_everywhere():
     applied = apply_findings(Findings(operations=(operation,)), [secret], cards(), {})
     assert "hunter2xyz" not in applied.cards[0].model_dump_json()
     assert texts_to_embed(Findings(operations=(operation, operation))) == [applied.cards[0].text]
+
+
+def test_an_update_about_something_else_leaves_the_card_that_it_names():
+    near, far = {"text": "Lives in Bern", "quote": "moved to Bern"}, {"text": "Loves black tea", "quote": "black tea"}
+    known = cards(BERLIN, vectors=[[1.0, 0.0]])
+    vectors = {"Lives in Bern": unit(np.array([1.0, 0.5])), "Loves black tea": unit(np.array([0.1, 1.0]))}
+    for one, retired in ((near, True), (far, False)):
+        applied = apply({**one, "action": "update", "target": "berlin"}, known=known, vectors=vectors)
+        assert [card.text for card in applied.cards if card.active] == [one["text"]]
+        assert any(card.id == "berlin" and card.retired for card in applied.cards) is retired

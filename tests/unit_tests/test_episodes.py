@@ -76,11 +76,11 @@ async def test_a_second_graph_on_one_memory_leaves_the_firsts_work_alone(memory)
 
     await asyncio.to_thread(record)
     assert await memory.aprocess_pending() == 0  # nobody is there for them yet
-    memory.turns.register("one", Processor(memory, "one"))
+    memory.turns.processors["one"] = Processor(memory, "one")
     assert await memory.aprocess_pending("ana") == 1
     assert await asyncio.to_thread(memory.process_pending) == 2
     restarted = PersonaMemory(memory.store, MODEL)
-    restarted.turns.register("other", Processor(restarted, "other"))
+    restarted.turns.processors["other"] = Processor(restarted, "other")
     assert await restarted.aprocess_pending(None) == 3
     assert await asyncio.to_thread(memory.episodes.waiting_users) == []
 

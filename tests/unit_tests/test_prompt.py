@@ -18,7 +18,6 @@ from langchain_persona.prompt import (
     clean_line,
     describe,
     fit_cards,
-    persona_lines,
     render_beside,
     render_system,
     split_cards,
@@ -129,8 +128,8 @@ def test_a_persona_line_that_a_shown_card_says_too_is_left_out():
 def test_persona_lines_rest_on_cards_in_force_or_on_a_person():
     revision = PersonaRevision(text="a\nb\nc", sources=(("x",), ("x", "gone"), ()))
     gone = card("gone", retired=Retirement(time=DAY))
-    assert persona_lines(revision, [card("x"), gone]) == ["a", "c"]
-    assert persona_lines(revision, [card("x")]) == ["a", "b", "c"]  # "gone" is an episode then
+    assert [line for line, _ in revision.lines_in_force([card("x"), gone])] == ["a", "c"]
+    assert revision.lines_in_force([card("x")]) == revision.lines  # "gone" is an episode then
 
 
 # profile mode and beyond ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from qdrant_client import models
 from langchain_persona.errors import ConfigError, DimensionMismatchError
 from langchain_persona.learning import VARSConfig, WindowedRidge
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.retrieval import Candidates, Source, VARSRetriever, sources
+from langchain_persona.retrieval import Source, VARSRetriever, sources
 from langchain_persona.retrieval.sources import source_of
 from langchain_persona.testing import HashEmbeddings
 from tests.retrievals import (
@@ -347,7 +347,7 @@ class Own(Source):
         rows = np.array(list(VECTORS.values()))
         order = np.argsort(-(rows @ (query if shift is None else query + shift)))[:k]
         docs = documents()
-        return Candidates.of([docs[place] for place in order], rows[order], query)
+        return sources.measure([docs[place] for place in order], query, lambda _: rows[order])
 
 
 @MODES
