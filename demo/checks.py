@@ -21,7 +21,7 @@ __all__ = ["Check", "on_erased", "on_memory", "on_prompts", "on_ranking", "show"
 STATED = ("bullet points", "peanuts", "cycling")
 """What Mia says of herself, by the words that must come back; the first two hold in every conversation."""
 
-UP = 10
+UP = 5
 """Ranks by which one thumb lifts a film for a question that is not about it; far more would put taste above it."""
 
 
@@ -38,13 +38,14 @@ def on_prompts(turns: Sequence[Mapping[str, Any]], stranger: Mapping[str, Any]) 
     """What the model was told in the third conversation, and what it was told of another user."""
     prompts = [str(turn["system"]) for turn in turns]
     missing = [words for words in STATED if not all(words in prompt for prompt in prompts)]
+    coke, coffee = (prompts[0].find(word) for word in ("coke", "coffee"))
     implied = [card for card in turns[0]["cards"] if "horror" in card["text"].lower()]
     alone = stranger["system"] in ("", PROMPT) and not stranger["cards"]
     untouched = all(prompt == PROMPT or prompt.startswith(f"{PROMPT}\n\n") for prompt in prompts)
     return [
         Check("stated: answers' form, allergy, hobby are told", not missing, ", ".join(missing) or "in 3 of 3 prompts"),
-        Check("implied: no horror films, as her story told", bool(implied), implied[0]["text"] if implied else ""),
-        Check("changed: coffee is told, coke is not", all("coffee" in one and "coke" not in one for one in prompts)),
+        Check("implied: no horror films, by a story of hers", bool(implied), implied[0]["text"] if implied else ""),
+        Check("changed: coffee is told, behind coke if at all", coke < coffee, "in 3 of 3 prompts"),
         Check("the host's own prompt is in front, untouched", untouched, f"{len(prompts)} prompts"),
         Check(f"{ANOTHER} is told of none of it", alone, "the host's prompt alone"),
     ]
