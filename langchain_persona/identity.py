@@ -35,7 +35,7 @@ _ODD = re.compile(rb"[^A-Za-z0-9_@+-]")
 class PersonaContext(BaseModel):
     """The runtime context of our graphs: `graph.invoke(..., context={"user_id": "ana"})`.
 
-    An empty field is as the graph was built; an unknown one is an error. LangGraph Studio draws a form of these fields.
+    An empty field is as the graph was built; an unknown one is an error.
     """
 
     model_config = ConfigDict(extra="forbid")
