@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from langchain_persona.learning import PreferenceSpace, UserVectors, VARSConfig, WindowedRidge
     from langchain_persona.memory import PersonaMemory, RuntimeStore
     from langchain_persona.records import PreferenceCard
+    from langchain_persona.reflection.flat import FlatReflection
     from langchain_persona.reflection.model import ModelReflection
     from langchain_persona.retrieval import PersonalizedCompressor, VARSRetriever
 
 __all__ = [
     "ConfigError",
+    "FlatReflection",
     "LocalEmbeddings",
     "ModelReflection",
     "PersonaContext",
@@ -51,6 +53,7 @@ _NAMES = {
     "learning": "PreferenceSpace UserVectors VARSConfig WindowedRidge",
     "memory": "PersonaMemory RuntimeStore",
     "records": "PreferenceCard",
+    "reflection.flat": "FlatReflection",
     "reflection.model": "ModelReflection",
     "retrieval": "PersonalizedCompressor VARSRetriever",
 }

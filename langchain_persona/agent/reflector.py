@@ -23,11 +23,13 @@ from langgraph.types import interrupt
 
 from langchain_persona.agent.nodes import Loop, Node, State, Update, choose_reflection
 from langchain_persona.agent.state import episode_at, last_user_message
+from langchain_persona.agent.tools import ERASED
 from langchain_persona.identity import Identity, context_value
 from langchain_persona.learning import unit
 from langchain_persona.masking import mask
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import card_texts
+from langchain_persona.memory.episodes import Pending
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
 from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
@@ -36,6 +38,7 @@ from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
 from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
+from langchain_persona.rewards import Signal, combine
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ _TOGETHER = 5  # episodes that one reflection reads
 _STANDS = "The persona stays as it is"
 _UNCHANGED = Draft(None, "the model failed", "model")
 _FAILED = "This turn was not learned from and will be tried again"
-_QUICK = 0.5  # seconds from reading to applying after which all is read once more
+_QUICK = 0.05  # seconds from reading to applying after which all is read once more; a model takes longer
 _SHOWN, _STANDING = 20, 10  # cards that a reflection is shown, and how many of these hold in every conversation
 _LATE = 32  # cards without a vector that get one in the same batch
 _NO_ROWS = np.zeros((0, 0))
@@ -72,56 +75,82 @@ class ReflectNode(Node):
         # what waits for a graph that asks a person is not for one that does not
         self.queue = f"{self.reflection.name} approved" if loop.approve else self.reflection.name
         loop.memory.turns.processors[self.queue] = self
+        self._asked: dict[str, int] = {}  # users whose episodes are being worked through, and how often that was asked
 
     def process(self, user: str, reading: PendingReading | None = None) -> int:
-        """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked."""
-        total, done = 0, _TOGETHER
-        while done == _TOGETHER:  # fewer were all
-            done = run_or_default(_FAILED, partial(self._work, user, reading), _NOTHING)["reflection"]["episodes"]
-            total, reading = total + done, None
+        """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked.
+
+        One call at a time does it for a user; what is asked for meanwhile it does too.
+        """
+        self._asked[user] = self._asked.get(user, 0) + 1
+        if self._asked[user] > 1:
+            return 0
+        total = 0
+        try:
+            while self._asked[user]:
+                self._asked[user], done = 1, _TOGETHER
+                while done == _TOGETHER:  # fewer were all
+                    found = run_or_default(_FAILED, partial(self._work, user, reading), _NOTHING)
+                    done, reading = found["reflection"]["episodes"], None
+                    total += done
+                self._asked[user] -= 1
+        finally:
+            del self._asked[user]
         return total
 
     async def aprocess(self, user: str, reading: PendingReading | None = None) -> int:
         """Async twin of `process`."""
-        total, done = 0, _TOGETHER
-        while done == _TOGETHER:
-            found = await await_or_default(_FAILED, self._awork(user, reading), _NOTHING)
-            done, reading = found["reflection"]["episodes"], None
-            total += done
+        self._asked[user] = self._asked.get(user, 0) + 1
+        if self._asked[user] > 1:
+            return 0
+        total = 0
+        try:
+            while self._asked[user]:
+                self._asked[user], done = 1, _TOGETHER
+                while done == _TOGETHER:
+                    found = await await_or_default(_FAILED, self._awork(user, reading), _NOTHING)
+                    done, reading = found["reflection"]["episodes"], None
+                    total += done
+                self._asked[user] -= 1
+        finally:
+            del self._asked[user]
         return total
 
     def _work(self, user: str, reading: PendingReading | None = None) -> Update:
         """Work through what has waited longest. The update: `learned`, `proposal`, `reflection`."""
-        reading = self._read(user) if reading is None else reading
+        if reading is None or _is_late(reading):
+            reading = self._read(user)
         if not reading.marks:
             return _NOTHING
         try:
             (cards, step), draft = self._prepare(user, reading), None
-            findings = call_within(_SECONDS, partial(self.reflection.reflect, _exchanges(reading), cards))
+            findings = call_within(_SECONDS, partial(self.reflection.reflect, _exchanges(reading.marks), cards))
             if step:
                 propose = partial(call_within, _SECONDS, partial(propose_persona, *step))
                 draft = run_or_default(_STANDS, propose, _UNCHANGED)
-            return self._apply(user, reading, cards, findings, draft)
+            return self._apply(user, reading, cards, findings, draft, step)
         except Exception as error:
             return self._put_off(reading, error)
 
     async def _awork(self, user: str, reading: PendingReading | None = None) -> Update:
-        reading = await run_in_executor(None, self._read, user) if reading is None else reading
+        if reading is None or _is_late(reading):
+            reading = await run_in_executor(None, self._read, user)
         if not reading.marks:
             return _NOTHING
         try:
             (cards, step), draft = await run_in_executor(None, self._prepare, user, reading), None
-            findings = await await_within(_SECONDS, self.reflection.areflect(_exchanges(reading), cards))
+            findings = await await_within(_SECONDS, self.reflection.areflect(_exchanges(reading.marks), cards))
             if step:
                 propose = await_within(_SECONDS, apropose_persona(*step))
                 draft = await await_or_default(_STANDS, propose, _UNCHANGED)
-            return await run_in_executor(None, self._apply, user, reading, cards, findings, draft)
+            return await run_in_executor(None, self._apply, user, reading, cards, findings, draft, step)
         except Exception as error:
             return await run_in_executor(None, self._put_off, reading, error)
 
     def _read(self, user: str, written: Sequence[str] = ()) -> PendingReading:
         reading = self.memory.turns.read_pending(user, self.queue, written)
-        ready = getattr(self.reflection, "model", self) is not None  # a middleware knows its model after the first call
+        # a middleware knows its model after the first call
+        ready = not isinstance(self.reflection, ModelReflection) or self.reflection.model is not None
         return replace(reading, marks=reading.marks[: _TOGETHER if ready else 0])
 
     def _put_off(self, reading: PendingReading, error: Exception) -> Update:
@@ -140,7 +169,8 @@ class ReflectNode(Node):
             return cards, None
         past = self.memory.episodes.read_past(user, fresh=True)
         replay = Replay(reading.persona, reading.cards.all, [episode for episode, _ in past.values()])
-        return cards, (model, replay) if replay.judged else None
+        ready = replay.judged and replay.judged[-1].id != reading.progress.aligned
+        return cards, (model, replay) if ready else None
 
     def _choose_cards(self, reading: PendingReading) -> list[PreferenceCard]:
         """The cards that the messages could mean, oldest first: the nearest, half of them for every conversation."""
@@ -163,32 +193,38 @@ class ReflectNode(Node):
         shown: Sequence[PreferenceCard],
         findings: Findings,
         draft: Draft | None,
+        step: Step | None,
     ) -> Update:
-        memory, marks = self.memory, reading.marks
+        memory = self.memory
         texts, rows = [*texts_to_embed(findings), *card_texts(reading.cards.unembedded[:_LATE])], _NO_ROWS
         if texts and memory.embedder.has_model:
             embed = partial(memory.embedder.embed_documents, texts)
             rows = run_or_default("New cards have no vectors yet", embed, rows)
         vectors = dict(zip(texts, rows, strict=False))
-        since, aligns = reading.progress.since + len(marks), self._aligns(reading)
-        previous = marks[-1].episode.previous if findings.reaction else ""
         with memory.turns.editing(user):
-            # while a model reflects, the user may pin, edit or retire: what counts is what stands now
-            late = time.monotonic() - reading.moment > _QUICK
-            now = memory.turns.read(user, episode_id=previous or None) if late or previous else reading
+            # while a model reflects, the user may pin, edit or retire, and another worker may learn from the same turn
+            now = memory.turns.read_pending(user, self.queue) if _is_late(reading) else reading
+            waiting = {mark.episode.id for mark in now.marks}
+            marks = [mark for mark in reading.marks if mark.episode.id in waiting]
+            if not marks:
+                return _NOTHING
+            since, aligns = now.progress.since + len(marks), self._aligns(reading)
             ids = {card.id for card in shown}
-            applied = apply_findings(findings, _exchanges(reading), now.cards, vectors, shown=ids, style=now.style)
+            applied = apply_findings(findings, _exchanges(marks), now.cards, vectors, shown=ids, style=now.style)
+            previous = next((one.episode.previous for one in marks if one.episode.id == applied.reacting), "")
+            before = memory.turns.read(user, episode_id=previous).episode if previous else None
             changed = {card.id: card for card in (*now.cards.unembedded, *applied.cards)}
             cards = [card for card in changed.values() if card in applied.cards or card.text in vectors]
             cards = memory.cards.with_vectors(cards, vectors)
             persona, proposal = self._align(user, reading, now, cards, draft) if aligns else (None, None)
-            progress = reading.progress.model_copy(update={"since": 0 if aligns else since})
-            judged = _judge(now.episode, applied.reaction) if previous and applied.reaction else None
+            aligned = {"aligned": step[1].judged[-1].id} if step else {}
+            progress = now.progress.model_copy(update={"since": 0 if aligns else since, **aligned})
+            judged = _judge(before, applied.reaction) if before and applied.reaction else None
             kept = memory.turns.finish(
                 user, marks, progress, cards=cards, persona=persona, style=applied.style, judged=judged
             )
-        if previous and applied.reaction:
-            self._record(user, now.episode, applied.reaction)
+        if before and applied.reaction:
+            self._record(user, before, applied.reaction)
         gone = {card.text for card in cards} - {card.text for card in kept}
         learned = [one for one in applied.changes if one["text"] not in gone]
         extra = findings.model_dump(mode="json", exclude=set(Findings.model_fields))
@@ -197,8 +233,8 @@ class ReflectNode(Node):
         facts = {"episodes": len(marks)} | {name: one for name, one in told.items() if one}
         return {"learned": learned, "proposal": proposal, "reflection": facts}
 
-    def _record(self, user: str, previous: Episode | None, reaction: Reaction) -> None:
-        if previous is None or not previous.retrievals or reaction.blame not in ("documents", "both"):
+    def _record(self, user: str, previous: Episode, reaction: Reaction) -> None:
+        if not previous.retrievals or reaction.blame not in ("documents", "both"):
             return
         add = partial(self.memory.ledger.feedback, user, previous.retrievals[0], reaction.reward, source="follow_up")
         key, about = f"{previous.id}:follow_up:0", reaction.blame == "documents"
@@ -218,6 +254,7 @@ class ReflectNode(Node):
         if persona is now.persona or (self.loop.approve and _digest(revision.text) == reading.progress.rejected):
             return None, None
         proposal = {"user": user, "text": revision.text, "diff": revision.diff, **draft._asdict()}
+        proposal["base"] = now.persona.revision.number
         return (None, proposal) if self.loop.approve else (persona, None)
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
@@ -245,7 +282,7 @@ class ReflectNode(Node):
         if identity.anonymous or turn.get("closed"):
             return mode, None
         episode = episode_at(messages, last_user_message(messages)[0], identity)
-        erased = any(one.tool == "forget" and one.ok for one in episode.outcomes)  # the turn tells what it was
+        erased = any(one.name == "forget" and one.text.startswith(ERASED) for one in messages if one.type == "tool")
         if mode == "off" or erased or not episode.query.strip():
             self._keep_verdict(user, turn)
             return mode, None
@@ -289,7 +326,9 @@ class ApproveNode(Node):
         if kind == "edit":
             return {"decision": "edited", **_facts(memory.revise_persona(owner, text, reason="edited on approval"))}
         with memory.turns.editing(owner):
-            reading = memory.turns.read(owner)  # a card may have been erased since
+            reading = memory.turns.read(owner)
+            if reading.persona.pinned or reading.persona.revision.number != proposal["base"]:
+                return {"decision": "none: the persona was changed meanwhile"}
             lines = [(line, tuple(names)) for line, names in proposal["lines"]]
             draft = Draft(lines, proposal["reason"], proposal["origin"])
             approved = memory.personas.write(owner, _revise(memory, reading, draft))
@@ -308,16 +347,22 @@ def _revise(memory: PersonaMemory, now: TurnReading, draft: Draft) -> Persona:
     return memory.personas.revised(now.persona, lines, reason=draft.reason, origin=draft.origin)
 
 
-def _judge(episode: Episode | None, reaction: Reaction) -> Episode | None:
-    """The turn before with the reaction to its answer; None where it is gone or rated already."""
-    if episode is None or episode.reward is not None:
-        return None
-    said = {"reward": reaction.reward, "reasons": (f"the user said: {mask(reaction.quote)}",)}
-    return episode.model_copy(update=said)
+def _judge(episode: Episode, reaction: Reaction) -> Episode:
+    """The turn before with the reaction to its answer, beside what its tools told; a thumb is asked about elsewhere."""
+    signals = [Signal("follow_up", reaction.reward, f"the user said: {mask(reaction.quote)}")]
+    if episode.reward is not None:
+        signals.append(Signal("tool", episode.reward, "; ".join(episode.reasons)))
+    total = combine(signals)
+    assert total is not None
+    return episode.model_copy(update={"reward": total.reward, "reasons": tuple(one.reason for one in signals)})
 
 
-def _exchanges(reading: PendingReading) -> list[Exchange]:
-    episodes = [mark.episode for mark in reading.marks]
+def _is_late(reading: PendingReading) -> bool:
+    return time.monotonic() - reading.moment > _QUICK
+
+
+def _exchanges(marks: Sequence[Pending]) -> list[Exchange]:
+    episodes = [mark.episode for mark in marks]
     return [Exchange(one.message_id, one.query, one.answer, one.before, time=one.time, id=one.id) for one in episodes]
 
 

@@ -29,11 +29,11 @@ from langchain_persona.reflection.apply import apply_findings
 from langchain_persona.resilience import run_or_default, warning_scope
 
 NOBODY = "No user is known in this conversation, so nothing is remembered."
+ERASED = "Erased for good:"
 FAILED = "The memory does not answer right now. Go on without it."
 
 _FOUND = 8  # cards that one recall shows
 _EXCHANGES = 3  # and earlier exchanges
-_HEARD = 20  # latest messages of the user in which a quote may stand
 
 Query = Annotated[str, Field(max_length=1_000, description="What to look for, in a few words.")]
 Quote = Annotated[str, Field(max_length=500, description="The user's exact words that state it.")]
@@ -89,7 +89,7 @@ def _recall(query: str, memory: PersonaMemory, user: str) -> str:
 def _remember(quote: str, messages: Any, memory: PersonaMemory, user: str) -> str:
     if mask(quote) != quote:
         return "Not kept: it looks like a secret (a password, a key, a card number)."
-    said = [one for one in messages or () if isinstance(one, HumanMessage)][-_HEARD:]
+    said = [one for one in messages or () if isinstance(one, HumanMessage)][-1:]  # earlier ones may be another user's
     exchanges = [Exchange(one.id or "", text_of(one), time=time.time()) for one in said]
     wanted = Findings(operations=(Operation(text=quote, quote=quote),))
     applied = apply_findings(wanted, exchanges, memory.cards.read(user), {})
@@ -103,4 +103,4 @@ def _forget(card_ids: list[str], memory: PersonaMemory, user: str) -> str:
     gone = memory.forget(user, card_ids)
     if not gone:
         return "Nothing was erased: none of these ids is known. Use recall to find them."
-    return "\n".join(["Erased for good:", *(f'- "{clean_line(card.text)}"' for card in gone)])
+    return "\n".join([ERASED, *(f'- "{clean_line(card.text)}"' for card in gone)])

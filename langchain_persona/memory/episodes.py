@@ -24,7 +24,7 @@ from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
 from langchain_persona.records import Episode, Record
-from langchain_persona.resilience import run_or_default
+from langchain_persona.resilience import run_or_default, warn
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +60,13 @@ class Pending(Record):
 class Progress(Record):
     """How many episodes were worked through since the persona was last brought up to date.
 
-    `rejected` is a digest of the persona text that a person turned down last; it is not proposed again.
+    `rejected` is a digest of the persona text that a person turned down last; it is not proposed again. `aligned` is
+    the newest judged episode that a model has read for it.
     """
 
     since: int = 0
     rejected: str = ""
+    aligned: str = ""
 
 
 class Episodes:
@@ -138,6 +140,8 @@ class Episodes:
 
         Whether `judged` was erased meanwhile is for the reading that follows: see `Turns.read_pending`.
         """
+        if episode.vector and self._cache.get(user) is None:
+            self.read_past(user)  # so that the oldest copies are known and go
         mark = Pending(user=user, reflection=reflection, episode=episode)
         written = [episode] if judged is None else [judged, episode]
         self._store.batch([*self._write_ops(user, written), self._mark_op(mark)])
@@ -194,11 +198,13 @@ class Episodes:
         return [*map(self._unmark_op, marks), kept, *changed]
 
     def retry(self, marks: Sequence[Pending]) -> None:
-        """Count one more failed attempt; what failed too often waits no longer."""
+        """Count one more failed attempt of what still waits; what failed too often waits no longer."""
+        waiting = {mark.episode.id for user in {mark.user for mark in marks} for mark in self.pending(user)}
+        marks = [mark for mark in marks if mark.episode.id in waiting]
         tried = [mark.model_copy(update={"attempts": mark.attempts + 1}) for mark in marks]
         given_up = [mark for mark in tried if mark.attempts >= ATTEMPTS]
         if given_up:
-            logger.warning("Giving up on %d episodes that could not be learned from", len(given_up))
+            warn(logger, "Giving up on %d episodes that could not be learned from", len(given_up))
         again = [self._mark_op(mark) for mark in tried if mark.attempts < ATTEMPTS]
         self._store.batch([*again, *map(self._unmark_op, given_up)])
         # a mark holds the user's words: where they were erased meanwhile, it goes again

@@ -282,7 +282,9 @@ def _is_readable(entry: Entry) -> bool:
 def _story(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode], bool]]:
     """The texts of erased cards, and which episodes tell of them: those that they came from, or that repeat them."""
     evidence = [one for card in gone for one in card.evidence]
-    texts = {text for text in (*(card.text for card in gone), *(one.quote for one in evidence)) if len(text) > 3}
+    # a quote such as "the second one" says nothing by itself: it is looked for where it was said
+    quotes = (one.quote for card in gone if card.origin == "stated" for one in card.evidence)
+    texts = {text for text in (*(card.text for card in gone), *quotes) if len(text) > 3}
     messages = {one.message_id for one in evidence if one.message_id}
 
     def tells(episode: Episode) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from langchain_persona.records import Axis, PreferenceCard, Record, Reward, Share
 
@@ -40,7 +40,16 @@ class Exchange:
     id: str = ""
 
 
-class Operation(Record):
+class Proposal(Record):
+    """Base of what a model proposes: a field that is null is as good as left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: Any) -> Any:
+        return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
+class Operation(Proposal):
     """One proposed change of a user's cards.
 
     Attributes:
@@ -66,7 +75,7 @@ class Operation(Record):
     questions: Annotated[tuple[Phrase, ...], Field(max_length=4)] = ()
 
 
-class Reaction(Record):
+class Reaction(Proposal):
     """What the user's message says of the answer before it.
 
     Attributes:
@@ -80,7 +89,7 @@ class Reaction(Record):
     quote: Text = ""
 
 
-class StyleChange(Record):
+class StyleChange(Proposal):
     """How the user wants to be talked to: which way on an axis of `CommunicationStyle`, from −1 to 1, and the quote."""
 
     axis: Axis
@@ -88,8 +97,8 @@ class StyleChange(Record):
     quote: Text = ""
 
 
-class Findings(Record):
-    """What a reflection proposes. The reaction is to the answer before the latest exchange."""
+class Findings(Proposal):
+    """What a reflection proposes. The reaction is to the answer before the exchange in which its quote stands."""
 
     operations: Annotated[tuple[Operation, ...], Field(max_length=50)] = ()
     reaction: Reaction | None = None

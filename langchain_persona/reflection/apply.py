@@ -32,13 +32,15 @@ Said = Sequence[tuple[Exchange, str]]  # exchanges, each with the user's own wor
 class Applied(NamedTuple):
     """Cards to write; and for the state what was done with which text, and why something was left out or retired.
 
-    `style` is the new one, and `reaction` the one that holds; None where nothing was said.
+    `style` is the new one, and `reaction` the one that holds; None where nothing was said. `reacting` is the id of the
+    exchange in which the reaction stands.
     """
 
     cards: tuple[PreferenceCard, ...] = ()
     changes: tuple[dict[str, Any], ...] = ()
     style: CommunicationStyle | None = None
     reaction: Reaction | None = None
+    reacting: str = ""
 
 
 class _LeftOutError(Exception):
@@ -77,7 +79,7 @@ def apply_findings(
             if operation.action == "add" or _differs(operation, target, vectors, rows):
                 done = _add(operation, exchange, current, vectors, rows)
             else:
-                done = _change(operation, exchange, target, shown)
+                done = _change(operation, exchange, target, shown, current, vectors, rows)
         except _LeftOutError as error:
             changes.append({"change": "left out", "text": mask(operation.text), "reason": str(error)})
             continue
@@ -90,11 +92,12 @@ def apply_findings(
             changes.append({"change": told, "text": card.text, "scope": card.scope, **reason})
             written[card.id] = current[card.id] = card
             rows |= {card.id: vectors[card.text]} if card.text in vectors else {}
-    reaction = findings.reaction if findings.reaction and _find(findings.reaction.quote, said[-1:]) else None
+    reaction, found = findings.reaction, _find(findings.reaction.quote, said) if findings.reaction else []
+    reaction, answers = (reaction, found[-1].id) if reaction and reaction.reward and found else (None, "")
     moved = [one for one in findings.style if one.change and _find(one.quote, said)]
     changes += [{"change": "style", "text": f"{one.axis} {one.change:+.1f}"} for one in moved]
     new_style = _move(style or CommunicationStyle(), moved) if moved else None
-    return Applied(tuple(written.values()), tuple(changes), new_style, reaction)
+    return Applied(tuple(written.values()), tuple(changes), new_style, reaction, answers)
 
 
 def _source(operation: Operation, said: Said) -> Exchange:
@@ -123,10 +126,15 @@ def _move(style: CommunicationStyle, changes: Sequence[StyleChange]) -> Communic
 
 
 def _add(
-    operation: Operation, exchange: Exchange, current: Mapping[str, PreferenceCard], vectors: Rows, rows: Rows
+    operation: Operation,
+    exchange: Exchange,
+    current: Mapping[str, PreferenceCard],
+    vectors: Rows,
+    rows: Rows,
+    old: PreferenceCard | None = None,
 ) -> list[PreferenceCard]:
-    """A new card; or the one that says the same already, confirmed."""
-    card = _new_card(operation, exchange)
+    """A new card, in the place of an old one; or the one that says the same already, confirmed."""
+    card = _new_card(operation, exchange, old)
     if card.id in current:
         return []  # done before
     for other in current.values():
@@ -136,19 +144,26 @@ def _add(
 
 
 def _change(
-    operation: Operation, exchange: Exchange, target: PreferenceCard | None, shown: Collection[str]
+    operation: Operation,
+    exchange: Exchange,
+    target: PreferenceCard | None,
+    shown: Collection[str],
+    current: Mapping[str, PreferenceCard],
+    vectors: Rows,
+    rows: Rows,
 ) -> list[PreferenceCard]:
-    if target is None or target.id not in shown or target.pinned or not target.active:
-        known = target if target is not None and target.id in shown else None
-        what = "was not shown" if known is None else "is pinned" if known.pinned else "has been retired"
-        raise _LeftOutError(f"the card {what}")
-    if operation.action == "confirm":
+    if target is None or target.id not in shown:
+        raise _LeftOutError("the card is not among those that were shown")
+    if target.pinned or not target.active:
+        raise _LeftOutError(f"the card {'is pinned' if target.pinned else 'has been retired'}")
+    updates = operation.action == "update"
+    if operation.action == "confirm" or (updates and _fold(operation.text) == _fold(target.text)):
         return _confirm(operation, exchange, target)
-    same = _fold(operation.text) == _fold(target.text)
-    if operation.action == "update" and same:
-        return _confirm(operation, exchange, target)
-    new = [_new_card(operation, exchange, target)] if operation.action == "update" else []
-    reason = mask(operation.reason) or ("updated" if new else "no longer holds")
+    if exchange.time < target.created:
+        raise _LeftOutError("the card is newer than what was said")
+    others = {name: card for name, card in current.items() if name != target.id}
+    new = _add(operation, exchange, others, vectors, rows, target) if updates else []
+    reason = mask(operation.reason) or ("updated" if updates else "no longer holds")
     retirement = Retirement(time=exchange.time, reason=reason, by=new[0].id if new else None)
     return [*new, target.model_copy(update={"retired": retirement})]
 

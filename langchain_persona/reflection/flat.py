@@ -1,8 +1,9 @@
 """For models of a few billion parameters: one small question a sentence of the user, batched.
 
-Such a model reads one sentence well and a long message badly, and fills one short record better than a list. So each
-sentence is a call, with the assistant's turn where it may answer one; a reply to options is read beside them; and about
-what was found one more call asks which known note it makes untrue. Examples teach such a model more than rules do.
+Such a model reads one sentence well and a long message badly, and fills one short record better than a list. So plain
+statements are kept word for word, as `VerbatimReflection` does, and each other sentence is a call, with the assistant's
+turn where it may answer one. A reply to options is read beside them, and about what was found one more call asks which
+known note it makes untrue. Examples teach such a model more than rules do.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.json import parse_json_markdown
+from langgraph.constants import TAG_NOSTREAM
 
 from langchain_persona.prompt import clean_line
 from langchain_persona.records import PreferenceCard
 from langchain_persona.reflection import Exchange, Findings, Operation
-from langchain_persona.reflection.model import answer_text, shorten
+from langchain_persona.reflection.model import answer_text, chat_model, shorten
 from langchain_persona.reflection.verbatim import VerbatimReflection, own_words, sentences
 
 _NOTE = """\
@@ -96,7 +98,7 @@ _KINDS = {
     "health": {"kind": "fact", "scope": "always"},
     "answers": {"kind": "style", "scope": "always"},
 }
-_CONFIG: RunnableConfig = {"run_name": "reflect", "tags": ["langsmith:nostream"], "max_concurrency": 4}
+_CONFIG: RunnableConfig = {"run_name": "reflect", "tags": [TAG_NOSTREAM], "max_concurrency": 4}
 _CONTEXT, _LONGEST = 600, 200  # characters of the assistant's turn, and of a note
 _OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)")
 _LISTED = re.compile(r"[,;、，；][^.!?。\n]+[,;、，；]")  # "a play, a film, or a walk"
@@ -145,7 +147,7 @@ class FlatReflection:
     """Asks a small chat model about each sentence of the user.
 
     Args:
-        model: the chat model; one that holds to a JSON schema.
+        model: the chat model, or its name; one that holds to a JSON schema.
         instructions: more to heed, behind the prompt.
 
     Example:
@@ -154,9 +156,9 @@ class FlatReflection:
 
     name = "flat"
 
-    def __init__(self, model: BaseChatModel, *, instructions: str = "") -> None:
+    def __init__(self, model: BaseChatModel | str, *, instructions: str = "") -> None:
         kinds = (*_KINDS, "none")
-        self.model = model
+        self.model = chat_model(model)
         self._note = _Question(f"{_NOTE}\n{instructions}".strip(), _NOTES, note=None, kind=kinds)
         self._choice = _Question(_CHOICE, _CHOICES, picked=None, left=None, note=None, kind=kinds)
 
@@ -195,7 +197,7 @@ def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], list[
         words = own_words(exchange.user).strip()
         every, before = sentences(words), exchange.previous_assistant.strip()
         context = shorten(before, _CONTEXT)
-        if 0 < len(every) < 3 and (len(_OPTION.findall(before)) > 1 or _LISTED.search(before)):
+        if 0 < len(every) < 3 and len(words) <= 300 and (len(_OPTION.findall(before)) > 1 or _LISTED.search(before)):
             choices[_Unit(context, words, number)] = None
         else:
             kept |= {_Unit("", quote, number): one for quote, one in stated.items()}
@@ -212,8 +214,8 @@ def _statement(sentence: str) -> str:
     return sentence[: clause.start()] if (clause := _CLAUSE.search(sentence)) else ""
 
 
-def _read(answers: Sequence[Any]) -> list[dict[str, Any]]:
-    """The records; an empty one where a call failed or cannot be read. Raises the first error where all did."""
+def _read(answers: Sequence[Any], *, strict: bool = True) -> list[dict[str, Any]]:
+    """The records; an empty one where a call failed or cannot be read. `strict` raises the first error if all did."""
     records, errors = list[dict[str, Any]](), list[Exception]()
     for answer in answers:
         try:
@@ -227,7 +229,7 @@ def _read(answers: Sequence[Any]) -> list[dict[str, Any]]:
         except Exception as error:
             records.append({})
             errors.append(error)
-    if errors and len(errors) == len(answers):
+    if strict and errors and len(errors) == len(answers):
         raise errors[0]
     return records
 
@@ -278,7 +280,7 @@ def _findings(
 ) -> Findings:
     """The findings; the first of an exchange that makes a note untrue takes its place."""
     known = {_line(card): card for card in cards}
-    for unit, record in zip(asked, _read(answers), strict=True):
+    for unit, record in zip(asked, _read(answers, strict=False), strict=True):
         target = known.pop(str(record.get("untrue")), None)
         alike = [  # a wish how to be answered says nothing about the user's life
             one
@@ -287,4 +289,4 @@ def _findings(
         ]
         if target and alike:
             found[alike[0]] = found[alike[0]].model_copy(update={"action": "update", "target": target.id})
-    return Findings(operations=tuple(found.values()))
+    return Findings(operations=tuple(found.values())[:50])

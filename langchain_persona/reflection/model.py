@@ -15,6 +15,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.json import parse_json_markdown
+from langgraph.constants import TAG_NOSTREAM
 from pydantic import ValidationError
 
 from langchain_persona.errors import ConfigError, MissingExtraError
@@ -74,7 +75,7 @@ Examples (what is left out is null or empty)
 {"reaction": {"reward": -0.8, "blame": "answer", "quote": "Thanks for nothing"}}"""
 """What the reflecting model is asked by default, with worked examples."""
 
-_CONFIG: RunnableConfig = {"run_name": "reflect", "tags": ["langsmith:nostream"]}  # its tokens are not the answer's
+_CONFIG: RunnableConfig = {"run_name": "reflect", "tags": [TAG_NOSTREAM]}  # its tokens are not the answer's
 _SAID, _BEFORE = 6_000, 1_500  # characters of a message of the user and of the assistant that are read
 
 
@@ -208,7 +209,7 @@ def _repair(messages: Sequence[AnyMessage], answer: Any, error: ValueError) -> l
 def answer_text(answer: Any) -> str:
     """The text of a model's answer, or the arguments of its first tool call."""
     message = answer["raw"] if isinstance(answer, dict) else answer
-    return message.text or json.dumps([one["args"] for one in message.tool_calls][:1] or "")
+    return message.text or json.dumps(next((one["args"] for one in message.tool_calls), ""))
 
 
 def _note(card: PreferenceCard) -> str:

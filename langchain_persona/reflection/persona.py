@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
 
 from langchain_persona.prompt import clean_line
 from langchain_persona.records import Episode, Persona, PreferenceCard
@@ -25,7 +26,7 @@ Lines = list[tuple[str, tuple[str, ...]]]
 
 _LATEST, _FEWEST = 5, 3  # exchanges of a step, the newest of them held back
 _CARDS, _LONGEST = 40, 1_200  # the newest cards are read; characters of a text that no person wrote
-_CONFIG: RunnableConfig = {"run_name": "align", "tags": ["langsmith:nostream"]}  # its tokens are not the answer's
+_CONFIG: RunnableConfig = {"run_name": "align", "tags": [TAG_NOSTREAM]}  # its tokens are not the answer's
 _LINE = re.compile(r"(?:T\d+[.:]\s)?(.+?)\s*((?:[\[(](?:[CET]\d+[\s,;]*)+[\])]\W*)+)")
 _REWRITE = """\
 You keep a short text on one user, which an assistant reads before every answer. Beside it the assistant reads all the

@@ -62,8 +62,8 @@ def test_done_twice_it_changes_nothing_also_where_the_user_changed_the_card_sinc
         ({"text": "x", "quote": ""}, "no quote"),
         ({"text": "x", "quote": "I"}, "not in the user's own words"),
         ({"text": "  ", "quote": "black tea"}, "no text"),
-        ({"action": "retire", "target": "other", "quote": "moved to Bern"}, "not shown"),
-        ({"action": "update", "text": "I live in Bern", "quote": "moved to Bern"}, "not shown"),
+        ({"action": "retire", "target": "other", "quote": "moved to Bern"}, "not among those"),
+        ({"action": "update", "text": "I live in Bern", "quote": "moved to Bern"}, "not among those"),
         ({"action": "confirm", "target": "berlin", "quote": "still in Berlin"}, "not in the user's own words"),
     ],
 )

@@ -231,3 +231,45 @@ async def test_of_many_cards_twenty_are_shown_the_nearest_and_ten_for_every_conv
     assert len(shown) == 20
     assert {14, 29} <= set(shown)
     assert sum(number < 15 for number in shown) >= 10
+
+
+async def test_what_the_model_notes_is_not_streamed_to_the_user():
+    graph = Agent(both({"operations": []}), new_memory(), reflection="model").graph
+    given, config = {"messages": [("user", "Hello")]}, {"configurable": {"thread_id": "t1"}}
+    parts = graph.astream(given, config, context={"user_id": "ana"}, stream_mode="messages")
+    assert {message.text.strip() async for message, _ in parts if message.text.strip()} == {"Fine."}
+
+
+def test_null_is_as_good_as_left_out():
+    retire = {"action": "retire", "target": "1", "quote": "I moved to Bern", "text": None, "questions": None}
+    found = ModelReflection(scripted({"operations": [retire], "style": None, "reaction": None})).reflect([TURN], CARDS)
+    assert [(one.action, one.target, one.text) for one in found.operations] == [("retire", "berlin", "")]
+
+
+async def test_three_quick_turns_in_the_background_are_each_learned_from_once():
+    memory = new_memory()
+    change = {"axis": "verbosity", "change": -0.5, "quote": "turn"}
+    model = both({"style": [change]})
+    model.delay = 0.1
+    agent = Agent(model, memory, how="ainvoke", reflection="model", reflect="background", align_every=0)
+    for number in range(3):
+        given = {"messages": [("user", f"turn {number}")]}
+        await agent.graph.ainvoke(given, {"configurable": {"thread_id": "t1"}}, context={"user_id": "ana"})
+    assert await memory.adrain(30)
+    said = [call[1].text.count("<user>") for call in model.calls if _reflects(call)]
+    assert sum(said) == 3
+    assert await pending(memory) == []
+
+
+async def test_a_reaction_counts_beside_what_the_tools_told():
+    memory = new_memory()
+    reaction = {"reward": -1.0, "blame": "answer", "quote": "awful"}
+    agent = Agent(both({}, {"reaction": reaction}), memory, how="ainvoke", reflection="model", align_every=0)
+    await agent.say("A film")
+    (first,) = await asyncio.to_thread(memory.episodes.all, "ana")
+    told = first.model_copy(update={"reward": 0.5, "reasons": ("tools succeeded",)})
+    await asyncio.to_thread(memory.episodes.write, "ana", told)
+    await agent.say("That was awful")
+    episodes = {one.query: one for one in await asyncio.to_thread(memory.episodes.all, "ana")}
+    assert episodes["A film"].reward < 0
+    assert episodes["A film"].reasons == ("the user said: awful", "tools succeeded")
