@@ -120,7 +120,7 @@ class ModelReflection:
         try:
             return self._read(answer, cards)
         except ValueError as error:
-            return self._read(caller.invoke(_repair(messages, answer, error), _CONFIG), cards)
+            return self._read(caller.invoke(_repair(messages, answer, error), _CONFIG), cards, repaired=True)
 
     async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
         """Async twin of `reflect`."""
@@ -131,7 +131,8 @@ class ModelReflection:
         try:
             return self._read(answer, cards)
         except ValueError as error:
-            return self._read(await caller.ainvoke(_repair(messages, answer, error), _CONFIG), cards)
+            answer = await caller.ainvoke(_repair(messages, answer, error), _CONFIG)
+            return self._read(answer, cards, repaired=True)
 
     def _caller(self) -> Any:
         """The model with its output bound to the schema; the bare model where it cannot do that."""
@@ -154,15 +155,42 @@ class ModelReflection:
         parts.append(_tag("answer", shorten(found[-1][0].assistant, _BEFORE // 3)))
         return [SystemMessage(self.prompt), HumanMessage("\n".join(filter(None, parts)))]
 
-    def _read(self, answer: Any, cards: Sequence[PreferenceCard]) -> Findings:
-        """The findings, with the cards' ids in place of their numbers. `ValueError`: they cannot be read."""
+    def _read(self, answer: Any, cards: Sequence[PreferenceCard], *, repaired: bool = False) -> Findings:
+        """The findings, with the cards' ids in place of their numbers. `ValueError`: they cannot be read.
+
+        Of a repaired answer what can be read counts, and the rest is left out.
+        """
         parsed = answer["parsed"] if isinstance(answer, dict) else None
-        found = self.schema.model_validate(parse_json_markdown(answer_text(answer)) if parsed is None else parsed)
+        given = parse_json_markdown(answer_text(answer)) if parsed is None else parsed
+        if repaired and isinstance(given, dict):
+            given = _readable(self.schema, given)
+        found = self.schema.model_validate(given)
         ids = {str(number): card.id for number, card in enumerate(cards, start=1)}
         named = [
             one.model_copy(update={"target": ids.get((one.target or "").strip(" .#"))}) for one in found.operations
         ]
         return found.model_copy(update={"operations": tuple(named)})
+
+
+def _readable(schema: type[Findings], given: dict[str, Any]) -> dict[str, Any]:
+    """The proposals of an answer that can be read, one by one; `ValueError` where there are some and none can."""
+    kept = dict[str, Any]()
+    for name, value in given.items():
+        several = isinstance(value, list)
+        readable = [one for one in (value if several else [value]) if _fits(schema, {name: [one] if several else one})]
+        if readable:
+            kept[name] = readable if several else readable[0]
+    if any(given.values()) and not any(kept.values()):
+        raise ValueError("none of the proposals can be read")
+    return kept
+
+
+def _fits(schema: type[Findings], given: dict[str, Any]) -> bool:
+    try:
+        schema.model_validate(given)
+    except ValidationError:
+        return False
+    return True
 
 
 def chat_model(model: object) -> BaseChatModel:

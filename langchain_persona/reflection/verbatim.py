@@ -115,7 +115,9 @@ def _operation(sentence: str) -> Operation:
     # what speaks of several things ("I love spicy food but my husband hates it") would act against itself
     if kind in ("like", "dislike") and (_found("mixed", sentence) or _both(sentence)):
         kind = "fact"
-    scope = "always" if rule or _found("respect", sentence) else "topic"
+    health = _found("respect", sentence)
+    kind = "fact" if health and kind == "like" else kind  # "I'm allergic to dogs and I like mornings"
+    scope = "always" if rule or health else "topic"
     return Operation.model_validate({"text": sentence, "quote": sentence, "kind": kind, "scope": scope})
 
 
