@@ -37,9 +37,7 @@ def play(console: Console, *, verbose: bool) -> bool:
     with tempfile.TemporaryDirectory() as place:
         folder, embeddings, model = Path(place) / "persona", LocalEmbeddings(), chat_model()
         collection, size = _films(embeddings)
-        console.print(
-            f"A film adviser ([bold]create_persona_graph[/]) notes what Mia says of herself. {_about_the_model()}"
-        )
+        console.print(f"A film adviser ([bold]create_persona_graph[/]) takes notes on Mia. {_about_the_model()}")
         for day in ("Monday", "Tuesday"):
             with _opened(folder, model, collection) as (memory, _, agent):
                 _converse(console, day, agent, memory, verbose=verbose)
@@ -55,10 +53,7 @@ def play(console: Console, *, verbose: bool) -> bool:
 def _about_the_model() -> str:
     if own_model():
         return f"Answers come from {own_model()}; --verbose shows them."
-    return (
-        "No chat model is connected: a template says what one would have been told (--verbose), and the notes on her "
-        f"were taken by {model_name()} and recorded."
-    )
+    return f"Without a key, a template answers, and the notes are {model_name()}'s, recorded."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:

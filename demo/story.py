@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tell"]
 
-SHOWN = 4
+SHOWN = 3
 """Choices in the table; `--verbose` shows all."""
 
 
@@ -104,15 +104,9 @@ def _say(console: Console, shopper: _Shopper, choices: Sequence[Scenario], befor
         memory.forget(user, card.id)
         found = now[choices.index(choice)]
         if found in liked:
-            words = Text.assemble("Words count at once. ", (f"“{said}”", "italic"), " turns the offer from ")
             console.print(
-                words.append_text(_cell(choice, offer, set()))
-                .append(" into ")
-                .append_text(_cell(choice, found, set()))
-                .append(
-                    f". Of all such choices {user} takes {_taken(choices, before)} before "
-                    f"this sentence and {_taken(choices, now)} after it; no thumb was given. Now without it, by thumbs:"
-                )
+                f"Words count at once: with “{said}” alone {user} takes {_taken(choices, now)} of them and not "
+                f"{_taken(choices, before)}. Without it, and by thumbs:"
             )
             return
 
