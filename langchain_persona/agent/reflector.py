@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -82,39 +83,40 @@ class ReflectNode(Node):
 
         One call at a time does it for a user; what is asked for meanwhile it does too.
         """
-        self._asked[user] = self._asked.get(user, 0) + 1
-        if self._asked[user] > 1:
-            return 0
         total = 0
-        try:
-            while self._asked[user]:
-                self._asked[user], done = 1, _TOGETHER
+        with closing(self._passes(user)) as passes:
+            for _ in passes:
+                done = _TOGETHER
                 while done == _TOGETHER:  # fewer were all
                     found = run_or_default(_FAILED, partial(self._work, user, reading), _NOTHING)
                     done, reading = found["reflection"]["episodes"], None
                     total += done
-                self._asked[user] -= 1
-        finally:
-            del self._asked[user]
         return total
 
     async def aprocess(self, user: str, reading: PendingReading | None = None) -> int:
         """Async twin of `process`."""
-        self._asked[user] = self._asked.get(user, 0) + 1
-        if self._asked[user] > 1:
-            return 0
         total = 0
-        try:
-            while self._asked[user]:
-                self._asked[user], done = 1, _TOGETHER
+        with closing(self._passes(user)) as passes:
+            for _ in passes:
+                done = _TOGETHER
                 while done == _TOGETHER:
                     found = await await_or_default(_FAILED, self._awork(user, reading), _NOTHING)
                     done, reading = found["reflection"]["episodes"], None
                     total += done
+        return total
+
+    def _passes(self, user: str) -> Generator[None, None, None]:
+        """Once, and again while it was asked for meanwhile; not at all where another call is at it."""
+        self._asked[user] = self._asked.get(user, 0) + 1
+        if self._asked[user] > 1:
+            return
+        try:
+            while self._asked[user]:
+                self._asked[user] = 1
+                yield
                 self._asked[user] -= 1
         finally:
             del self._asked[user]
-        return total
 
     def _work(self, user: str, reading: PendingReading | None = None) -> Update:
         """Work through what has waited longest. The update: `learned`, `proposal`, `reflection`."""
@@ -281,8 +283,12 @@ class ReflectNode(Node):
         turn = persona.get("turn") or {"closed": True}
         if identity.anonymous or turn.get("closed"):
             return mode, None
-        episode = episode_at(messages, last_user_message(messages)[0], identity)
-        erased = any(one.name == "forget" and one.text.startswith(ERASED) for one in messages if one.type == "tool")
+        start = last_user_message(messages)[0]
+        episode = episode_at(messages, start, identity)
+        tools = [one for one in messages[start:] if one.type == "tool"]
+        erased = any(
+            one.name == "forget" and one.text.startswith(ERASED) for one in tools
+        )  # this turn tells of it
         if mode == "off" or erased or not episode.query.strip():
             self._keep_verdict(user, turn)
             return mode, None

@@ -275,3 +275,18 @@ async def test_a_reaction_counts_beside_what_the_tools_told():
     episodes = {one.query: one for one in await asyncio.to_thread(memory.episodes.all, "ana")}
     assert episodes["A film"].reward < 0
     assert episodes["A film"].reasons == ("the user said: awful", "tools succeeded")
+
+
+async def test_a_turn_after_one_in_which_something_was_erased_is_learned_from():
+    memory = new_memory()
+    card = await memory.aremember("ana", "Likes jazz.")
+    call = {"name": "forget", "args": {"card_ids": [card.id]}, "id": "c1", "type": "tool_call"}
+
+    def answer(messages: Any) -> Any:
+        erases = messages[-1].type == "human" and "erase" in messages[-1].text
+        return AIMessage("", tool_calls=[call]) if erases else "Fine."
+
+    agent = Agent(ScriptedChatModel(answer), memory, how="ainvoke")
+    await agent.say("Please erase the jazz.")
+    await agent.say("I'm allergic to nuts.")
+    assert await texts_of(memory) == ["I'm allergic to nuts."]
