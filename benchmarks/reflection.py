@@ -17,6 +17,7 @@ import json
 import random
 import re
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -156,7 +157,7 @@ def measure_cases(learner: Learner, path: Path, limit: int | None = None) -> Ite
     for case in read(path)[:limit]:
 
         def run(case: Any = case) -> Result:
-            exchange = Exchange(case.id, case.user, case.answer, case.assistant, 1.0, case.id)
+            exchange = Exchange(case.id, case.user, case.answer, case.assistant, time.time(), case.id)
             cards, tokens = learner.learn(exchange, case.cards)
             outcome = judge(case, case.cards, cards)
             new = [f"{one.text} [{one.kind}]" for one in cards if one.active and one not in case.cards]

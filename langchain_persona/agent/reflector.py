@@ -286,9 +286,7 @@ class ReflectNode(Node):
         start = last_user_message(messages)[0]
         episode = episode_at(messages, start, identity)
         tools = [one for one in messages[start:] if one.type == "tool"]
-        erased = any(
-            one.name == "forget" and one.text.startswith(ERASED) for one in tools
-        )  # this turn tells of it
+        erased = any(one.name == "forget" and one.text.startswith(ERASED) for one in tools)  # this turn tells of it
         if mode == "off" or erased or not episode.query.strip():
             self._keep_verdict(user, turn)
             return mode, None

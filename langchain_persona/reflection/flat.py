@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.utils.json import parse_json_markdown
 from langgraph.constants import TAG_NOSTREAM
 
 from langchain_persona.prompt import clean_line
 from langchain_persona.records import PreferenceCard
 from langchain_persona.reflection import Exchange, Findings, Operation
-from langchain_persona.reflection.model import answer_text, chat_model, shorten
-from langchain_persona.reflection.verbatim import VerbatimReflection, own_words, sentences
+from langchain_persona.reflection.model import answer_json, bind_schema, chat_model, shorten
+from langchain_persona.reflection.verbatim import VerbatimReflection, own_words, sentences, without_question
 
 _NOTE = """\
 One short note on what the message tells about the user: third person, language of the message. Then its kind.
@@ -103,7 +102,6 @@ _CONTEXT, _LONGEST = 600, 200  # characters of the assistant's turn, and of a no
 _OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)")
 _LISTED = re.compile(r"[,;、，；][^.!?。\n]+[,;、，；]")  # "a play, a film, or a walk"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
-_CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 
 
 class _Unit(NamedTuple):
@@ -183,10 +181,7 @@ class FlatReflection:
         return _findings(found, asked, answers, cards)
 
     def _caller(self, question: _Question) -> Any:
-        try:
-            return self.model.with_structured_output(question.schema, method="json_schema", include_raw=True)
-        except NotImplementedError:
-            return self.model
+        return bind_schema(self.model, question.schema, method="json_schema")
 
 
 def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], list[_Unit], list[_Unit]]:
@@ -201,17 +196,10 @@ def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], list[
             choices[_Unit(context, words, number)] = None
         else:
             kept |= {_Unit("", quote, number): one for quote, one in stated.items()}
-            parts = list(filter(None, map(_statement, every))) or every[:1]
+            parts = list(filter(None, map(without_question, every))) or every[:1]
             parts = [part for part in parts if part not in stated]
             plain |= dict.fromkeys(_Unit(context if len(every) < 4 else "", part, number) for part in parts)
     return kept, list(plain), list(choices)
-
-
-def _statement(sentence: str) -> str:
-    """A sentence; of a question only what is stated ahead of it: "I'm vegan" of "I'm vegan, what can I eat?"."""
-    if not sentence.endswith(("?", "？")):
-        return sentence
-    return sentence[: clause.start()] if (clause := _CLAUSE.search(sentence)) else ""
 
 
 def _read(answers: Sequence[Any], *, strict: bool = True) -> list[dict[str, Any]]:
@@ -221,8 +209,7 @@ def _read(answers: Sequence[Any], *, strict: bool = True) -> list[dict[str, Any]
         try:
             if isinstance(answer, Exception):
                 raise answer
-            parsed = answer.get("parsed") if isinstance(answer, dict) else None
-            record = parse_json_markdown(answer_text(answer)) if parsed is None else parsed
+            record = answer_json(answer)
             if not isinstance(record, dict):
                 raise ValueError(f"not a record: {record!r:.100}")
             records.append(record)
@@ -243,17 +230,17 @@ def _notes(plain: Sequence[_Unit], choices: Sequence[_Unit], answers: Sequence[A
             continue
         if unit in plain and unit.quote.endswith(("?", "？")) and fields["kind"] != "style":
             continue  # a mere question; but "Could you use grams, always?" is a wish
-        if not unit.context and not _says_no_more(text, unit.quote):
+        if not unit.context and not _is_said(text, unit.quote):
             text = unit.quote
         picked = clean_line(str(record.get("picked", "")), _LONGEST)
-        if picked and not _says_no_more(picked, text):
+        if picked and not _is_said(picked, text):
             text = f"{text} ({picked})"
         origin = "stated" if unit in plain else "inferred"
         found[unit] = Operation.model_validate({"text": text, "quote": unit.quote, "origin": origin, **fields})
     return found
 
 
-def _says_no_more(note: str, quote: str) -> bool:
+def _is_said(note: str, quote: str) -> bool:
     """Whether most words of a note, by their first letters, are the user's: small models translate and invent."""
     said = {word[:4] for word in _WORD.findall(quote.casefold())}
     words = _WORD.findall(note.casefold())

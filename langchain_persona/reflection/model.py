@@ -135,13 +135,9 @@ class ModelReflection:
             return self._read(answer, cards, repaired=True)
 
     def _caller(self) -> Any:
-        """The model with its output bound to the schema; the bare model where it cannot do that."""
         if self.model is None:
             raise RuntimeError("no model has answered yet, so there is none to reflect with")
-        try:
-            return self.model.with_structured_output(output_schema(self.schema), include_raw=True)
-        except NotImplementedError:
-            return self.model
+        return bind_schema(self.model, output_schema(self.schema))
 
     def _ask(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> list[AnyMessage]:
         """The messages of the call; none where the user only passes on what others wrote."""
@@ -160,8 +156,7 @@ class ModelReflection:
 
         Of a repaired answer what can be read counts, and the rest is left out.
         """
-        parsed = answer["parsed"] if isinstance(answer, dict) else None
-        given = parse_json_markdown(answer_text(answer)) if parsed is None else parsed
+        given = answer_json(answer)
         if repaired and isinstance(given, dict):
             given = _readable(self.schema, given)
         found = self.schema.model_validate(given)
@@ -232,6 +227,20 @@ def _repair(messages: Sequence[AnyMessage], answer: Any, error: ValueError) -> l
     what = str(error.errors(include_url=False, include_input=False)) if isinstance(error, ValidationError) else error
     again = f"That could not be read: {what!s:.500}\nGive the whole answer again, as JSON alone."
     return [*messages, AIMessage(answer_text(answer)[:_SAID] or "(nothing)"), HumanMessage(again)]
+
+
+def bind_schema(model: BaseChatModel, schema: dict[str, Any], **options: Any) -> Any:
+    """The model with its output bound to a schema; the bare model where it cannot do that."""
+    try:
+        return model.with_structured_output(schema, include_raw=True, **options)
+    except NotImplementedError:
+        return model
+
+
+def answer_json(answer: Any) -> Any:
+    """What a model answered, as JSON; `ValueError` for what is none."""
+    parsed = answer["parsed"] if isinstance(answer, dict) else None
+    return parse_json_markdown(answer_text(answer)) if parsed is None else parsed
 
 
 def answer_text(answer: Any) -> str:

@@ -88,11 +88,16 @@ def sentences(text: str) -> list[str]:
     return [line for sentence in found if 2 < len(line := sentence.strip(" \t-*•")) <= _LONGEST_SENTENCE]
 
 
+def without_question(sentence: str) -> str:
+    """A sentence; of a question only what is stated ahead of it: "I'm vegan" of "I'm vegan, what can I eat?"."""
+    if not sentence.endswith(("?", "？")):
+        return sentence
+    return sentence[: clause.start()] if (clause := _CLAUSE.search(sentence)) else ""
+
+
 def _statement(sentence: str) -> str:
-    """The sentence if it is to be kept; of a question what is stated ahead of it ("I'm vegan, what can I eat?")."""
-    if sentence.endswith(("?", "？")) and not _is_rule(sentence):
-        clause = _CLAUSE.search(sentence)
-        sentence = sentence[: clause.start()] if clause else ""
+    """The sentence, or what is stated ahead of a question, if it is to be kept."""
+    sentence = sentence if _is_rule(sentence) else without_question(sentence)
     if _found("skip", sentence):
         return ""
     speaks = _found("me", sentence) or (_found("respect", sentence) and _found("mine", sentence))
