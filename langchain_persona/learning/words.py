@@ -81,9 +81,6 @@ class Statements:
     texts: tuple[str, ...] = field(default=(), repr=False)
     embedding: str = ""
 
-    def __len__(self) -> int:
-        return len(self.signs)
-
     def about(self, query: Vector, words: Words, now: float) -> Heard | None:
         """What the user stated about a query of shape (d,); None where nothing is near enough.
 
