@@ -68,6 +68,8 @@ def create_persona_graph(
     """
     if (model is None) == (agent is None):
         raise ConfigError("give either a chat model, or an agent that answers in its place; not both")
+    if not all(isinstance(one, BaseTool) or callable(one) for one in tools):
+        raise ConfigError(f"tools must be a list of LangChain tools or functions, got {tools!r:.200}")
     if agent is not None and (tools or not isinstance(agent, Runnable)):
         raise ConfigError("agent must be a compiled graph or another Runnable on messages; it brings its own tools")
     if not isinstance(context_schema, type) or not issubclass(context_schema, PersonaContext):

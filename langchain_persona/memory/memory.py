@@ -327,6 +327,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         `local` the file is written anew, and no byte of the texts is left in it.
         """
         name, ids = normalise_user(user), [card_ids] if isinstance(card_ids, str) else list(card_ids or ())
+        if not all(isinstance(one, str) for one in ids):
+            raise ConfigError(f"forget takes ids of cards, such as card.id; got {card_ids!r:.200}")
         if name == ANONYMOUS or not ids:
             return []
         return self.portability.forget(name, ids)

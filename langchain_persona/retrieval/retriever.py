@@ -218,6 +218,8 @@ class VARSRetriever(BaseRetriever):
 
         Config or `user_id` name the user as in `invoke`.
         """
+        if not isinstance(config, Mapping | None):
+            raise ConfigError(f"config is that of the invoke, a dict; got {config!r:.100}. A user is named by user_id=")
         rated = [docs] if isinstance(docs, Document) else list(docs)
         facts = [doc.metadata.get("persona") if isinstance(doc, Document) else None for doc in rated]
         found = {fact.get("retrieval_id") if isinstance(fact, Mapping) else "" for fact in facts}
@@ -377,10 +379,8 @@ class VARSRetriever(BaseRetriever):
         if where is not None and source.name in ("chroma", "cards") and not isinstance(where, Mapping):
             raise ConfigError(f"filter must be a mapping such as {{'genre': 'comedy'}}, got {where!r}")
         if isinstance(source, CardSource):
-            source, weight = (
-                CardSource(self.memory, identity.user),
-                0.0,
-            )  # words rank the host's documents, not themselves
+            # words rank the host's documents, not themselves
+            source, weight = CardSource(self.memory, identity.user), 0.0
         stated = config.words if weight == config.words.weight else replace(config.words, weight=weight)
         return Plan(query, source, identity, k, wanted, where, strength, max_bonus, stated)
 

@@ -859,6 +859,8 @@ async def test_an_agent_that_answers_with_something_else_is_an_error(memory):
         ({"model": None}, "chat model, or an agent"),
         ({"agent": RunnableLambda(lambda given: "x")}, "not both"),
         ({"model": None, "agent": "me"}, "Runnable"),
+        ({"tools": "x"}, "list of LangChain tools"),
+        ({"tools": [3]}, "list of LangChain tools"),
         ({"model": None, "agent": RunnableLambda(lambda given: "x"), "tools": [weather]}, "its own tools"),
         ({"memory": None}, "PersonaMemory"),
         ({"retriever": "films"}, "VARSRetriever"),

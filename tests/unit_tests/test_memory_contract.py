@@ -353,6 +353,8 @@ async def test_misuse_of_feedback_raises_and_writes_nothing(quick):
     for name in ("", None, 3):
         with pytest.raises(ConfigError, match="feedback_id"):
             await quick.memory.withdraw("ana", name)
+    with pytest.raises(ConfigError, match=r"card\.id"):
+        await quick.memory.forget("ana", PreferenceCard(text="Drinks tea."))
     with pytest.raises(TypeError, match="user id"):
         await quick.memory.feedback(1.5, shown.id, reward=1.0)
     assert await quick.ledger() == []

@@ -820,6 +820,8 @@ def test_misuse_of_feedback_by_documents(collection, mode):
             rate(wrong, 1.0, user_id="ana")
     with pytest.raises(ConfigError, match="names none"):
         rate(mine, 1.0)
+    with pytest.raises(ConfigError, match="user_id="):
+        rate(mine, 1.0, "ana")
     for reward in (2.0, float("nan")):
         with pytest.raises(ValueError, match="reward"):
             rate(mine, reward, user_id="ana")

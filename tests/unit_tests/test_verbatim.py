@@ -22,6 +22,9 @@ def found(text: str) -> list[tuple[str, str, str]]:
     [
         ("I love slow Scandinavian crime novels.", "like", "topic"),
         ("I can't stand phone calls.", "dislike", "topic"),
+        ("I'm a big fan of jazz.", "like", "topic"),
+        ("I'm not a fan of jazz.", "dislike", "topic"),
+        ("Remember that I park in lot B.", "fact", "topic"),
         ("I strongly dislike long films", "dislike", "topic"),
         ("I work as a nurse in Leeds.", "fact", "topic"),
         ("My name is Priya.", "fact", "topic"),
@@ -155,4 +158,4 @@ def test_nothing_is_compiled_at_import():
 
 def test_the_word_lists_stay_small():
     path = importlib.resources.files("langchain_persona") / "data" / "verbatim.json"
-    assert len(path.read_bytes()) < 14_000
+    assert len(path.read_bytes()) < 15_000
