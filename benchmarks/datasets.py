@@ -17,7 +17,7 @@ from benchmarks.asked import Asked
 from benchmarks.choices import PHASES
 from benchmarks.contenders import OURS, Contender
 from benchmarks.films import Watched
-from benchmarks.kept import ELSEWHERE, kept_part
+from benchmarks.kept import ANSWERS, ELSEWHERE, kept_part
 from benchmarks.learners import sampled
 from benchmarks.life import PROTOCOLS
 from benchmarks.measure_choices import Setting, choices, rules_for
@@ -135,6 +135,10 @@ def _shopping(data: pahf.Pahf, embeddings: Embeddings, options: Options, progres
     }
     ours = next(rule for rule in rules if rule.id == OURS)
     elsewhere = _unit(cache.embedded(ELSEWHERE, embeddings, options.cache, progress, "other topics", queries=True))
+    asking, right = (
+        _unit(cache.embedded(list(some), embeddings, options.cache, progress, "one right answer", queries=queries))
+        for some, queries in ((ANSWERS, True), (ANSWERS.values(), False))
+    )
     spoken = texts_of(say, [user.name for user in users], options.seeds)
     told = _unit(cache.embedded(spoken, embeddings, options.cache, progress, "what users state"))
     document["pahf"]["parts"].append(
@@ -145,6 +149,7 @@ def _shopping(data: pahf.Pahf, embeddings: Embeddings, options: Options, progres
             rows,
             tasks,
             elsewhere,
+            (asking, right),
             dict(zip(spoken, told, strict=True)),
             seeds=options.seeds,
             resamples=options.resamples,

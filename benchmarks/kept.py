@@ -21,7 +21,7 @@ from benchmarks.parts import part
 from benchmarks.stated import sayings, statements_of
 from langchain_persona.learning import Words, moderation, policy
 
-__all__ = ["ELSEWHERE", "kept_part"]
+__all__ = ["ANSWERS", "ELSEWHERE", "kept_part"]
 
 ELSEWHERE = (
     "what shall I watch tonight",
@@ -35,8 +35,33 @@ ELSEWHERE = (
 )
 """Queries on other topics."""
 
+ANSWERS = {
+    "What is the capital of France?": "Paris is the capital of France.",
+    "Who wrote Faust?": "Faust is a tragedy by Johann Wolfgang von Goethe.",
+    "At what temperature does water boil?": "At sea level water boils at 100 degrees Celsius.",
+    "How many planets does the sun have?": "Eight planets orbit the sun, from Mercury to Neptune.",
+    "When did the Berlin Wall fall?": "The Berlin Wall fell on 9 November 1989.",
+    "Which gas do plants take in?": "Plants take in carbon dioxide and give off oxygen.",
+    "What is the square root of 144?": "The square root of 144 is 12.",
+    "How long is a marathon?": "A marathon is 42.195 kilometres long.",
+    "Why may I not put metal in a microwave oven?": "Metal in a microwave oven reflects the waves and throws sparks.",
+    "How cold should a refrigerator be?": "A refrigerator should be kept at 4 degrees Celsius.",
+    "How often should I descale a dishwasher?": "Descale a dishwasher every three months.",
+    "Why does my washing machine shake?": "A washing machine shakes when it stands uneven or is loaded on one side.",
+    "What does the aperture of a camera do?": "The aperture sets how much light reaches the sensor of a camera.",
+    "How do I clean headphones?": "Clean headphones with a dry cloth, and the cushions with a little alcohol.",
+    "How do I reset a smartphone?": "To reset a smartphone, back it up and choose reset in its settings.",
+    "How far from a TV should I sit?": "Sit one and a half times the screen's diagonal away from a TV.",
+}
+"""Questions with one right answer, and the text that answers each; half are about what the shops sell."""
+
 WORDS = Words()
-COLUMNS = ("other products", "other topics", "what was stated and rated: first ten of that product")
+COLUMNS = (
+    "other products",
+    "other topics",
+    "what was stated and rated: first ten of that product",
+    "questions with one right answer: it stands first",
+)
 
 
 def kept_part(
@@ -46,6 +71,7 @@ def kept_part(
     rows: Array,
     tasks: Mapping[str, Array],
     elsewhere: Sequence[Array],
+    answers: tuple[Array, Array],
     vectors: Mapping[str, Array],
     *,
     seeds: int,
@@ -59,10 +85,12 @@ def kept_part(
         rows: the catalogue, shape (n, d).
         tasks: a request's text to its vector.
         elsewhere: vectors of the queries on other topics.
+        answers: vectors of the questions that have one right answer, shape (m, d), and of the answers.
         vectors: a statement's text to its vector.
         seeds, resamples: as everywhere.
     """
-    products = np.array([option.product for option in data.catalogue])
+    products, (questions, right) = np.array([option.product for option in data.catalogue]), answers
+    shelf = np.concatenate([rows, right])
     found = {rule: np.zeros((len(users), len(COLUMNS))) for rule in (PLAIN, OURS, "words_all", "both_all")}
     for place, user in enumerate(users):
         for seed in range(seeds):
@@ -90,6 +118,12 @@ def kept_part(
                         first = _first(base + _gained(rule, learner, ours, rows, query, words))
                         share = np.isin(products[first], known).mean() if column == 2 else len(plain & set(first)) / 10
                         found_rows[place, column] += share / (len(np.unique(queries, axis=0)) * seeds)
+            for number, query in enumerate(questions):
+                heard = statements.about(query, WORDS, 0.0)
+                words = np.zeros_like(query) if heard is None else heard.vector
+                for rule, rates in found.items():
+                    scores = shelf @ query + _gained(rule, learner, ours, shelf, query, words)
+                    rates[place, 3] += (scores.argmax() == len(rows) + number) / (len(questions) * seeds)
     title = "over-personalisation: two products stated and rated, share of plain Chroma's first ten that is still there"
     return part("kept", title, COLUMNS, found, reference=OURS, resamples=resamples)
 
