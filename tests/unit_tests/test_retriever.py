@@ -80,7 +80,7 @@ def test_each_document_says_why_it_stands_where_it_stands(collection):
     for doc, fact in zip(docs, why(docs), strict=True):
         parts = {"base", "long", "short", "words", "cards"}
         assert set(fact) == {"retrieval_id", "rank", "candidate_rank", "score", "abstained", *parts}
-        assert fact["score"] == fact["base"] + fact["long"] + fact["short"]
+        assert fact["score"] == pytest.approx(fact["base"] + fact["long"] + fact["short"] + fact["words"])
         assert fact["base"] == pytest.approx(VECTORS[doc.id] @ query, abs=1e-5)
         assert fact["long"] == pytest.approx(VECTORS[doc.id] @ (0.2 * vector(1)), abs=1e-5)
         assert fact["short"] == pytest.approx(VECTORS[doc.id] @ (0.1 * vector(2)), abs=1e-5)
