@@ -33,7 +33,7 @@ from langchain_persona.memory.cards import card_texts
 from langchain_persona.memory.episodes import Pending
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
-from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
+from langchain_persona.records import Attempt, Episode, Persona, PreferenceCard, read_record
 from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
@@ -293,6 +293,8 @@ class ReflectNode(Node):
         shown: Update = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
         shown["retrievals"] = (turn["retrieval"],) if "retrieval" in turn else ()
         shown["previous"] = turn.get("previous", "")
+        attempts = [read_record(Attempt, one) for one in turn.get("retried", ())]
+        shown["retried"] = tuple(one for one in attempts if one.answer not in ("", episode.answer))
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
@@ -372,7 +374,7 @@ def _exchanges(marks: Sequence[Pending]) -> list[Exchange]:
 
 def _close(state: State, mode: str, done: Update) -> Update:
     old = state["persona"].get("turn") or {}
-    turn = {key: value for key, value in old.items() if key not in ("judged", "vector")}
+    turn = {key: value for key, value in old.items() if key not in ("judged", "vector", "retried")}
     return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
 
 
