@@ -67,6 +67,8 @@ class Datasets:
         if form not in _NO_ROW:
             raise ConfigError(f'format must be "sft", "dpo" or "kto", got {form!r}')
         check_number("threshold", threshold, 0.0, 1.0)
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"path must name a file, and {str(path)!r} is something else")
         found, left = dict[str, tuple[str, str]](), Counter[str]()
         for user in dict.fromkeys(users):
             if self.store.tombstone(user) is not None:

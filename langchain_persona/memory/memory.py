@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
-from uuid import UUID
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -442,7 +441,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
             ConfigError: an argument that cannot work. `KeyError`: an anonymous user.
             StoreError, OSError: nothing was written.
         """
-        named = [users] if isinstance(users, str | int | UUID) else users
+        named = [users] if isinstance(users, User) else users
         return self._datasets.write(Path(path), format, [_known_user(one) for one in named], threshold)
 
     def delete_user(

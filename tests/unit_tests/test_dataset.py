@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, RemoveMessage
 
+from benchmarks.finetune import FORMATS, talk
 from langchain_persona.errors import ConfigError, StoreError
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.dataset import DatasetReceipt
@@ -274,8 +275,8 @@ def test_what_cannot_work_is_said_and_a_failure_leaves_the_old_file(tmp_path):
             memory.export_dataset(tmp_path / "rows.jsonl", "ana", **options)
     with pytest.raises(FileNotFoundError):
         memory.export_dataset(tmp_path / "none" / "rows.jsonl", "ana")
-    with pytest.raises(IsADirectoryError):
-        memory.export_dataset(tmp_path, "ana")
+    with pytest.raises(ConfigError, match="name a file"):
+        memory.export_dataset(tmp_path, "ana")  # nor a device, which a new file would replace
     store.dead = True
     with pytest.raises(StoreError):
         memory.export_dataset(tmp_path / "rows.jsonl", "ana")
@@ -311,3 +312,12 @@ async def test_a_conversation_with_a_thumb_an_edit_and_an_answer_made_once_more(
     labels = {one["completion"][0]["content"]: one["label"] for one in rows["kto"]}
     assert (labels["Up."], labels["A house flies."], labels["Alien."]) == (True, True, False)
     assert receipts["sft"].left_out == {"no liked answer": 1}  # nothing was said of the last one
+    for rating in await memory.aratings("ana"):
+        await memory.awithdraw("ana", rating.id)
+    receipt = await memory.aexport_dataset(tmp_path / "sft", ["ana"])
+    assert receipt.left_out == {"no liked answer": 1, "withdrawn": 2}
+
+
+def test_the_conversations_of_the_benchmark_give_rows_of_every_format(memory, tmp_path):
+    names = talk(memory, 3)
+    assert [export(memory, tmp_path, form, names)[1].rows > 2 for form in FORMATS] == [True] * 3
