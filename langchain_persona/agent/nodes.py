@@ -39,7 +39,7 @@ from langchain_persona.records import Attempt, Episode, PreferenceCard, read_rec
 from langchain_persona.reflection import Reflection
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.verbatim import VerbatimReflection
-from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn, warning_scope
+from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn_of, warning_scope
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.retrieval.ranking import Taste, read_taste
 from langchain_persona.rewards import Signal, combine, edit, tool_outcome
@@ -305,7 +305,7 @@ class MemoryNode(Node):
         try:
             receipt = add(reading=reading.feedback, withdraw=before.get("id"), **about)
         except Exception as error:  # documents that were not shown are no reason not to answer
-            warn(logger, "Feedback on the previous answer was not recorded (%s)", type(error).__name__)
+            warn_of(logger, "Feedback on the previous answer was not recorded", error)
             return turn, {"recorded": False}
         said = {**turn.get("feedback", {}), total.source: {**now, "id": receipt.id or None}}
         return {**turn, "feedback": said}, {}

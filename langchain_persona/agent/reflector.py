@@ -38,7 +38,7 @@ from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
-from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
+from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn_of
 from langchain_persona.rewards import Signal, combine
 
 logger = logging.getLogger(__name__)
@@ -156,8 +156,7 @@ class ReflectNode(Node):
         return replace(reading, marks=reading.marks[: _TOGETHER if ready else 0])
 
     def _put_off(self, reading: PendingReading, error: Exception) -> Update:
-        warn(logger, "%s (%s)", _FAILED, type(error).__name__)
-        logger.debug("The error in full", exc_info=error)
+        warn_of(logger, _FAILED, error)
         self.memory.episodes.retry(reading.marks)
         return _NOTHING
 
