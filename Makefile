@@ -37,7 +37,7 @@ PROGRESS = 2>&1 | tee $(LOG) | awk '\
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv lint format test test-slow test-models demo studio bench-speed bench-turn bench-learning clean
+.PHONY: help venv lint format test test-slow test-models demo studio bench-speed bench-turn bench-learning bench-finetune clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,11 @@ bench-turn: $(VENV)/.has-bench ## what the persona loop adds ahead of the model 
 bench-learning: $(VENV)/.has-bench ## what it learns, beside plain Chroma and the published rules
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
+# An environment of its own: PyTorch is large. For a build without CUDA name it in a constraints file: PIP_CONSTRAINT=...
+bench-finetune: ## TRL trains a tiny model on what export_dataset writes, in each format
+	@$(MAKE) --no-print-directory VENV=.venv-trl .venv-trl/.has-finetune
+	.venv-trl/bin/python -m benchmarks.finetune $(ARGS)
+
 clean: ## remove caches and what was built (.venv stays)
 	rm -rf build dist .benchmarks .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .langgraph_api
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

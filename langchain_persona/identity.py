@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -29,6 +30,7 @@ Trust = Literal["server", "caller"]
 ANONYMOUS = ""
 """The id of the user who gave none: nothing personal is read, nothing is written."""
 
+_USER_FIELDS = frozenset({"user", "user_id", "langgraph_auth_user_id"})  # of our state, a config, and a server
 _ODD = re.compile(rb"[^A-Za-z0-9_@+-]")
 
 
@@ -108,6 +110,29 @@ def _label(name: str, prefix: str) -> str:
     encoded = name.encode("utf-8", "surrogatepass")
     made = f"{prefix}={_ODD.sub(lambda byte: b'~%02x' % ord(byte[0]), encoded).decode()}"
     return made if len(made) <= 120 else f"{prefix}#{hashlib.sha256(encoded).hexdigest()}"
+
+
+def hash_user_ids(secret: str) -> Callable[[Any], Any]:
+    """What puts a pseudonym in the place of each user id in the inputs, outputs or metadata of a trace.
+
+    For `langsmith.Client(hide_inputs=hide, hide_outputs=hide, hide_metadata=hide)`. The pseudonym is a keyed hash, so
+    that who does not know the secret cannot try out names. Only fields that hold an id are changed, not the texts.
+
+    Example:
+        >>> hash_user_ids("a secret")({"user_id": "ana@example.com", "thread_id": "t1"})
+        {'user_id': 'user-c97e39f4da89', 'thread_id': 't1'}
+    """
+
+    def hide(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: hide(one, name) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [hide(one) for one in value]
+        if key not in _USER_FIELDS or not isinstance(value, User) or isinstance(value, bool) or value == ANONYMOUS:
+            return value
+        return f"user-{hmac.new(secret.encode(), str(value).encode(), 'sha256').hexdigest()[:12]}"
+
+    return hide
 
 
 def resolve_identity(

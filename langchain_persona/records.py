@@ -120,6 +120,13 @@ class ToolOutcome(Record):
     error: str | None = None
 
 
+class Attempt(Record):
+    """An answer that the user had made once more, and its reward; None where nothing was said of it."""
+
+    answer: str
+    reward: Reward | None = None
+
+
 class Episode(Record):
     """One turn: what was asked, what was answered, how it went. Secrets are masked before it is written.
 
@@ -127,6 +134,7 @@ class Episode(Record):
         thread: the conversation; "" outside one.
         before: the assistant's message that the user's message answers; "" at the start of a conversation.
         accepted: the answer as the user edited it; None when nothing better is known.
+        retried: answers to the same message that the user had made once more, oldest first; the latest three.
         reward, reasons: in [−1, 1], all signals together, and in words; None until something was said of it.
         retrievals, cards: ids of the retrievals and the cards that the model saw.
         previous: id of the turn whose answer the message reacts to; "" where there is none, or it is rated already.
@@ -140,6 +148,7 @@ class Episode(Record):
     answer: str = ""
     before: str = ""
     accepted: str | None = None
+    retried: tuple[Attempt, ...] = ()
     outcomes: tuple[ToolOutcome, ...] = ()
     reward: Reward | None = None
     reasons: tuple[str, ...] = ()

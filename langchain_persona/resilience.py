@@ -159,6 +159,12 @@ def warn(logger: logging.Logger, message: str, *arguments: object) -> None:
         scope.warned = True
 
 
+def warn_of(logger: logging.Logger, what: str, error: BaseException) -> None:
+    """Warn that something is lost, with the kind of error. Its message is for DEBUG: it may repeat a user's words."""
+    warn(logger, "%s (%s)", what, type(error).__name__)
+    logger.debug("The error in full", exc_info=error)
+
+
 def run_or_default(what: str, function: Callable[[], T], default: T) -> T:
     """What the function returns; where it fails, the default, and one warning that says `what` is lost.
 
@@ -181,7 +187,5 @@ async def await_or_default(what: str, awaitable: Awaitable[T], default: T) -> T:
 def _default(what: str, error: Exception, default: T) -> T:
     if isinstance(error, ConfigError):
         raise error
-    # the name only: a message may repeat the request, and with it the user's words
-    warn(logger, "%s (%s)", what, type(error).__name__)
-    logger.debug("The error in full", exc_info=error)
+    warn_of(logger, what, error)
     return default

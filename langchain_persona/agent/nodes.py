@@ -35,11 +35,11 @@ from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import embedding_name
 from langchain_persona.memory.episodes import MOST_QUERY, other_exchanges
 from langchain_persona.memory.turns import TurnReading
-from langchain_persona.records import Episode, PreferenceCard, read_record
+from langchain_persona.records import Attempt, Episode, PreferenceCard, read_record
 from langchain_persona.reflection import Reflection
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.verbatim import VerbatimReflection
-from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn, warning_scope
+from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn_of, warning_scope
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.retrieval.ranking import Taste, read_taste
 from langchain_persona.rewards import Signal, combine, edit, tool_outcome
@@ -54,6 +54,9 @@ FollowUpReward = Callable[[str, str, str], float | None]
 
 MOST_STEPS = 25
 """Model calls for one message of the user; a call that still wants tools then becomes the answer."""
+
+MOST_ATTEMPTS = 3
+"""Earlier answers to a message that are kept beside the latest."""
 
 LIMIT_NOTICE = "I stopped here: this request needed more steps than I am allowed to take."
 
@@ -202,9 +205,13 @@ class MemoryNode(Node):
         message, cards = last_user_message(messages)[1], reading.cards.active
         (shown, others, _), style = prompt.split_cards(cards, self.loop.budget_tokens), prompt.describe(reading.style)
         held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.all)]
-        opened = {"user": identity.user, "id": episode_id(message, identity), "message_id": message and message.id}
+        opened: Update = {"user": identity.user, "id": episode_id(message, identity)}
+        opened["message_id"] = message and message.id
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
+        if (again := reading.again) is not None:  # the user has the message answered once more
+            attempt = Attempt(answer=again.answer, reward=again.reward)
+            opened["retried"] = [one.to_json() for one in (*again.retried, attempt)][-MOST_ATTEMPTS:]
         query, why = text_of(message)[:MOST_QUERY], "always" if others else "all"
         past = other_exchanges(reading.past, identity.session, {one.id for one in messages if one.id})
         update |= _EMPTY
@@ -239,7 +246,9 @@ class MemoryNode(Node):
         episode, retrievals = turn["id"] if scores else None, [turn["retrieval"]] if signals else []
         # what a conversation adds is in its messages, so the past is read anew only where one begins
         past: Any = ("latest" if previous < 0 else "known") if self.loop.episodes and has_question(messages) else None
-        read = partial(self.memory.turns.read, identity.user, episode_id=episode, retrieval_ids=retrievals, past=past)
+        again = episode_id(message, identity) if message and message.id and has_question(messages) else None
+        ids: Any = {"episode_id": episode, "again": again, "retrieval_ids": retrievals}
+        read = partial(self.memory.turns.read, identity.user, past=past, **ids)
         reading, scored = run_or_default("This turn is not personalised", read, TurnReading()), list[Update]()
         if scores:
             score = partial(self._score, identity.user, turn, told, said, feedback, reading)
@@ -296,7 +305,7 @@ class MemoryNode(Node):
         try:
             receipt = add(reading=reading.feedback, withdraw=before.get("id"), **about)
         except Exception as error:  # documents that were not shown are no reason not to answer
-            warn(logger, "Feedback on the previous answer was not recorded (%s)", type(error).__name__)
+            warn_of(logger, "Feedback on the previous answer was not recorded", error)
             return turn, {"recorded": False}
         said = {**turn.get("feedback", {}), total.source: {**now, "id": receipt.id or None}}
         return {**turn, "feedback": said}, {}

@@ -33,12 +33,12 @@ from langchain_persona.memory.cards import card_texts
 from langchain_persona.memory.episodes import Pending
 from langchain_persona.memory.persona import LONGEST_PERSONA
 from langchain_persona.memory.turns import PendingReading, TurnReading
-from langchain_persona.records import Episode, Persona, PreferenceCard, read_record
+from langchain_persona.records import Attempt, Episode, Persona, PreferenceCard, read_record
 from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
-from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn
+from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn_of
 from langchain_persona.rewards import Signal, combine
 
 logger = logging.getLogger(__name__)
@@ -156,8 +156,7 @@ class ReflectNode(Node):
         return replace(reading, marks=reading.marks[: _TOGETHER if ready else 0])
 
     def _put_off(self, reading: PendingReading, error: Exception) -> Update:
-        warn(logger, "%s (%s)", _FAILED, type(error).__name__)
-        logger.debug("The error in full", exc_info=error)
+        warn_of(logger, _FAILED, error)
         self.memory.episodes.retry(reading.marks)
         return _NOTHING
 
@@ -293,6 +292,8 @@ class ReflectNode(Node):
         shown: Update = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}
         shown["retrievals"] = (turn["retrieval"],) if "retrieval" in turn else ()
         shown["previous"] = turn.get("previous", "")
+        attempts = [read_record(Attempt, one) for one in turn.get("retried", ())]
+        shown["retried"] = tuple(one for one in attempts if one.answer not in ("", episode.answer))
 
         def record() -> PendingReading:
             judged = read_record(Episode, turn["judged"]) if "judged" in turn else None
@@ -372,7 +373,7 @@ def _exchanges(marks: Sequence[Pending]) -> list[Exchange]:
 
 def _close(state: State, mode: str, done: Update) -> Update:
     old = state["persona"].get("turn") or {}
-    turn = {key: value for key, value in old.items() if key not in ("judged", "vector")}
+    turn = {key: value for key, value in old.items() if key not in ("judged", "vector", "retried")}
     return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
 
 

@@ -249,7 +249,7 @@ def other_exchanges(past: Past, thread: str, message_ids: Collection[str]) -> Pa
 def _copy(episode: Episode) -> Episode:
     heads = {"query": episode.query[:_HEAD], "answer": episode.answer[:_HEAD]}
     heads |= {"accepted": episode.accepted[:_HEAD]} if episode.accepted else {}
-    return episode.model_copy(update={**heads, "before": "", "cards": (), "retrievals": ()})
+    return episode.model_copy(update={**heads, "before": "", "cards": (), "retrievals": (), "retried": ()})
 
 
 def _parse_marks(items: Iterable[object]) -> list[Pending]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
@@ -25,6 +25,7 @@ from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.masking import mask
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.cards import Cards, card_texts
+from langchain_persona.memory.dataset import DatasetFormat, DatasetReceipt, Datasets
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.explanation import Explanation, Rating, explain_ledger, list_ratings
@@ -140,6 +141,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.personas = Personas(self._store)
         self.portability = Portability(self._store, self.cards, self.ledger, self.episodes, self.personas)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
+        self._datasets = Datasets(self._store, self.cards, self.ledger, self.episodes)
         self._resources = ExitStack()
 
     @classmethod
@@ -411,6 +413,37 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
             run_or_default("Imported cards have no vectors yet", lambda: self.cards.embedded(name), None)
         return receipt
 
+    def export_dataset(
+        self,
+        path: str | Path,
+        users: User | Iterable[User],
+        *,
+        format: DatasetFormat = "sft",
+        threshold: float = 0.5,
+    ) -> DatasetReceipt:
+        """Write what some users judged as training data: one JSON object a line, in TRL's conversational shapes.
+
+        Name the users who agreed to it: nobody else is in it, and no deleted user. An exchange is left out where it
+        tells of a retired or held-back card, where its answer was made with a card that is erased or held back, where
+        its verdict was withdrawn or its context is not kept, and where it holds tokens of a chat template; the receipt
+        counts them. Rows hold no ids, secrets are masked, and repetitions are dropped. The users' words are in them.
+
+        Args:
+            path: of the file; one that is there is replaced.
+            users: ids of those who agreed.
+            format: "sft", the answers that users liked or edited: `{"messages": [...]}`. "dpo", a better and a worse
+                answer to the same words: `{"prompt": [...], "chosen": [...], "rejected": [...]}`. "kto", answers with a
+                verdict: `{"prompt": [...], "completion": [...], "label": bool}`.
+            threshold: an answer is liked above this reward, and disliked below its negative. With the default a tool
+                that worked is no verdict yet.
+
+        Raises:
+            ConfigError: an argument that cannot work. `KeyError`: an anonymous user.
+            StoreError, OSError: nothing was written.
+        """
+        named = [users] if isinstance(users, User) else users
+        return self._datasets.write(Path(path), format, [_known_user(one) for one in named], threshold)
+
     def delete_user(
         self, user: User | None, *, checkpointer: BaseCheckpointSaver[Any] | None = None
     ) -> DeletionReceipt:
@@ -563,6 +596,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     arollback_persona = async_twin(rollback_persona)
     aexport_user = async_twin(export_user)
     aimport_user = async_twin(import_user)
+    aexport_dataset = async_twin(export_dataset)
     adelete_user = async_twin(delete_user)
     areadmit_user = async_twin(readmit_user)
     afit = async_twin(fit)

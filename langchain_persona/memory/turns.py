@@ -20,14 +20,16 @@ from langchain_persona.records import CommunicationStyle, Episode, Persona, Pref
 class TurnReading:
     """What a turn needs to know of its user.
 
-    `episode` is the previous turn's, if one was kept; `feedback` is what feedback on its retrievals needs, and `past`
-    are earlier exchanges, of this conversation too, where these were asked for.
+    `episode` is the previous turn's, if one was kept, and `again` this one's, where the message was answered before;
+    `feedback` is what feedback on the previous retrievals needs, and `past` are earlier exchanges, of this conversation
+    too, where these were asked for.
     """
 
     cards: CardSet = field(default_factory=CardSet)
     persona: Persona = field(default_factory=Persona)
     style: CommunicationStyle = field(default_factory=CommunicationStyle)
     episode: Episode | None = None
+    again: Episode | None = None
     feedback: FeedbackReading | None = None
     past: Past = field(default_factory=dict)
 
@@ -72,25 +74,26 @@ class Turns:
         user: str,
         *,
         episode_id: str | None = None,
+        again: str | None = None,
         retrieval_ids: Sequence[str] = (),
         past: Literal["latest", "known"] | None = None,
     ) -> TurnReading:
         """What a turn needs to know, in one batch (two where cards are out of date).
 
-        The episode is that of the previous turn, and so are the retrievals, where feedback on it was given. Of the past
-        it reads the latest, or takes what this process knows already, if it does.
+        The episode is that of the previous turn, and so are the retrievals, where feedback on it was given; `again` is
+        the id of this one's. Of the past it reads the latest, or takes what this process knows already, if it does.
         """
         persona, cards = self._personas.read_ops(user), self._cards.read_ops(user)
-        episode = [] if episode_id is None else [self._episodes.read_op(user, episode_id)]
+        episodes = [self._episodes.read_op(user, name) for name in (episode_id, again) if name]
         feedback = self._ledger.reading_ops(user, retrieval_ids) if retrieval_ids else []
         copies = self._episodes.past_ops(user, past == "latest") if past else []
-        results = iter(self._store.batch([*persona, *episode, *feedback, *copies, *cards]))
+        results = iter(self._store.batch([*persona, *episodes, *feedback, *copies, *cards]))
         style, current = self._personas.parse([next(results), next(results)])
-        previous = parse_record(Episode, next(results)) if episode else None
+        previous, this = (parse_record(Episode, next(results)) if name else None for name in (episode_id, again))
         stored, exchanges = [next(results) for _ in feedback], [next(results) for _ in copies]
         known = self._ledger.parse_reading(user, retrieval_ids, stored) if feedback else None
         earlier = self._episodes.parse_past(user, exchanges) if past else {}
-        return TurnReading(self._cards.parse(user, list(results)), current, style, previous, known, earlier)
+        return TurnReading(self._cards.parse(user, list(results)), current, style, previous, this, known, earlier)
 
     def read_pending(self, user: str, reflection: str, written: Sequence[str] = ()) -> PendingReading:
         """What waits for a reflection, and what it needs to know of the user, in one batch.

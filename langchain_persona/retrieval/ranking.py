@@ -17,7 +17,7 @@ from langchain_persona.identity import Identity
 from langchain_persona.learning import MIN_SAMPLE, BonusVectors, Heard, Statements, Words, moderation, policy, scale_of
 from langchain_persona.learning.arrays import HALF, Vector, deviation, dots, encode_vectors, unit
 from langchain_persona.memory import PersonaMemory
-from langchain_persona.resilience import warn
+from langchain_persona.resilience import warn, warn_of
 from langchain_persona.retrieval.sources import Candidates, Source
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def read_taste(memory: PersonaMemory, identity: Identity, model: str, dimension:
     except ConfigError:
         raise
     except Exception as error:
-        warn(logger, "Plain ranking: what is known of the user could not be read (%r)", error)
+        warn_of(logger, "Plain ranking: what is known of the user could not be read", error)
         return Taste(readable=False)
     said = user.statements if config.spread else None
     if said is not None and said.embedding != model:
@@ -198,7 +198,7 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
         memory.ledger.save_retrieval(plan.identity.user, name, record)
         return name
     except Exception as error:
-        warn(logger, "This retrieval cannot be given feedback: its record was not written (%r)", error)
+        warn_of(logger, "This retrieval cannot be given feedback: its record was not written", error)
         return None
 
 

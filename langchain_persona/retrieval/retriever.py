@@ -30,7 +30,7 @@ from langchain_persona.resilience import (
     await_within,
     call_within,
     run_or_default,
-    warn,
+    warn_of,
     warning_scope,
 )
 from langchain_persona.retrieval.ranking import Plan, Ranking, Taste, documents_of, rank, read_taste, write_record
@@ -271,7 +271,7 @@ class VARSRetriever(BaseRetriever):
         except NotImplementedError:  # a store that only works asynchronously
             rows = _NO_ROWS
         except Exception as error:
-            warn(logger, "Plain ranking: the spread of relevance could not be measured (%r)", error)
+            warn_of(logger, "Plain ranking: the spread of relevance could not be measured", error)
             rows = None
         if len(kept) >= 128:
             kept.clear()
@@ -402,7 +402,7 @@ def _rerank(reranker: Reranker, query: str, found: Candidates) -> Vector | None:
             raise ValueError(f"expected {len(found)} finite scores, got an array of shape {scores.shape}")
         return scores
     except Exception as error:
-        warn(logger, "The reranker failed; keeping the order by similarity (%r)", error)
+        warn_of(logger, "The reranker failed; keeping the order by similarity", error)
         return None
 
 
@@ -417,7 +417,7 @@ def _nothing_found(plan: Plan, error: Exception) -> Candidates:
     misuse = isinstance(error, ConfigError | ValueError | TypeError) and not isinstance(error, JSONDecodeError)
     if misuse or type(error).__name__ == "InvalidArgumentError":
         raise error
-    warn(logger, "No documents: the vector store does not answer (%r)", error)
+    warn_of(logger, "No documents: the vector store does not answer", error)
     return Candidates()
 
 

@@ -24,7 +24,7 @@ from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import PreferenceCard
-from langchain_persona.resilience import acall, warn
+from langchain_persona.resilience import acall, warn_of
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ def measure(documents: Sequence[Document], query: Vector, vectors_of: Callable[.
             rows = vectors_of(documents)
             relevance = dots(rows, unit(query))
     except Exception as error:
-        warn(logger, "What was found cannot be scored: its texts could not be embedded (%r)", error)
+        warn_of(logger, "What was found cannot be scored: its texts could not be embedded", error)
     texts, facts = tuple(one.page_content for one in documents), tuple(one.metadata for one in documents)
     return Candidates(tuple(map(_id_of, documents)), texts, facts, rows, relevance)
 

@@ -37,6 +37,7 @@ METHODS = [
     "rollback_persona",
     "export_user",
     "import_user",
+    "export_dataset",
     "delete_user",
     "readmit_user",
     "fit",

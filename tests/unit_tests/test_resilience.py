@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -182,6 +183,7 @@ CALLS: dict[str, Callable[[PersonaMemory, str, str], object]] = {
     "rollback_persona": lambda memory, card, shown: memory.rollback_persona("ana", 1),
     "export_user": lambda memory, card, shown: memory.export_user("ana"),
     "import_user": lambda memory, card, shown: memory.import_user([{"memory": "likes rain"}], "ana"),
+    "export_dataset": lambda memory, card, shown: memory.export_dataset(f"{gettempdir()}/persona.jsonl", "ana"),
     "delete_user": lambda memory, card, shown: memory.delete_user("ana"),
     "readmit_user": lambda memory, card, shown: memory.readmit_user("ana"),
     "fit": lambda memory, card, shown: memory.fit(min_users=2),
