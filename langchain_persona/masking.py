@@ -13,11 +13,11 @@ MASK = "[secret]"
 
 # "password: x", "API_KEY=x", "my password is x": something is called a secret, and a value follows. Five languages.
 _STARTS = (  # of the names below
-    "pass|pwd|pin|cv[vc]|api|access|secret|private|auth|encr|licen|ssh|signing|bearer|session|refresh|bot|client|seed"
+    "pass|pw|pin|cv[vc]|api|access|secret|private|auth|encr|licen|ssh|signing|bearer|session|refresh|bot|client|seed"
     "|recovery|otp|2fa|kennw|zugang|geheimz|schlüsselw|mot|mdp|code|clé|contrase|clave"
 )
 _NAMED = (
-    r"(?i)(?<![^\W_])(?:pass(?:word|wort|code|phrase|wd)?s?|pwd|pin(?:[- ]?(?:code|number|nummer))?|cvv2?|cvc2?"
+    r"(?i)(?<![^\W_])(?:pass(?:word|wort|code|phrase|wd)?s?|pwd?|pin(?:[- ]?(?:code|number|nummer))?|cvv2?|cvc2?"
     r"|(?:api|access|secret|private|auth|encryption|license|ssh|signing)[\s_-]{0,2}keys?"
     r"|(?:api|access|auth|bearer|session|refresh|secret|bot)[\s_-]{0,2}tokens?|client[\s_-]?secret"
     r"|(?:seed|recovery)[\s_-]{0,2}(?:phrase|words|code)|otp|2fa[\s_-]code|kennwort|zugangscode"
@@ -39,6 +39,12 @@ _NO_VALUE = re.compile(
     "|en|olvidada|perdida|incorrecta|segura|larga|corta|débil|fuerte|y|o|importante|be|been|being|based|used|like|just"
     "|only|also|still|already|longer)?$|什么|不|太|很|错|忘|多少|哪|怎|我|你|必|需"
 )
+# "the password Sommer2024": no verb, but no word either
+_BARE = (
+    r"(?i)(?<![^\W_])(?:pass(?:word|wort|code|phrase)|pwd?|kennwort|contraseña)\s{1,3}[\"']?"
+    r"((?=\S{0,40}\d)(?=\S{0,40}[^\W\d])\S{6,400}+)"
+)
+_US_NUMBER = r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"  # social security
 # Names that ordinary sentences use too ("the secret is patience"): only with a colon or an equals sign.
 _WEAK = "secret|token|credentials?|clave|clé|schlüssel"
 _WEAKLY_NAMED = rf"(?i)(?<![^\W_])(?:{_WEAK})[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"'<]?(\S{{1,400}}+)"
@@ -91,12 +97,14 @@ def _mask(text: str) -> str:
     text = _mask_named(text, "seed|recovery|助记词", _PHRASE)
     text = _mask_named(text, _CHINESE, _NAMED_IN_CHINESE)
     text = _mask_named(text, _STARTS, _NAMED)
+    text = _mask_named(text, "pass|pw|kennw|contrase", _BARE)
     text = _mask_named(text, _WEAK, _WEAKLY_NAMED)
     text = re.sub(_IN_ADDRESS, _mask_value, text)
     text = re.sub(_BEARER, _mask_value, text)
     text = re.sub(_TOKEN, MASK, text)
     text = re.sub(_ACCOUNT, _mask_account, text)
     text = re.sub(_DIGITS, _mask_cards, text)
+    text = re.sub(_US_NUMBER, MASK, text)
     return re.sub(_NOISE, _mask_noise, text)
 
 

@@ -67,7 +67,8 @@ def create_persona_graph(
         >>> graph.invoke(run, context={"user_id": "ana"})  # doctest: +SKIP
     """
     if (model is None) == (agent is None):
-        raise ConfigError("give either a chat model, or an agent that answers in its place; not both")
+        given = "neither" if model is None else "both"
+        raise ConfigError(f"give either a chat model, or an agent= that answers in its place; got {given}")
     if not all(isinstance(one, BaseTool) or callable(one) for one in tools):
         raise ConfigError(f"tools must be a list of LangChain tools or functions, got {tools!r:.200}")
     if agent is not None and (tools or not isinstance(agent, Runnable)):

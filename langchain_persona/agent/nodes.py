@@ -130,12 +130,15 @@ def choose_reflection(given: object, model: BaseChatModel | None = None) -> Refl
     """The reflection of an option: "model", "verbatim", a chat model or its name, or an object with the protocol."""
     if given == "verbatim":
         return VerbatimReflection()
-    if isinstance(given, str | BaseChatModel):
-        return ModelReflection(model if given == "model" else given)
     if isinstance(given, Reflection) and not isinstance(given, type):
         return given
     wanted = 'reflection must be "model", "verbatim", a chat model or its name, or an object with a name, reflect() and'
-    raise ConfigError(f"{wanted} areflect(), got {given!r}")
+    if not isinstance(given, str | BaseChatModel):
+        raise ConfigError(f"{wanted} areflect(), got {given!r}")
+    try:
+        return ModelReflection(model if given == "model" else given)
+    except ConfigError as error:
+        raise ConfigError(f"{wanted} areflect(): {error}") from error
 
 
 class Node(Runnable[Any, Update]):

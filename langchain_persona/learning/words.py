@@ -7,10 +7,11 @@ document's embedding `e`, so it folds into the query like the user's vector.
   was asked. How well a document answers is left to relevance.
 - `s_i = w_i · exp(T (⟨c_i, q⟩ − max)) · clip((⟨c_i, q⟩ − silent) / (heard − silent), 0, 1)`: a statement counts the
   more, the nearer it is to the query, and not at all below `silent`. A card about food says nothing about trains.
-- `w_i` is the card's confidence times its age's share.
+- `w_i` is the card's confidence times its age's share; and it fades, from a cosine of .6 on and wholly at .9, where a
+  newer statement near to it says the opposite ("I love horror films", then "I hate horror films").
 
 The regression shares out what several statements have in common, so repeating one a thousand times makes it no louder
-than certain, and a like and a dislike of the same thing cancel.
+than certain, and a like and a dislike of the same thing, stated at once, cancel.
 
 Source: locally weighted regression (Cleveland, 1979) in its dual form. What else was tried stands in
 `benchmarks/README.md`.
@@ -28,6 +29,11 @@ from langchain_persona.learning.arrays import Vector, dots, gram, solve, unit
 from langchain_persona.learning.rules import require
 
 DAY_SECONDS = 86_400.0
+
+_NEAR, _SAME = 0.6, 0.9
+"""Cosines from which a newer statement of the opposite silences an older one, in part and wholly. With MiniLM "I love
+coffee" and "I can't stand coffee anymore" have .69, "I like jazz" and "I don't like jazz" .88; "I love Italian food"
+and "I hate Indian food" .44."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,13 @@ class Statements:
         counts = self.confidence[acting] * 0.5**ages
         counts *= np.exp(words.temperature * (cosines - max(cosines.max(), words.heard)))
         counts *= np.minimum((cosines - words.silent) / (words.heard - words.silent), 1.0)
+        alike, signs, since = gram(rows), self.signs[acting], self.since[acting]
+        denied = (signs[:, None] != signs) & (since[:, None] < since)
+        counts *= 1.0 - np.max(np.clip((alike - _NEAR) / (_SAME - _NEAR), 0.0, 1.0) * denied, axis=1)
         roots = np.sqrt(counts)
-        apart = (gram(rows) - np.outer(cosines, cosines)) * np.outer(roots, roots)
+        apart = (alike - np.outer(cosines, cosines)) * np.outer(roots, roots)
         apart.flat[:: len(acting) + 1] += words.ridge
-        factors = words.weight * roots * solve(apart, (roots * self.signs[acting])[:, None])[:, 0]
+        factors = words.weight * roots * solve(apart, (roots * signs)[:, None])[:, 0]
         vector = np.einsum("nd,n->d", rows, factors) - float(factors @ cosines) * asked
         return Heard(vector, asked, acting, factors, self)
 

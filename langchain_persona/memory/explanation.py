@@ -79,7 +79,8 @@ class Explanation:
         else:
             sources = ", ".join(f"{count} × {source}" for source, count in self.sources.items())
             mean = f"{self.mean_reward:+.2f} in the mean"
-            lines.append(f"{self.user!r} gave feedback {self.events} times ({sources}), {mean}.")
+            often = "once" if self.events == 1 else f"{self.events} times"
+            lines.append(f"{self.user!r} gave feedback {often} ({sources}), {mean}.")
             for title, named in (("Most liked", self.liked), ("Least liked", self.disliked)):
                 if named:
                     said = ", ".join(f"{text or one} ({net:+.1f})" for one, text, net in named)

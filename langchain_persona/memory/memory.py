@@ -287,8 +287,14 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return cards.all if all else list(cards.active)
 
     def update(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
-        """Put a new card in the place of another, which is retired. `ConfigError`: the text is empty or too long."""
-        new = self._embed(_as_card(card))
+        """Put a new card in the place of another, which is retired; a text keeps its kind and scope.
+
+        `ConfigError`: the text is empty or too long.
+        """
+        new = _as_card(card)
+        if isinstance(card, str):
+            new = new.model_copy(update=self.cards.get(_known_user(user), card_id).model_dump(include={"kind", "scope"}))
+        new = self._embed(new)
         if new.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
             new = new.model_copy(update={"id": new_id(), "created": time.time()})
         return self.cards.replace(_known_user(user), card_id, new, "updated")

@@ -26,6 +26,8 @@ _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 _LONG_QUOTE = re.compile('["“„«「『][^"“”„«»「」『』]{30,2000}["”“»」』]')
 _CODE = re.compile(r"```|'''")
+_HEADER = re.compile(r"\s*(?:from|to|subject|von|an|betreff|de|à|para|objet|asunto|da|oggetto)\s?:\s?\S", re.IGNORECASE)
+_AND = re.compile(r"(?<!\w)(?:and|und|et|y|и)(?!\w)|[,;，；和而]", re.IGNORECASE)
 _STRAIGHT = str.maketrans("’‘`´", "''''")
 _UNSPACED = ("zh", "ja", "ko", "cjk")
 
@@ -57,8 +59,8 @@ class VerbatimReflection:
 def own_words(text: str) -> str:
     r"""A message without what the user only passes on.
 
-    Left out are quoted lines, code, long quotations, what follows "Translate:" and the like, and a whole message that
-    opens a role play or asks not to be remembered.
+    Left out are quoted lines, code, long quotations, what follows "Translate:" and the like or the headers of a mail,
+    and a whole message that opens a role play or asks not to be remembered.
 
     Example:
         >>> own_words("Is this right?\n> I hate cats\nI have two. Translate: I love dogs")
@@ -71,6 +73,8 @@ def own_words(text: str) -> str:
         return ""
     lines = text.split("\n")
     for index, line in enumerate(lines):
+        if _HEADER.match(line) and any(map(_HEADER.match, lines[index + 1 : index + 3])):
+            return "\n".join(lines[:index])
         task = _task().search(line[:_EDGE])
         if task and task[1]:
             return "\n".join([*lines[:index], line[: task.start(1)]])
@@ -118,7 +122,7 @@ def _operation(sentence: str) -> Operation:
     elif not rule and _found("like", sentence):
         kind = "like"
     # what speaks of several things ("I love spicy food but my husband hates it") would act against itself
-    if kind in ("like", "dislike") and (_found("mixed", sentence) or _both(sentence)):
+    if kind in ("like", "dislike") and (_found("mixed", sentence) or _both(sentence) or _is_second(sentence, kind)):
         kind = "fact"
     health = _found("respect", sentence)
     kind = "fact" if health and kind == "like" else kind  # "I'm allergic to dogs and I like mornings"
@@ -129,6 +133,12 @@ def _operation(sentence: str) -> Operation:
 def _both(sentence: str) -> bool:
     """Whether a like stands beside a dislike: "I like tea and hate coffee"; "I don't like tea" is one."""
     return _found("dislike", sentence) and _found("like", _marker("dislike", start=False).sub(" ", sentence))
+
+
+def _is_second(sentence: str, kind: str) -> bool:
+    """Whether a like or a dislike stands in a second clause: "I'm vegan and I hate meetings"."""
+    marker = _marker(kind, start=False).search(sentence)
+    return marker is not None and any(_found("me", part) for part in _AND.split(sentence[: marker.start()])[:-1])
 
 
 def _found(role: str, text: str, *, start: bool = False) -> bool:

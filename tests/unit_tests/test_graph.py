@@ -856,8 +856,9 @@ async def test_an_agent_that_answers_with_something_else_is_an_error(memory):
     ("options", "words"),
     [
         ({"model": 3}, "chat model or its name"),
-        ({"model": None}, "chat model, or an agent"),
-        ({"agent": RunnableLambda(lambda given: "x")}, "not both"),
+        ({"model": None}, "chat model, or an agent.*neither"),
+        ({"agent": RunnableLambda(lambda given: "x")}, "got both"),
+        ({"reflection": "verbatm"}, '"model", "verbatim"'),
         ({"model": None, "agent": "me"}, "Runnable"),
         ({"tools": "x"}, "list of LangChain tools"),
         ({"tools": [3]}, "list of LangChain tools"),

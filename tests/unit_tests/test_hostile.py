@@ -29,7 +29,7 @@ SYSTEM = re.compile(re.escape(BASE) + WISHES + r"(?:\n\n[^<>\n]*\n<user_notes>\n
 BESIDE = re.compile(r"[^\0]*\n\n[^<>\n]*\n<documents>\n([^<>]*)\n</documents>")
 EXCHANGE = r"- \d{4}-\d\d-\d\d, asked \"[^<>\"\n]*\"\n  answered \"[^<>\"\n]*\"\n"
 BEFORE = re.compile(rf"[^\0]*\n\n[^<>\n]*\n<earlier_exchanges>\n(?:{EXCHANGE})+</earlier_exchanges>")
-GROUP = r"(?:Must be respected|Prefers|Facts):"
+GROUP = r"(?:Must be respected|Likes and dislikes|Facts):"
 OURS = re.compile(rf"{GROUP}|- (?:\d{{4}}-\d\d-\d\d: the user said \"[^\"]*\"|[^<>]*)")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_persona.masking import mask
+from langchain_persona.masking import MASK, mask
 
 MASKED = {
     "my password is hunter2, please": "my password is [secret], please",
@@ -136,3 +137,13 @@ def test_long_hostile_texts_cost_no_more_than_their_length():
         assert key not in mask(piece * (200_000 // len(piece)) + " " + key)
     for piece in ("SG.", "-----BEGIN PRIVATE KEY", "seed words is ab ", "hello my dear world. ", "\u200b", "ﬃ"):
         assert has_secret(piece * (200_000 // len(piece)) + " " + key)
+
+
+@pytest.mark.parametrize("text", ["pw: Sommer2024!", "I use the password Sommer2024!", "my ssn is 078-05-1120"])
+def test_a_secret_without_a_verb_is_masked(text):
+    assert MASK in mask(text)
+    assert not any(char.isdigit() for char in mask(text))
+
+
+def test_words_beside_a_password_are_none():
+    assert mask("reset my password quickly, before 2027-01-15") == "reset my password quickly, before 2027-01-15"

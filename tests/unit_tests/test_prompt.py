@@ -73,7 +73,7 @@ def test_a_card_is_rendered_by_where_its_text_comes_from():
     ]
     notes = render_system("", cards=cards).split("<user_notes>\n")[1]
     assert notes.splitlines() == [
-        "Prefers:",
+        "Likes and dislikes:",
         "- it seems: Prefers trains (the user said \"I hate 'airports'.\")",
         "Facts:",
         '- 2026-03-01, when baking: the user said "I\'m allergic to nuts"',
@@ -95,7 +95,7 @@ def test_three_groups_differ_in_weight_and_wishes_on_form_stand_ahead():
     assert wishes.splitlines()[1:] == ["- Keep it short.", '- for recipes: the user wishes "Use lists"']
     assert notes.splitlines() == [
         *("Must be respected:", "- no nuts", "- no cats"),
-        *("Prefers:", "- likes tea"),
+        *("Likes and dislikes:", "- likes tea"),
         *("Facts:", "- has a dog", "</user_notes>"),
     ]
     for what in ("current message wins", "the later one holds", "must not conflict", "Do not mention", "They are data"):

@@ -23,6 +23,19 @@ def found(text: str) -> list[tuple[str, str, str]]:
         ("I love slow Scandinavian crime novels.", "like", "topic"),
         ("I can't stand phone calls.", "dislike", "topic"),
         ("I'm a big fan of jazz.", "like", "topic"),
+        ("I usually take my coffee black.", "fact", "topic"),
+        ("We have two cats.", "fact", "topic"),
+        ("We live in Linz now.", "fact", "topic"),
+        ("Can't stand cilantro.", "dislike", "topic"),
+        ("dont like seafood", "dislike", "topic"),
+        ("Vegan since 2019.", "fact", "always"),
+        ("Remember: no emojis.", "style", "always"),
+        ("Please remember: answers short, no emojis!", "style", "always"),
+        ("Please use metric units.", "style", "always"),
+        ("Keep it short please.", "style", "always"),
+        ("I'd rather you called me Joni.", "fact", "topic"),
+        ("I'm vegan and I hate meetings before ten.", "fact", "always"),
+        ("Ich spiele seit zwanzig Jahren Geige und hasse Kreuzfahrten.", "fact", "topic"),
         ("I'm not a fan of jazz.", "dislike", "topic"),
         ("Remember that I park in lot B.", "fact", "topic"),
         ("I strongly dislike long films", "dislike", "topic"),
@@ -159,3 +172,22 @@ def test_nothing_is_compiled_at_import():
 def test_the_word_lists_stay_small():
     path = importlib.resources.files("langchain_persona") / "data" / "verbatim.json"
     assert len(path.read_bytes()) < 15_000
+
+
+def test_what_stands_below_the_headers_of_a_mail_is_not_the_users():
+    mail = "From: Peter <p@example.com>\nTo: Jonas\nSubject: Lunch\n\nHi Jonas, I am vegan now. I live in Vienna."
+    assert found(f"I live in Graz. Can you sum this up for me?\n\n{mail}") == [("I live in Graz.", "fact", "topic")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I like the sound of that.",
+        "I have a headache.",
+        'He said "I hate cats".',
+        "I love waiting in line, said no one ever.",
+        "I only want to know the price.",
+    ],
+)
+def test_what_is_of_the_moment_or_of_another_is_not_kept(text):
+    assert found(text) == []

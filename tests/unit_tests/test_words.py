@@ -70,7 +70,15 @@ def test_repetition_is_no_louder_than_certainty(seed, times):
     assert abs(rows @ apart) <= 1.0 + 1e-6
 
 
-def test_a_like_and_a_dislike_of_one_thing_cancel():
+def test_of_a_like_and_a_dislike_of_one_thing_the_newer_counts():
+    row, query = np.float32([[0.6, 0.8], [0.6, 0.8]]), np.array([1.0, 0.0])
+    for signs in ([1.0, -1.0], [-1.0, 1.0]):
+        both = Statements(row, np.array(signs), np.ones(2), np.array([0.0, 1.0]))
+        alone = some(both, np.array([1]))
+        assert np.allclose(both.about(query, Words(), 1.0).vector, alone.about(query, Words(), 1.0).vector)
+
+
+def test_a_like_and_a_dislike_of_one_thing_said_at_once_cancel():
     row = np.float32([[0.6, 0.8], [0.6, 0.8]])
     both = Statements(row, np.array([1.0, -1.0]), np.ones(2), np.zeros(2))
     assert np.abs(both.about(np.array([1.0, 0.0]), Words(), 0.0).vector).max() < 1e-9
