@@ -161,7 +161,7 @@ def warn(logger: logging.Logger, message: str, *arguments: object) -> None:
 
 def warn_of(logger: logging.Logger, what: str, error: BaseException) -> None:
     """Warn that something is lost, with the kind of error. Its message is for DEBUG: it may repeat a user's words."""
-    warn(logger, "%s (%s)", what, type(error).__name__)
+    warn(logger, "%s (%s; in full at DEBUG)", what, type(error).__name__)
     logger.debug("The error in full", exc_info=error)
 
 

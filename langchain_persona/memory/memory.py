@@ -170,6 +170,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
 
                 embeddings = LocalEmbeddings()
             memory = cls(store, embeddings, config=config, space=space, trust=trust, timeout_seconds=timeout_seconds)
+            resources.callback(setattr, memory._store, "closed", True)
             memory._resources = resources.pop_all()
         return memory
 
@@ -293,7 +294,9 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         """
         new = _as_card(card)
         if isinstance(card, str):
-            new = new.model_copy(update=self.cards.get(_known_user(user), card_id).model_dump(include={"kind", "scope"}))
+            new = new.model_copy(
+                update=self.cards.get(_known_user(user), card_id).model_dump(include={"kind", "scope"})
+            )
         new = self._embed(new)
         if new.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
             new = new.model_copy(update={"id": new_id(), "created": time.time()})

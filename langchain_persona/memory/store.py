@@ -73,6 +73,7 @@ class UserStore:
         self.store = store
         self.root = labels
         self.timeout_seconds = timeout_seconds
+        self.closed = False
         self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
         self._lock = Lock()
@@ -180,6 +181,8 @@ class UserStore:
         return (*self.root, "deleted"), hashlib.sha256(name.encode()).hexdigest()
 
     def _call(self, ops: Sequence[Op]) -> list[Result]:
+        if self.closed:
+            raise StoreError("this memory was closed; open it again with PersonaMemory.local(folder)")
         if isinstance(self.store, AsyncBatchedBaseStore) and _in_event_loop():
             raise StoreError(
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "

@@ -17,6 +17,7 @@ import pytest
 from langchain_persona import ConfigError, PersonaMemory, StoreError
 from langchain_persona.memory.ledger import Ledger
 from langchain_persona.records import Feedback
+from langchain_persona.testing import HashEmbeddings
 from tests.memories import MODEL, show
 
 USER = "ana@example.com"
@@ -262,3 +263,10 @@ def test_the_local_model_finds_by_meaning(tmp_path):
         cards = memory.cards.read(USER)
         scores = cards.vectors @ memory.embedder.embed_query("how do I commute?")
         assert cards.active[int(scores.argmax())].text == "Goes to work by bicycle."
+
+
+def test_a_closed_memory_says_so(tmp_path):
+    with PersonaMemory.local(tmp_path, embeddings=HashEmbeddings()) as memory:
+        memory.remember("ana", "Drinks tea.")
+    with pytest.raises(StoreError, match="was closed"):
+        memory.preferences("ana")

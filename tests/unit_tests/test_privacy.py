@@ -26,9 +26,9 @@ ANA, WORD = "ana.karlsen@example.com", "zanzibar"
 
 SAID = {
     "nothing": "Feedback",
-    "store": "Plain ranking: what is known of the user could not be read (StoreError)",
-    "embeddings": "could not be embedded (ValueError)",
-    "documents": "No documents: the vector store does not answer (RuntimeError)",
+    "store": "Plain ranking: what is known of the user could not be read (StoreError",
+    "embeddings": "could not be embedded (ValueError",
+    "documents": "No documents: the vector store does not answer (RuntimeError",
     "reranker": "The reranker failed",
     "reflection": "This turn was not learned from",
     "records": "Leaving out the unreadable",

@@ -129,7 +129,7 @@ def test_law_3_the_default_is_returned_with_one_warning_a_turn(caplog):
         assert [run_or_default("No cards", fail, "default") for _ in range(3)] == ["default"] * 3
         warn(logger, "and another thing")
         assert scope.warned
-    assert warnings_in(caplog) == ["No cards (ConnectionError)"]
+    assert warnings_in(caplog) == ["No cards (ConnectionError; in full at DEBUG)"]
     caplog.clear()
     with warning_scope(warned=True):  # a later node of the same turn
         run_or_default("No cards", fail, "default")
