@@ -1,9 +1,9 @@
 """For models of a few billion parameters: one small question a sentence of the user, batched.
 
 Such a model reads one sentence well and a long message badly, and fills one short record better than a list. So plain
-statements are kept word for word, as `VerbatimReflection` does, and each other sentence is a call, with the assistant's
-turn where it may answer one. A reply to options is read beside them, and about what was found one more call asks which
-known note it makes untrue. Examples teach such a model more than rules do.
+statements are kept word for word, as `VerbatimReflection` does, and each other sentence is a call. A short reply is one
+beside the assistant's turn or its options. About what was found one more call asks which note is on the same subject,
+and whether that one still holds. So a message costs at most eleven calls. Examples teach such a model more than rules.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ Plays the flute. | Is a baker. -- I also sing in a choir. => Plays the flute. =>
 喜欢猫。 | 在学校教书。 -- 我退休了。 => 在学校教书。 => not any more
 Hates the cold. -- My son swims in the lake all winter. => Hates the cold. => still true"""
 
-_OTHERS = ("others", "thing")
-_HOLDS = ("still true", "not any more")
+_OTHERS, _HOLDS = ("others", "thing"), ("still true", "not any more")
 _KINDS = {
     "like": {"kind": "like"},
     "dislike": {"kind": "dislike"},
@@ -116,8 +115,7 @@ _KINDS = {
     "answers": {"kind": "style", "scope": "always"},
 }
 _CONFIG: RunnableConfig = {"run_name": "reflect", "tags": [TAG_NOSTREAM], "max_concurrency": 4}
-_CONTEXT, _LONGEST = 600, 200  # characters of the assistant's turn, and of a note
-_MOST = 10  # calls a message, and one more about the notes
+_CONTEXT, _LONGEST, _MOST = 600, 200, 10  # characters of the assistant's turn and of a note; sentences of a message
 _OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)")
 _LISTED = re.compile(r"[,;、，；][^.!?。\n]+[,;、，；]")  # "a play, a film, or a walk"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
@@ -191,8 +189,8 @@ class FlatReflection:
         (kept, units), answers = _units(exchanges), list[Any]()
         for name, question in self._questions.items():
             answers += self._caller(question).batch(question.ask(units[name]), _CONFIG, return_exceptions=True)
-        found, change = kept | _notes(units, answers), _change(cards)
-        asked = _ask_changes(found, cards)
+        found = kept | _notes(units, answers)
+        change, asked = _ask_changes(found, cards)
         answers = self._caller(change).batch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
 
@@ -201,8 +199,8 @@ class FlatReflection:
         (kept, units), answers = _units(exchanges), list[Any]()
         for name, question in self._questions.items():
             answers += await self._caller(question).abatch(question.ask(units[name]), _CONFIG, return_exceptions=True)
-        found, change = kept | _notes(units, answers), _change(cards)
-        asked = _ask_changes(found, cards)
+        found = kept | _notes(units, answers)
+        change, asked = _ask_changes(found, cards)
         answers = await self._caller(change).abatch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
 
@@ -255,10 +253,9 @@ def _notes(units: dict[str, list[_Unit]], answers: Sequence[Any]) -> dict[_Unit,
     named = [(name, unit) for name, some in units.items() for unit in some]
     for (name, unit), record in zip(named, _read(answers), strict=True):
         fields, text = _KINDS.get(str(record.get("kind"))), str(record.get("note", "")).strip()
-        if not fields or not text or record.get("who") == "other":
+        asks = name != "choice" and unit.quote.endswith(("?", "？"))  # but "Could you use grams, always?" is a wish
+        if not fields or not text or record.get("who") == "other" or (asks and fields["kind"] != "style"):
             continue
-        if name != "choice" and unit.quote.endswith(("?", "？")) and fields["kind"] != "style":
-            continue  # a mere question; but "Could you use grams, always?" is a wish
         if name == "note" or (name == "reply" and not _is_said(text, f"{unit.context} {unit.quote}", 0.3)):
             text = unit.quote  # a note of a sentence that can be understood alone could only lose some of it
         picked = clean_line(str(record.get("picked", "")), _LONGEST)
@@ -276,15 +273,12 @@ def _is_said(note: str, quote: str, share: float = 0.6) -> bool:
     return sum(word[:4] in said for word in words) >= share * len(words)
 
 
-def _change(cards: Sequence[PreferenceCard]) -> _Question:
-    return _Question(_CHANGE, _CHANGES, "Notes:\n- ", about=[*dict.fromkeys(map(_line, cards)), "none"], holds=_HOLDS)
-
-
-def _ask_changes(found: dict[_Unit, Operation], cards: Sequence[PreferenceCard]) -> list[_Unit]:
-    """What was found in each exchange, beside the notes."""
-    numbers = dict.fromkeys(unit.exchange for unit in found if cards)
-    notes = "\n- ".join(map(_line, cards))
-    return [_Unit(notes, " ".join(unit.quote for unit in found if unit.exchange == one), one) for one in numbers]
+def _ask_changes(found: dict[_Unit, Operation], cards: Sequence[PreferenceCard]) -> tuple[_Question, list[_Unit]]:
+    """Which note is meant and whether it holds, asked about what was found in each exchange."""
+    numbers, lines = dict.fromkeys(unit.exchange for unit in found if cards), [*dict.fromkeys(map(_line, cards))]
+    said = {one: " ".join(unit.quote for unit in found if unit.exchange == one) for one in numbers}
+    question = _Question(_CHANGE, _CHANGES, "Notes:\n- ", about=[*lines, "none"], holds=_HOLDS)
+    return question, [_Unit("\n- ".join(lines), words, one) for one, words in said.items()]
 
 
 def _line(card: PreferenceCard) -> str:
@@ -298,11 +292,8 @@ def _findings(
     known = {_line(card): card for card in cards}
     for unit, record in zip(asked, _read(answers, strict=False), strict=True):
         target = known.pop(str(record.get("about")), None) if record.get("holds") == _HOLDS[1] else None
-        alike = [  # a wish how to be answered says nothing about the user's life
-            one
-            for one, operation in found.items()
-            if target and one.exchange == unit.exchange and (operation.kind == "style") == (target.kind == "style")
-        ]
-        if target and alike:
+        same = [one for one in found if one.exchange == unit.exchange]
+        # a wish how to be answered says nothing about the user's life
+        if target and (alike := [one for one in same if (found[one].kind == "style") == (target.kind == "style")]):
             found[alike[0]] = found[alike[0]].model_copy(update={"action": "update", "target": target.id})
     return Findings(operations=tuple(found.values())[:50])
