@@ -1,9 +1,9 @@
 """For models of a few billion parameters: one small question a sentence of the user, batched.
 
 Such a model reads one sentence well and a long message badly, and fills one short record better than a list. So plain
-statements are kept word for word, as `VerbatimReflection` does, and each other sentence is a call, with the assistant's
-turn where it may answer one. A reply to options is read beside them, and about what was found one more call asks which
-known note it makes untrue. Examples teach such a model more than rules do.
+statements are kept word for word, as `VerbatimReflection` does, and each other sentence is a call. A short reply is one
+beside the assistant's turn or its options. About what was found one more call asks which note is on the same subject,
+and whether that one still holds. So a message costs at most eleven calls. Examples teach such a model more than rules.
 """
 
 from __future__ import annotations
@@ -25,41 +25,50 @@ from langchain_persona.reflection.model import answer_json, bind_schema, chat_mo
 from langchain_persona.reflection.verbatim import VerbatimReflection, own_words, sentences, without_question
 
 _NOTE = """\
-One short note on what the message tells about the user: third person, language of the message. Then its kind.
+One short note on what the message tells about the user: third person, language of the message. Then {fields}.
 like, dislike: a lasting taste or habit. fact: of the user's own life. health: the user's allergy, illness, diet, fear.
-answers: how to answer the user. none: asks, orders, thanks, speaks of others, of a thing, of today only."""
+answers: how to answer the user. And what says nothing lasting: now: what happens today, or does not work.
+others: what other people like or do. thing: a place, an object, a story. task: asks, orders, thanks, plays."""
 _NOTES = """\
 I can't stand cilantro. => Can't stand cilantro. => dislike
-How do I boil rice? => Asks how to boil rice. => none
+How do I boil rice? => Asks how to boil rice. => task
 Bin Pfleger und arbeite meist nachts => Ist Pfleger, arbeitet meist nachts. => fact
-Write a mail to my landlord. => Asks for a mail. => none
-My brother loves jazz. => Speaks of the brother. => none
+Write a mail to my landlord. => Asks for a mail. => task
+My brother loves jazz. => The brother loves jazz. => others
 No vuelo, voy siempre en tren. => No vuela, va siempre en tren. => like
 How about a horror film? -- Last time I slept with the light on for a week. => Can't bear horror films. => dislike
-Thanks, I'm in a hurry today! => Speaks of today. => none
+Thanks, I'm in a hurry today! => Is in a hurry today. => now
 La cacahuète m'envoie à l'hôpital. => Est allergique à la cacahuète. => health
-The hall is near the river and holds eighty people. => Speaks of a hall. => none
+The hall is near the river and holds eighty people. => The hall holds eighty people. => thing
 回答请一直用中文。 => 希望一直用中文回答。 => answers
 You could bake. -- I do, every Sunday, it's the best hour of my week. => Loves to bake on Sundays. => like
-Let's play: you are a king. => Asks for a role play. => none
+Die Datei lässt sich nicht öffnen. => Kann die Datei nicht öffnen. => now
+I tried it twice. => Tried it twice. => now
+We gave the boat back in the spring. => Has no boat any more. => fact
+Let's play: you are a king. => Asks for a role play. => task
 Stop the long introductions. => Wants no long introductions. => answers
+我钥匙忘在家里了。 => 忘了带钥匙。 => now
 I do my sums on paper, so show me all the steps => Does sums on paper, wants all the steps. => fact
-I never take sugar or milk. => Takes no sugar or milk. => dislike
-It is on the second floor and looks like a barn. => Speaks of a thing. => none
+J'ai quitté l'armée en juin. => N'est plus dans l'armée. => fact
+Mein Onkel hat den Hof verkauft. => Der Onkel hat den Hof verkauft. => others
+It is on the second floor and looks like a barn. => It looks like a barn. => thing
+In the second act he leaves the farm. => He leaves the farm. => thing
 We only use Linux, so no Windows tips please => Uses only Linux. => fact
+Une brioche ? -- Du sucre le matin ? Plutôt rien du tout. => Ne mange pas sucré le matin. => dislike
+Merci beaucoup, à demain ! => Remercie. => task
 I'm tall, so most chairs don't fit me => Is tall. => fact
 Our son Tim is six and talks of trains all day. => Has a son Tim, six, who talks of trains. => fact
+他弟弟最近总在打篮球。 => 他弟弟在打篮球。 => others
 No politics, please! => Wants no politics. => answers
 Vivo en Lugo y busco un dentista => Vive en Lugo. => fact
 Call me Bo, not Robert. => Wants to be called Bo. => answers
-Ma voisine adore le ski et le fromage. => Speaks of a neighbour. => none
+Ma voisine adore le ski et le fromage. => La voisine adore le ski. => others
 Try our oysters! -- Oysters again. The last one went straight into my napkin. => Dislikes oysters. => dislike
 Nimm den Aufzug. -- In so einen Kasten bringt mich keiner mehr. => Meidet Aufzüge. => health
-Ayer cené paella con unos amigos. => Speaks of yesterday. => none
-You are the king and I am your cook. => Asks for a role play. => none
-It's her birthday on Monday. => Speaks of someone else. => none
+Ayer cené paella con unos amigos. => Cenó paella ayer. => now
+It's her birthday on Monday. => It's her birthday. => others
 The gig is standing only. -- With my knees I'd be on the floor after ten minutes. => Can't stand for long. => health
-Bof, ça va. => Small talk. => none"""
+Bof, ça va. => Va bien. => now"""
 
 _CHOICE = """\
 The user answers the assistant's options. Name what is picked and what is left; then the note: which lasting taste the
@@ -78,18 +87,26 @@ For her birthday a scented candle, a pottery class, or perfume? -- The class. Th
 1. rice 2. bread -- The 2, as ever. => bread => rice => Always takes bread, avoids rice. => like"""
 
 _CHANGE = """\
-Old notes on the user and a new message. Which note is not true any more? "none" where all can still be true: a new
-fact beside an old one changes nothing."""
+Old notes on the user and what they say now. First the note on the same subject, or "none". Then whether it holds.
+still true: a new fact beside it, today, other people, a thing.
+not any more: the user has stopped, left, sold, lost or changed it, or says the opposite."""
 _CHANGES = """\
-Lives in Berlin. | Plays the piano. -- I live in a small flat. => none
-Is vegetarian. | Has two cats. -- I eat fish again these days. => Is vegetarian.
-Arbeitet als Koch. | Mag Jazz. -- Den Jazzabend lasse ich nie aus. => none
-Likes long walks. | Rides a motorbike. -- Sold the bike, I take the train. => Rides a motorbike.
-Drinks tea. | Wants short answers. -- From now on all the details, please. => Wants short answers.
-Is allergic to nuts. -- I have a daughter who plays chess. => none
-Has a van. | Works in a shop. -- I do my accounts with a pencil every Monday. => none
-Goes to the gym. | Rents a flat. -- We bought the house, we move in May. => Rents a flat."""
+Lives in Berlin. | Plays the piano. -- I live in a small flat. => Lives in Berlin. => still true
+Is vegetarian. | Has two cats. -- I eat fish again these days. => Is vegetarian. => not any more
+Arbeitet als Koch. | Mag Jazz. -- Den Jazzabend lasse ich nie aus. => Mag Jazz. => still true
+Likes long walks. | Rides a motorbike. -- Sold the bike. I take the train. => Rides a motorbike. => not any more
+Is allergic to nuts. -- I have a daughter who plays chess. => none => still true
+Drinks tea. | Wants short answers. -- From now on all the details, please. => Wants short answers. => not any more
+Vive con su madre. | Le gusta el mar. -- Mi hermana vive ahora en la playa. => Le gusta el mar. => still true
+Has a van. | Works in a shop. -- I do my accounts with a pencil every Monday. => Works in a shop. => still true
+Goes to the gym. | Loue un studio. -- On a acheté la maison. => Loue un studio. => not any more
+Drinks coffee at work. -- The coffee machine broke today. => Drinks coffee at work. => still true
+Has a horse. | Hat einen Bruder. -- We lost old Bella in the spring. => Has a horse. => not any more
+Plays the flute. | Is a baker. -- I also sing in a choir. => Plays the flute. => still true
+喜欢猫。 | 在学校教书。 -- 我退休了。 => 在学校教书。 => not any more
+Hates the cold. -- My son swims in the lake all winter. => Hates the cold. => still true"""
 
+_OTHERS, _HOLDS = ("others", "thing"), ("still true", "not any more")
 _KINDS = {
     "like": {"kind": "like"},
     "dislike": {"kind": "dislike"},
@@ -98,7 +115,7 @@ _KINDS = {
     "answers": {"kind": "style", "scope": "always"},
 }
 _CONFIG: RunnableConfig = {"run_name": "reflect", "tags": [TAG_NOSTREAM], "max_concurrency": 4}
-_CONTEXT, _LONGEST = 600, 200  # characters of the assistant's turn, and of a note
+_CONTEXT, _LONGEST, _MOST = 600, 200, 10  # characters of the assistant's turn and of a note; sentences of a message
 _OPTION = re.compile(r"(?:^|\s)(?:[(（]?(?:\d{1,2}|[a-d])[.)）:、]|[-*•])\s?(?=\S)")
 _LISTED = re.compile(r"[,;、，；][^.!?。\n]+[,;、，；]")  # "a play, a film, or a walk"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
@@ -155,28 +172,35 @@ class FlatReflection:
     name = "flat"
 
     def __init__(self, model: BaseChatModel | str, *, instructions: str = "") -> None:
-        kinds = (*_KINDS, "none")
         self.model = chat_model(model)
-        self._note = _Question(f"{_NOTE}\n{instructions}".strip(), _NOTES, note=None, kind=kinds)
-        self._choice = _Question(_CHOICE, _CHOICES, picked=None, left=None, note=None, kind=kinds)
+        prompt, kinds = f"{_NOTE}\n{instructions}".strip(), (*_KINDS, "now", *_OTHERS, "task")
+        # a sentence may speak of anybody, and a small model tells when it is asked; a reply speaks of the user
+        named = (line.rpartition(" => ") for line in _NOTES.splitlines())
+        whose = "\n".join(f"{note} => {'other' if kind in _OTHERS else 'user'} => {kind}" for note, _, kind in named)
+        asked = prompt.replace("{fields}", "whom it is about, and its kind")
+        self._questions = {
+            "note": _Question(asked, whose, note=None, who=("user", "other"), kind=kinds),
+            "reply": _Question(prompt.replace("{fields}", "its kind"), _NOTES, note=None, kind=kinds),
+            "choice": _Question(_CHOICE, _CHOICES, picked=None, left=None, note=None, kind=(*_KINDS, "none")),
+        }
 
     def reflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
         """What the sentences teach. One that cannot be read is left out; if none can, its error is raised."""
-        kept, plain, choices = _units(exchanges)
-        answers = self._caller(self._note).batch(self._note.ask(plain), _CONFIG, return_exceptions=True)
-        answers += self._caller(self._choice).batch(self._choice.ask(choices), _CONFIG, return_exceptions=True)
-        found, change = kept | _notes(plain, choices, answers), _change(cards)
-        asked = _ask_changes(found, cards)
+        (kept, units), answers = _units(exchanges), list[Any]()
+        for name, question in self._questions.items():
+            answers += self._caller(question).batch(question.ask(units[name]), _CONFIG, return_exceptions=True)
+        found = kept | _notes(units, answers)
+        change, asked = _ask_changes(found, cards)
         answers = self._caller(change).batch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
 
     async def areflect(self, exchanges: Sequence[Exchange], cards: Sequence[PreferenceCard]) -> Findings:
         """Async twin of `reflect`."""
-        kept, plain, choices = _units(exchanges)
-        answers = await self._caller(self._note).abatch(self._note.ask(plain), _CONFIG, return_exceptions=True)
-        answers += await self._caller(self._choice).abatch(self._choice.ask(choices), _CONFIG, return_exceptions=True)
-        found, change = kept | _notes(plain, choices, answers), _change(cards)
-        asked = _ask_changes(found, cards)
+        (kept, units), answers = _units(exchanges), list[Any]()
+        for name, question in self._questions.items():
+            answers += await self._caller(question).abatch(question.ask(units[name]), _CONFIG, return_exceptions=True)
+        found = kept | _notes(units, answers)
+        change, asked = _ask_changes(found, cards)
         answers = await self._caller(change).abatch(change.ask(asked), _CONFIG, return_exceptions=True)
         return _findings(found, asked, answers, cards)
 
@@ -184,22 +208,24 @@ class FlatReflection:
         return bind_schema(self.model, question.schema, method="json_schema")
 
 
-def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], list[_Unit], list[_Unit]]:
-    """Plain statements, kept word for word without a call; and what to ask about, each once: sentences, and choices."""
-    kept, plain, choices = dict[_Unit, Operation](), dict[_Unit, None](), dict[_Unit, None]()
+def _units(exchanges: Sequence[Exchange]) -> tuple[dict[_Unit, Operation], dict[str, list[_Unit]]]:
+    """Plain statements, kept word for word without a call; and what each question is asked about, each once."""
+    kept, units = dict[_Unit, Operation](), dict[str, list[_Unit]](note=[], reply=[], choice=[])
     for number, exchange in enumerate(exchanges):
         stated = {one.quote: one for one in VerbatimReflection().reflect([exchange], ()).operations}
         words = own_words(exchange.user).strip()
         every, before = sentences(words), exchange.previous_assistant.strip()
-        context = shorten(before, _CONTEXT)
+        context = shorten(before, _CONTEXT) if len(every) < 4 else ""
         if 0 < len(every) < 3 and len(words) <= 300 and (len(_OPTION.findall(before)) > 1 or _LISTED.search(before)):
-            choices[_Unit(context, words, number)] = None
-        else:
-            kept |= {_Unit("", quote, number): one for quote, one in stated.items()}
-            parts = list(filter(None, map(without_question, every))) or every[:1]
-            parts = [part for part in parts if part not in stated]
-            plain |= dict.fromkeys(_Unit(context if len(every) < 4 else "", part, number) for part in parts)
-    return kept, list(plain), list(choices)
+            units["choice"].append(_Unit(context, words, number))
+            continue
+        kept |= {_Unit("", quote, number): one for quote, one in stated.items()}
+        parts = list(filter(None, map(without_question, every))) or every[:1]
+        parts = list(dict.fromkeys(part for part in parts if part not in stated))[:_MOST]
+        if parts and context and len(words) <= 300 and not stated:  # "A bar? It's been six years. So no." is one reply
+            parts = [words[: words.rindex(parts[-1]) + len(parts[-1])]]
+        units["reply" if context else "note"] += [_Unit(context, part, number) for part in parts]
+    return kept, units
 
 
 def _read(answers: Sequence[Any], *, strict: bool = True) -> list[dict[str, Any]]:
@@ -221,41 +247,38 @@ def _read(answers: Sequence[Any], *, strict: bool = True) -> list[dict[str, Any]
     return records
 
 
-def _notes(plain: Sequence[_Unit], choices: Sequence[_Unit], answers: Sequence[Any]) -> dict[_Unit, Operation]:
-    """An "add" for each unit that says something lasting."""
-    found = {}
-    for unit, record in zip([*plain, *choices], _read(answers), strict=True):
+def _notes(units: dict[str, list[_Unit]], answers: Sequence[Any]) -> dict[_Unit, Operation]:
+    """An "add" for each unit that says something lasting of the user."""
+    found = dict[_Unit, Operation]()
+    named = [(name, unit) for name, some in units.items() for unit in some]
+    for (name, unit), record in zip(named, _read(answers), strict=True):
         fields, text = _KINDS.get(str(record.get("kind"))), str(record.get("note", "")).strip()
-        if not fields or not text:
+        asks = name != "choice" and unit.quote.endswith(("?", "？"))  # but "Could you use grams, always?" is a wish
+        if not fields or not text or record.get("who") == "other" or (asks and fields["kind"] != "style"):
             continue
-        if unit in plain and unit.quote.endswith(("?", "？")) and fields["kind"] != "style":
-            continue  # a mere question; but "Could you use grams, always?" is a wish
-        if not unit.context and not _is_said(text, unit.quote):
-            text = unit.quote
+        if name == "note" or (name == "reply" and not _is_said(text, f"{unit.context} {unit.quote}", 0.3)):
+            text = unit.quote  # a note of a sentence that can be understood alone could only lose some of it
         picked = clean_line(str(record.get("picked", "")), _LONGEST)
         if picked and not _is_said(picked, text):
             text = f"{text} ({picked})"
-        origin = "stated" if unit in plain else "inferred"
+        origin = "inferred" if name == "choice" else "stated"
         found[unit] = Operation.model_validate({"text": text, "quote": unit.quote, "origin": origin, **fields})
     return found
 
 
-def _is_said(note: str, quote: str) -> bool:
-    """Whether most words of a note, by their first letters, are the user's: small models translate and invent."""
+def _is_said(note: str, quote: str, share: float = 0.6) -> bool:
+    """Whether a share of a note's words, by their first letters, was said: small models translate and invent."""
     said = {word[:4] for word in _WORD.findall(quote.casefold())}
     words = _WORD.findall(note.casefold())
-    return sum(word[:4] in said for word in words) >= 0.6 * len(words)
+    return sum(word[:4] in said for word in words) >= share * len(words)
 
 
-def _change(cards: Sequence[PreferenceCard]) -> _Question:
-    return _Question(_CHANGE, _CHANGES, "Notes:\n- ", untrue=[*dict.fromkeys(map(_line, cards)), "none"])
-
-
-def _ask_changes(found: dict[_Unit, Operation], cards: Sequence[PreferenceCard]) -> list[_Unit]:
-    """What was found in each exchange, beside the notes."""
-    numbers = dict.fromkeys(unit.exchange for unit in found if cards)
-    notes = "\n- ".join(map(_line, cards))
-    return [_Unit(notes, " ".join(unit.quote for unit in found if unit.exchange == one), one) for one in numbers]
+def _ask_changes(found: dict[_Unit, Operation], cards: Sequence[PreferenceCard]) -> tuple[_Question, list[_Unit]]:
+    """Which note is meant and whether it holds, asked about what was found in each exchange."""
+    numbers, lines = dict.fromkeys(unit.exchange for unit in found if cards), [*dict.fromkeys(map(_line, cards))]
+    said = {one: " ".join(unit.quote for unit in found if unit.exchange == one) for one in numbers}
+    question = _Question(_CHANGE, _CHANGES, "Notes:\n- ", about=[*lines, "none"], holds=_HOLDS)
+    return question, [_Unit("\n- ".join(lines), words, one) for one, words in said.items()]
 
 
 def _line(card: PreferenceCard) -> str:
@@ -268,12 +291,9 @@ def _findings(
     """The findings; the first of an exchange that makes a note untrue takes its place."""
     known = {_line(card): card for card in cards}
     for unit, record in zip(asked, _read(answers, strict=False), strict=True):
-        target = known.pop(str(record.get("untrue")), None)
-        alike = [  # a wish how to be answered says nothing about the user's life
-            one
-            for one, operation in found.items()
-            if target and one.exchange == unit.exchange and (operation.kind == "style") == (target.kind == "style")
-        ]
-        if target and alike:
+        target = known.pop(str(record.get("about")), None) if record.get("holds") == _HOLDS[1] else None
+        same = [one for one in found if one.exchange == unit.exchange]
+        # a wish how to be answered says nothing about the user's life
+        if target and (alike := [one for one in same if (found[one].kind == "style") == (target.kind == "style")]):
             found[alike[0]] = found[alike[0]].model_copy(update={"action": "update", "target": target.id})
     return Findings(operations=tuple(found.values())[:50])

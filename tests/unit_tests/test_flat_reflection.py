@@ -20,7 +20,8 @@ def scripted(answers: dict[str, Any]) -> ScriptedChatModel:
 
     def answer(messages: list[Any]) -> Any:
         last = messages[-1].text.rpartition("User: ")[2]
-        nothing = {"untrue": "none"} if messages[0].text.startswith("Old") else {"note": "Asks.", "kind": "none"}
+        changes = messages[0].text.startswith("Old")
+        nothing = {"about": "none", "holds": "still true"} if changes else {"note": "Asks.", "kind": "task"}
         return answers.get(last, nothing)
 
     return ScriptedChatModel(answer)
@@ -36,7 +37,7 @@ def questions(model: ScriptedChatModel) -> list[str]:
         ("", "Nuts put me in hospital. What can I cook?", ["User: Nuts put me in hospital."]),
         ("", "Nuts put me in hospital, what can I cook?", ["User: Nuts put me in hospital"]),
         ("", "Could you use grams?", ["User: Could you use grams?"]),
-        ("Tea?", "Never. It keeps me up.", ["Assistant: Tea?\nUser: It keeps me up.", "Assistant: Tea?\nUser: Never."]),
+        ("Tea?", "Tea? It keeps me up. Any milk?", ["Assistant: Tea?\nUser: Tea? It keeps me up."]),
         (
             "Hello!",
             "Up at five. Ten miles. Then paint. At night sew.",
@@ -58,30 +59,31 @@ def test_a_plain_statement_is_kept_word_for_word_without_a_call():
     assert not model.calls
 
 
-def test_a_note_keeps_the_sentence_as_its_quote_and_its_kind_says_the_rest():
+def test_a_sentence_that_stands_alone_is_kept_as_it_is_and_its_kind_says_the_rest():
     said = "Nuts put me in hospital. Emojis hurt my eyes. The window seat, as ever. Late today."
     model = scripted(
         {
             "Nuts put me in hospital.": {"note": "Nuts: hospital.", "kind": "health"},
             "Emojis hurt my eyes.": {"note": "No emojis.", "kind": "answers"},
             "The window seat, as ever.": {"note": "The window seat.", "kind": "like"},
-            "Late today.": {"note": "Is late.", "kind": "none"},
+            "Late today.": {"note": "Is late.", "kind": "now"},
         }
     )
     found = FlatReflection(model, instructions="Mind boats.").reflect([Exchange("m1", said)], ())
     assert [(one.quote, one.text, one.kind, one.scope, one.origin) for one in found.operations] == [
-        ("Nuts put me in hospital.", "Nuts: hospital.", "fact", "always", "stated"),
+        ("Nuts put me in hospital.", "Nuts put me in hospital.", "fact", "always", "stated"),
         ("Emojis hurt my eyes.", "Emojis hurt my eyes.", "style", "always", "stated"),
-        ("The window seat, as ever.", "The window seat.", "like", "topic", "stated"),
+        ("The window seat, as ever.", "The window seat, as ever.", "like", "topic", "stated"),
     ]
-    assert all(call[0].text.endswith("of today only.\nMind boats.") for call in model.calls)
+    assert all(call[0].text.endswith("orders, thanks, plays.\nMind boats.") for call in model.calls)
 
 
 async def test_a_note_that_is_no_longer_true_is_replaced_once():
     turns = [Exchange("m1", "Cheese is back on my plate. Got a dog."), Exchange("m2", "Eggs are fine.")]
     said = ("Cheese is back on my plate.", "Got a dog.", "Eggs are fine.")
     answers = {one: {"note": one, "kind": "fact"} for one in said}
-    model = scripted(answers | {"Cheese is back on my plate. Got a dog.": {"untrue": "Is vegan."}})
+    gone = {"about": "Is vegan.", "holds": "not any more"}
+    model = scripted(answers | {"Cheese is back on my plate. Got a dog.": gone})
     found = await FlatReflection(model).areflect(turns, CARDS)
     assert [(one.action, one.target, one.text) for one in found.operations] == [
         ("update", "vegan", "Cheese is back on my plate."),
@@ -92,11 +94,21 @@ async def test_a_note_that_is_no_longer_true_is_replaced_once():
     assert await asyncio.to_thread(FlatReflection(model).reflect, turns, CARDS) == found
 
 
-def test_a_note_that_says_more_than_the_sentence_gives_way_to_it():
-    said = "Imkerin seit Jahren, hauptberuflich."
-    model = scripted({said: {"note": "Is a Kerin with nine Volk.", "kind": "fact"}})
-    (found,) = FlatReflection(model).reflect([Exchange("m1", said)], ()).operations
-    assert found.text == said
+@pytest.mark.parametrize(
+    ("note", "text"),
+    [("Can't bear horror films.", "Can't bear horror films."), ("Is a Kerin with nine Volk.", "Never again!")],
+)
+def test_the_note_of_a_reply_gives_way_to_it_where_neither_side_said_so(note, text):
+    turn = Exchange("m1", "Never again!", previous_assistant="How about a horror film?")
+    model = scripted({"Never again!": {"note": note, "kind": "dislike"}})
+    (found,) = FlatReflection(model).reflect([turn], ()).operations
+    assert found.text == text
+
+
+def test_of_many_sentences_ten_are_asked_about():
+    model = scripted({})
+    FlatReflection(model).reflect([Exchange("m1", " ".join(f"Ran lap {number}." for number in range(12)))], ())
+    assert len(model.calls) == 10
 
 
 def test_an_answer_that_cannot_be_read_costs_its_sentence_alone():
