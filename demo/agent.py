@@ -1,4 +1,4 @@
-"""The second part: three conversations with the prebuilt agent, and checks of what the third one knows."""
+"""The first part: three conversations with the prebuilt agent, and checks of what the third one knows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import chromadb
 from chromadb.config import Settings
 from langgraph.checkpoint.memory import InMemorySaver
+from rich.table import Table
 from rich.text import Text
 
 from demo import checks
@@ -29,21 +30,27 @@ __all__ = ["play"]
 
 FILMS = Path(__file__).parents[1] / "graphs" / "films.json"
 SHOWN = 3
+PAST = ("Monday", "Tuesday")
 
 
 def play(console: Console, *, verbose: bool) -> bool:
     """All three conversations; returns whether every check holds."""
-    console.rule("[bold]2. An agent learns who it talks to[/]")
+    console.rule("[bold]1. An agent learns who it talks to[/]")
     with tempfile.TemporaryDirectory() as place:
         folder, embeddings, model = Path(place) / "persona", LocalEmbeddings(), chat_model()
         collection, size = _films(embeddings)
-        console.print(f"A film adviser ([bold]create_persona_graph[/]) takes notes on Mia. {_about_the_model()}")
-        for day in ("Monday", "Tuesday"):
+        console.print(
+            "Mia talks to a film adviser made with [bold]create_persona_graph[/]. Each day is a new conversation, "
+            f"after a restart. {_about_the_model()}"
+        )
+        for day in PAST:
             with _opened(folder, model, collection) as (memory, _, agent):
                 _converse(console, day, agent, memory, verbose=verbose)
         with _opened(folder, model, collection) as (memory, films, agent):
             turns = _converse(console, "Wednesday", agent, memory, verbose=verbose)
             stranger = _say(agent, memory, ANOTHER, "Thursday", SESSIONS["Wednesday"][0])
+            if not verbose:
+                _show_whole(console, turns[0], stranger)
             found = checks.on_prompts(turns, stranger) + checks.on_memory(memory)
             found += checks.on_ranking(films, turns[0]["documents"], size)
             revisions = "\n".join(f"{old.text} {old.diff}" for old in memory.history(USER))
@@ -52,8 +59,8 @@ def play(console: Console, *, verbose: bool) -> bool:
 
 def _about_the_model() -> str:
     if own_model():
-        return f"Answers come from {own_model()}; --verbose shows them."
-    return f"Without a key, a template answers, and the notes are {model_name()}'s, recorded."
+        return f"{own_model()} answers, and takes the notes."
+    return f"The notes on her are {model_name()}'s, recorded."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -87,20 +94,17 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
 def _converse(
     console: Console, day: str, agent: Any, memory: PersonaMemory, *, verbose: bool
 ) -> list[Mapping[str, Any]]:
-    """One conversation; returns what the nodes told in each turn."""
-    again = "" if day == next(iter(SESSIONS)) else ": a new conversation; the memory was closed and opened again"
-    console.print(f"[bold cyan]{day}[/][cyan]{again}[/]")
+    """One conversation; returns what the nodes told in each turn. Of the last only the first message is shown."""
+    console.print(f"[bold cyan]{day}[/]")
     turns: list[Mapping[str, Any]] = []
     for line in SESSIONS[day]:
         for card in memory.preferences(USER) if line.erase else ():
             if line.erase in card.text:
                 memory.forget(USER, card.id)
-                console.print(Text(f"  On her page Mia erases the note “{card.text}”", "red"))
+                console.print(Text(f"  On a page of yours Mia erases the note “{card.text}”", "red"))
         turns.append(_say(agent, memory, USER, day, line))
-        _show(console, line, turns[-1], verbose=verbose)
-    kept = [f"“{change['text']}”" for turn in turns for change in turn["learned"] if change["change"] != "left out"]
-    if kept:
-        console.print(Text(f"  Kept: {', '.join(kept)}", "green"))
+        if verbose or day in PAST or len(turns) == 1:
+            _show(console, line, turns[-1], verbose=verbose)
     return turns
 
 
@@ -122,12 +126,35 @@ def _show(console: Console, line: Line, turn: Mapping[str, Any], *, verbose: boo
     if line.thumb is not None:
         reward, title = line.thumb
         thumb = Text(f"({'▲' if reward > 0 else '▼'} {title}) ", "green" if reward > 0 else "red")
-    said = Text.assemble(("  Mia  ", "dim"), thumb, (line.text, "bold"))
-    console.print(said, no_wrap=not verbose, overflow="fold" if verbose else "ellipsis")
+    _labelled(console, "Mia", Text.assemble(thumb, (line.text, "bold")))
     if verbose:
         for film in turn["documents"]:
             why = film["metadata"]["persona"]
-            bonus = why["long"] + why["short"]
-            console.print(Text(f"       film {film['id']}: {why['base']:.2f} relevance {bonus:+.2f} learned", "dim"))
-        console.print(Text(f"       answer: {turn['answer'].strip()}", "italic dim"))
-        console.print(Text(f"       system prompt: {turn['system']}", "dim"))
+            bonus = why["long"] + why["short"] + why["words"]
+            _labelled(console, "film", Text(f"{film['id']}: {why['base']:.2f} relevance {bonus:+.2f} learned", "dim"))
+        _labelled(console, "answer", Text(turn["answer"].strip(), "italic dim"))
+        _labelled(console, "prompt", Text(turn["system"], "dim"))
+        for change in turn["learned"]:
+            _labelled(console, "note", Text(f"{change['change']}: {change['text']}", "green"))
+
+
+def _show_whole(console: Console, turn: Mapping[str, Any], stranger: Mapping[str, Any]) -> None:
+    """One turn: what the model was told of the user and of the films, and the answer."""
+    lines = str(turn["system"]).removeprefix(PROMPT).splitlines()
+    told = [line for line in lines if line and not line.startswith(("Notes on", "<", "</"))]
+    _labelled(console, "prompt", Text("yours, then, in a fence, what the first two days taught:", "dim"))
+    _labelled(console, "", Text("\n".join(told), "green"))
+    ours, theirs = ([film["id"] for film in one["documents"]] for one in (turn, stranger))
+    others = ", ".join(title for title in theirs if title not in ours)
+    _labelled(console, "films", Text.assemble((", ".join(ours), "green"), (f" (a new user also gets {others})", "dim")))
+    answer = turn["answer"].strip() if own_model() else "with OPENAI_API_KEY set, a model answers here"
+    _labelled(console, "answer", Text(answer, "" if own_model() else "dim"))
+
+
+def _labelled(console: Console, label: str, text: Text) -> None:
+    """A label, and beside it a text that wraps in a column of its own."""
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_column(width=8)
+    row.add_column()
+    row.add_row(Text(f"  {label}", "dim"), text)
+    console.print(row)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ANOTHER", "DISLIKED", "ERASED", "LIKED", "PROMPT", "SESSIONS", "USER", "Line"]
+__all__ = ["ANOTHER", "DISLIKED", "ERASED", "LIKED", "NATURE", "PROMPT", "SESSIONS", "USER", "Line"]
 
 PROMPT = "You are a friendly film adviser. Suggest films from the documents, and what to eat and drink with them."
 USER, ANOTHER = "mia@example.com", "tom@example.com"
 
 LIKED, DISLIKED = "Whales of the North", "Howl"
 """Films that get a thumb up and a thumb down."""
+
+NATURE = "Something about nature?"
+"""A question to which the liked film is an answer, but none of the first three by relevance alone."""
 
 ERASED = "pregnant"
 """The word of the one note that Mia erases."""
