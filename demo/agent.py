@@ -41,7 +41,7 @@ def play(console: Console, *, verbose: bool) -> bool:
         collection, size = _films(embeddings)
         console.print(
             "Mia talks to a film adviser made with [bold]create_persona_graph[/]. Each day is a new conversation, "
-            f"after a restart. {_about_the_model()}"
+            f"after a restart. ▲ and ▼ are her thumbs. {_about_the_model()}"
         )
         for day in PAST:
             with _opened(folder, model, collection) as (memory, _, agent):
@@ -59,8 +59,8 @@ def play(console: Console, *, verbose: bool) -> bool:
 
 def _about_the_model() -> str:
     if own_model():
-        return f"{own_model()} answers, and takes the notes."
-    return f"The notes on her are {model_name()}'s, recorded."
+        return f"Answers and notes: {own_model()}."
+    return f"Notes: {model_name()}, recorded."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -86,7 +86,7 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
             system_prompt=PROMPT,
             align_every=1,
             reflection="model" if own_model() else Recorded(),
-            memory_tools=False,  # what is kept does not hang on the model
+            memory_tools=False,  # what is kept does not depend on the model
         )
         yield memory, films, graph.compile(checkpointer=InMemorySaver())
 
@@ -101,7 +101,7 @@ def _converse(
         for card in memory.preferences(USER) if line.erase else ():
             if line.erase in card.text:
                 memory.forget(USER, card.id)
-                console.print(Text(f"  On a page of yours Mia erases the note “{card.text}”", "red"))
+                console.print(Text(f"  In your app Mia erases the note “{card.text}”", "red"))
         turns.append(_say(agent, memory, USER, day, line))
         if verbose or day in PAST or len(turns) == 1:
             _show(console, line, turns[-1], verbose=verbose)
@@ -142,7 +142,7 @@ def _show_whole(console: Console, turn: Mapping[str, Any], stranger: Mapping[str
     """One turn: what the model was told of the user and of the films, and the answer."""
     lines = str(turn["system"]).removeprefix(PROMPT).splitlines()
     told = [line for line in lines if line and not line.startswith(("Notes on", "<", "</"))]
-    _labelled(console, "prompt", Text("yours, then, in a fence, what the first two days taught:", "dim"))
+    _labelled(console, "prompt", Text("your own, and after it what the agent learned on Monday and Tuesday:", "dim"))
     _labelled(console, "", Text("\n".join(told), "green"))
     ours, theirs = ([film["id"] for film in one["documents"]] for one in (turn, stranger))
     others = ", ".join(title for title in theirs if title not in ours)

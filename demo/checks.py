@@ -44,7 +44,7 @@ def on_prompts(turns: Sequence[Mapping[str, Any]], stranger: Mapping[str, Any]) 
     return [
         Check("stated: form of answers, allergy, hobby", not missing, f"not told: {', '.join(missing)}"),
         Check("implied: no horror, from her story", bool(implied), "no card on horror"),
-        Check("changed: coffee comes after coke", coke < coffee, "in the first prompt"),
+        Check("changed: coffee is the later note", coke < coffee, "in the first prompt"),
         Check("your own prompt comes first, untouched", untouched),
         Check(f"the prompt of {ANOTHER} has none of it", alone),
     ]
@@ -96,7 +96,9 @@ def on_erased(turns: Sequence[Mapping[str, Any]], revisions: str, folder: Path) 
 
 def show(console: Console, checks: Sequence[Check]) -> bool:
     """Print them, two in a row, and what is wrong with those that fail; returns whether all hold."""
-    console.print("[bold cyan]Is it in force on Wednesday?[/] (No check reads an answer.)")
+    console.print(
+        "[bold cyan]Does it hold on Wednesday?[/] (The checks read prompts, rankings and files, not answers.)"
+    )
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(ratio=1)
     table.add_column(ratio=1)

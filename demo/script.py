@@ -1,4 +1,4 @@
-"""What Mia says in her three conversations, and what is to be seen in each; no code, only the script."""
+"""What Mia says in her three conversations; no code, only the script."""
 
 from __future__ import annotations
 

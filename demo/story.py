@@ -127,7 +127,7 @@ def _table(
 ) -> Table:
     """The choices in which something else is offered now."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    table.add_column("wanted", no_wrap=True)
+    table.add_column("product", no_wrap=True)
     table.add_column("first without a thumb", ratio=1)
     table.add_column(f"first after {thumbs} thumbs on other requests", ratio=1)
     rows = [row for row in zip(choices, before, after, strict=True) if verbose or row[1] != row[2]]

@@ -69,7 +69,7 @@ def show(
             cells.append("" if name == OURS else "\n".join(_lead(outcomes, name, phase, seed) for phase in TESTS))
         table.add_row(name, *cells)
     console.print(table)
-    console.print("Both rules are the VARS paper's; the simplified one moves scores too little to change a choice.")
+    console.print("Two rules are the VARS paper's; its simplified one moves scores too little to change a choice.")
     judged = {words: _judge(outcomes, phase, seed) for phase, words in TESTS.items()}
     if len(set(judged.values())) == 1:
         judged = {"before and after the change": next(iter(judged.values()))}

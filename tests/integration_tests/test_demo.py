@@ -47,7 +47,7 @@ def test_the_show(tmp_path: Path) -> None:
     ):
         assert told in done.stdout
     assert "…" not in done.stdout
-    assert "✗" not in done.stdout.split("Is it in force")[1].split("checks hold")[0]
+    assert "✗" not in done.stdout.split("Does it hold")[1].split("checks hold")[0]
     assert "checks hold" in done.stdout
 
     pixels = image.imread(picture)
