@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import chromadb
 from chromadb.config import Settings
 from langgraph.checkpoint.memory import InMemorySaver
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from demo import checks
 from demo.model import chat_model, own_model
-from demo.recorded import Recorded, model_name
+from demo.recorded import Recorded, model_name, recorded_answers
 from demo.script import ANOTHER, PROMPT, SESSIONS, USER, Line
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever, create_persona_graph
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
-    from rich.console import Console
 
-__all__ = ["play"]
+__all__ = ["play", "wednesday_answers"]
 
 FILMS = Path(__file__).parents[1] / "graphs" / "films.json"
 SHOWN = 3
@@ -52,15 +52,28 @@ def play(console: Console, *, verbose: bool) -> bool:
             if not verbose:
                 _show_whole(console, turns[0], stranger)
             found = checks.on_prompts(turns, stranger) + checks.on_memory(memory)
-            found += checks.on_ranking(films, turns[0]["documents"], size)
+            found += checks.on_ranking(films, turns[1]["documents"], size)
             revisions = "\n".join(f"{old.text} {old.diff}" for old in memory.history(USER))
         return checks.show(console, [*found, checks.on_erased(turns, revisions, folder)])
+
+
+def wednesday_answers(model: BaseChatModel) -> list[str]:
+    """What a model answers on Wednesday to Mia's first message: to her, and to somebody new."""
+    with tempfile.TemporaryDirectory() as place:
+        folder, quiet = Path(place) / "persona", Console(quiet=True)
+        collection, _ = _films(LocalEmbeddings())
+        for day in PAST:
+            with _opened(folder, chat_model(), collection) as (memory, _, agent):
+                _converse(quiet, day, agent, memory, verbose=False)
+        with _opened(folder, model, collection) as (memory, _, agent):
+            first = SESSIONS["Wednesday"][0]
+            return [str(_say(agent, memory, user, "Wednesday", first)["answer"]) for user in (USER, ANOTHER)]
 
 
 def _about_the_model() -> str:
     if own_model():
         return f"Answers and notes: {own_model()}."
-    return f"Notes: {model_name()}, recorded."
+    return f"Notes and answers: {model_name()}, recorded."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -139,16 +152,14 @@ def _show(console: Console, line: Line, turn: Mapping[str, Any], *, verbose: boo
 
 
 def _show_whole(console: Console, turn: Mapping[str, Any], stranger: Mapping[str, Any]) -> None:
-    """One turn: what the model was told of the user and of the films, and the answer."""
+    """One turn: what the model was told of the user, the answer, and the answer to somebody new."""
     lines = str(turn["system"]).removeprefix(PROMPT).splitlines()
     told = [line for line in lines if line and not line.startswith(("Notes on", "<", "</"))]
     _labelled(console, "prompt", Text("your own, and after it what the agent learned on Monday and Tuesday:", "dim"))
     _labelled(console, "", Text("\n".join(told), "green"))
-    ours, theirs = ([film["id"] for film in one["documents"]] for one in (turn, stranger))
-    others = ", ".join(title for title in theirs if title not in ours)
-    _labelled(console, "films", Text.assemble((", ".join(ours), "green"), (f" (a new user also gets {others})", "dim")))
-    answer = turn["answer"].strip() if own_model() else "with OPENAI_API_KEY set, a model answers here"
-    _labelled(console, "answer", Text(answer, "" if own_model() else "dim"))
+    ours, theirs = (turn["answer"], stranger["answer"]) if own_model() else recorded_answers()
+    _labelled(console, "answer", Text(ours.strip(), "green"))
+    _labelled(console, "to Tom", Text.assemble(theirs.strip(), (" (He is new.)", "dim")))
 
 
 def _labelled(console: Console, label: str, text: Text) -> None:

@@ -69,7 +69,7 @@ def on_memory(memory: PersonaMemory) -> list[Check]:
 def on_ranking(films: VARSRetriever, shown: Sequence[Mapping[str, Any]], k: int) -> list[Check]:
     """The user's ranking of all films against the plain one, for two questions."""
     most = len(shown)
-    question = SESSIONS["Wednesday"][0].text
+    question = SESSIONS["Wednesday"][1].text
     plain, own, other = (_ranking(films, question, k, user) for user in ("", USER, ANOTHER))
     low, first = (_ranking(films, NATURE, k, user).index(LIKED) + 1 for user in ("", USER))
     high, last = (ranking.index(DISLIKED) + 1 for ranking in (plain, own))

@@ -48,8 +48,8 @@ SESSIONS: dict[str, tuple[Line, ...]] = {
         Line("What else is there?", thumb=(1.0, LIKED)),
     ),
     "Wednesday": (
-        Line("Which film shall I watch tonight, and what shall I drink with it?"),
         Line("What could I do outdoors on Sunday?"),
+        Line("Which film shall I watch tonight, and what shall I drink with it?"),
         Line("What is the capital of Portugal?"),
     ),
 }

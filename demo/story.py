@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -126,7 +125,7 @@ def _table(
     choices: Sequence[Scenario], before: Sequence[Option], after: Sequence[Option], thumbs: int, *, verbose: bool
 ) -> Table:
     """The choices in which something else is offered now."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    table = Table(box=None, pad_edge=False, show_edge=False, expand=True)
     table.add_column("product", no_wrap=True)
     table.add_column("first without a thumb", ratio=1)
     table.add_column(f"first after {thumbs} thumbs on other requests", ratio=1)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +50,7 @@ def show(
     verbose: bool,
 ) -> None:
     """The table of all rules, and in words what it says."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column(f"share taken, {len(users)} users", no_wrap=True)
     for heading in ("45 thumbs", "taste changed", "45 new thumbs"):
         table.add_column(heading, justify="right")
