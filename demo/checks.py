@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
-from demo.script import ANOTHER, DISLIKED, ERASED, LIKED, PROMPT, SESSIONS, USER
+from demo.script import ANOTHER, DISLIKED, ERASED, LIKED, NATURE, PROMPT, SESSIONS, USER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,13 +23,10 @@ __all__ = ["Check", "on_erased", "on_memory", "on_prompts", "on_ranking", "show"
 STATED = ("bullet points", "peanuts", "cycling")
 """What Mia says of herself, by the words that must come back; the first two hold in every conversation."""
 
-UP = 5
-"""Ranks by which one thumb lifts a film for a question that is not about it; far more would put taste above it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold: what, whether it does, and what was found."""
+    """One thing that must hold: what, whether it does, and what to say of it where it does not."""
 
     what: str
     holds: bool
@@ -43,11 +42,11 @@ def on_prompts(turns: Sequence[Mapping[str, Any]], stranger: Mapping[str, Any]) 
     alone = stranger["system"] in ("", PROMPT) and not stranger["cards"]
     untouched = all(prompt == PROMPT or prompt.startswith(f"{PROMPT}\n\n") for prompt in prompts)
     return [
-        Check("stated: answers' form, allergy, hobby are told", not missing, ", ".join(missing) or "in 3 of 3 prompts"),
-        Check("implied: no horror films, by a story of hers", bool(implied), implied[0]["text"] if implied else ""),
-        Check("changed: coffee is told, behind coke if at all", coke < coffee, "in 3 of 3 prompts"),
-        Check("the host's own prompt is in front, untouched", untouched, f"{len(prompts)} prompts"),
-        Check(f"{ANOTHER} is told of none of it", alone, "the host's prompt alone"),
+        Check("stated: form of answers, allergy, hobby", not missing, f"not told: {', '.join(missing)}"),
+        Check("implied: no horror, from her story", bool(implied), "no card on horror"),
+        Check("changed: coffee is the later note", coke < coffee, "in the first prompt"),
+        Check("your own prompt comes first, untouched", untouched),
+        Check(f"the prompt of {ANOTHER} has none of it", alone),
     ]
 
 
@@ -57,9 +56,9 @@ def on_memory(memory: PersonaMemory) -> list[Check]:
     persona = memory.persona(USER).revision
     ratings = memory.ratings(USER)
     return [
-        Check("“Forget it.” erased nothing", any("peanuts" in text for text in texts), f"{len(texts)} cards in force"),
+        Check("saying “Forget it.” erased nothing", any("peanuts" in text for text in texts)),
         Check(
-            "the persona text tells form and allergy",
+            "the persona text has form and allergy",
             all(words in persona.text for words in STATED[:2]),
             f"revision {persona.number}",
         ),
@@ -68,21 +67,22 @@ def on_memory(memory: PersonaMemory) -> list[Check]:
 
 
 def on_ranking(films: VARSRetriever, shown: Sequence[Mapping[str, Any]], k: int) -> list[Check]:
-    """The user's ranking of all films against the plain one, for the first message of the third conversation."""
-    query = SESSIONS["Wednesday"][0].text
-    plain, own, other = (
-        [str(film.id) for film in films.invoke(query, k=k, user_id=user)] for user in ("", USER, ANOTHER)
-    )
-    moved = {film: (plain.index(film) + 1, own.index(film) + 1) for film in (LIKED, DISLIKED)}
-    (low, first), (high, last) = moved[LIKED], moved[DISLIKED]
-    told = {film: f"rank {before} → {after} of {k}" for film, (before, after) in moved.items()}
+    """The user's ranking of all films against the plain one, for two questions."""
     most = len(shown)
+    question = SESSIONS["Wednesday"][1].text
+    plain, own, other = (_ranking(films, question, k, user) for user in ("", USER, ANOTHER))
+    low, first = (_ranking(films, NATURE, k, user).index(LIKED) + 1 for user in ("", USER))
+    high, last = (ranking.index(DISLIKED) + 1 for ranking in (plain, own))
     same = [film["id"] for film in shown] == own[:most]
     return [
-        Check(f"thumb up: “{LIKED}” rises", first <= low - UP, told[LIKED]),
-        Check(f"thumb down: “{DISLIKED}” is out", same and high <= most < last, told[DISLIKED]),
-        Check(f"{ANOTHER} has the plain ranking", other == plain, f"{k} films"),
+        Check(f"thumb up: {LIKED}, rank {low} → {first}", first <= most < low, f"of {k}, for “{NATURE}”"),
+        Check(f"thumb down: {DISLIKED}, rank {high} → {last}", same and high <= most < last, f"of {k}"),
+        Check(f"{ANOTHER} has the plain ranking", other == plain),
     ]
+
+
+def _ranking(films: VARSRetriever, query: str, k: int, user: str) -> list[str]:
+    return [str(film.id) for film in films.invoke(query, k=k, user_id=user)]
 
 
 def on_erased(turns: Sequence[Mapping[str, Any]], revisions: str, folder: Path) -> Check:
@@ -91,18 +91,20 @@ def on_erased(turns: Sequence[Mapping[str, Any]], revisions: str, folder: Path) 
     data = b"".join(path.read_bytes().lower() for path in files)
     told = any(ERASED in str(turn["system"]) for turn in turns) or ERASED in revisions
     gone = not told and ERASED.encode() not in data and b"peanuts" in data
-    return Check("erased: in no prompt, revision or byte of a file", gone, f"{len(data) / 1e6:.1f} MB read")
+    return Check(f"erased: no byte of “{ERASED}” in {len(data) / 1e6:.1f} MB", gone)
 
 
 def show(console: Console, checks: Sequence[Check]) -> bool:
-    """Print them; returns whether all hold."""
-    console.print("[bold cyan]Is it in force on Wednesday?[/]")
+    """Print them, two in a row, and what is wrong with those that fail; returns whether all hold."""
+    console.print(
+        "[bold cyan]Does it hold on Wednesday?[/] (The checks read prompts, rankings and files, not answers.)"
+    )
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(style="dim", overflow="ellipsis", no_wrap=True)
-    for check in checks:
-        table.add_row("  [bold green]✓[/]" if check.holds else "  [bold red]✗[/]", check.what, check.found)
+    table.add_column(ratio=1)
+    table.add_column(ratio=1)
+    cells = [_cell(check) for check in checks]
+    for left, right in zip_longest(cells[::2], cells[1::2], fillvalue=Text()):
+        table.add_row(left, right)
     console.print(table)
     failed = sum(not check.holds for check in checks)
     if failed:
@@ -110,3 +112,9 @@ def show(console: Console, checks: Sequence[Check]) -> bool:
     else:
         console.print(f"[bold green]All {len(checks)} checks hold.[/]")
     return not failed
+
+
+def _cell(check: Check) -> Text:
+    mark = ("  ✓ ", "bold green") if check.holds else ("  ✗ ", "bold red")
+    found = "" if check.holds or not check.found else f" ({check.found})"
+    return Text.assemble(mark, check.what, (found, "dim"))

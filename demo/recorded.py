@@ -1,4 +1,4 @@
-"""What a small model noted of Mia, recorded once, for those who have no model at hand.
+"""What a small model noted of Mia and answered her, recorded once, for those who have no model at hand.
 
     python -m demo.recorded URL MODEL
 
@@ -16,7 +16,7 @@ from typing import Any
 from langchain_persona import PreferenceCard
 from langchain_persona.reflection import Exchange, Findings, Operation, Reflection
 
-__all__ = ["Recorded", "model_name"]
+__all__ = ["Recorded", "model_name", "recorded_answers"]
 
 FILE = Path(__file__).with_name("recorded.json")
 
@@ -69,11 +69,18 @@ def model_name() -> str:
     return name
 
 
+def recorded_answers() -> tuple[str, str]:
+    """The answers to Mia's first message on Wednesday: to her, and to somebody new."""
+    ours, theirs = json.loads(FILE.read_text(encoding="utf-8"))["answers"]
+    return ours, theirs
+
+
 def record(url: str, model: str) -> None:
-    """Have a model reflect on all that Mia says, and write it down."""
+    """Have a model reflect on all that Mia says, and answer her on Wednesday; write it down."""
     from langchain_openai import ChatOpenAI
     from langgraph.store.memory import InMemoryStore
 
+    from demo.agent import wednesday_answers
     from demo.script import PROMPT, SESSIONS, USER
     from graphs.template import template_model
     from langchain_persona import LocalEmbeddings, PersonaMemory, create_persona_graph
@@ -88,8 +95,13 @@ def record(url: str, model: str) -> None:
     for line in (line for lines in SESSIONS.values() for line in lines):
         agent.invoke({"messages": [("user", line.text)]}, context={"user_id": USER})
         print(line.text, *recorder.notes.get(line.text, ()), sep="\n    ")
-    text = json.dumps({"model": model, "notes": recorder.notes}, ensure_ascii=False, indent=1)
-    FILE.write_text(f"{text}\n", encoding="utf-8")
+    found: dict[str, Any] = {"model": model, "notes": recorder.notes}
+    _write(found)
+    _write(found | {"answers": wednesday_answers(small)})  # these are given with the notes at hand
+
+
+def _write(found: dict[str, Any]) -> None:
+    FILE.write_text(f"{json.dumps(found, ensure_ascii=False, indent=1)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
-"""What Mia says in her three conversations, and what is to be seen in each; no code, only the script."""
+"""What Mia says in her three conversations; no code, only the script."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ANOTHER", "DISLIKED", "ERASED", "LIKED", "PROMPT", "SESSIONS", "USER", "Line"]
+__all__ = ["ANOTHER", "DISLIKED", "ERASED", "LIKED", "NATURE", "PROMPT", "SESSIONS", "USER", "Line"]
 
 PROMPT = "You are a friendly film adviser. Suggest films from the documents, and what to eat and drink with them."
 USER, ANOTHER = "mia@example.com", "tom@example.com"
 
 LIKED, DISLIKED = "Whales of the North", "Howl"
 """Films that get a thumb up and a thumb down."""
+
+NATURE = "Something about nature?"
+"""A question to which the liked film is an answer, but none of the first three by relevance alone."""
 
 ERASED = "pregnant"
 """The word of the one note that Mia erases."""
@@ -45,8 +48,8 @@ SESSIONS: dict[str, tuple[Line, ...]] = {
         Line("What else is there?", thumb=(1.0, LIKED)),
     ),
     "Wednesday": (
-        Line("Which film shall I watch tonight, and what shall I drink with it?"),
         Line("What could I do outdoors on Sunday?"),
+        Line("Which film shall I watch tonight, and what shall I drink with it?"),
         Line("What is the capital of Portugal?"),
     ),
 }

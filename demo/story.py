@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tell"]
 
-SHOWN = 3
+SHOWN = 2
 """Choices in the table; `--verbose` shows all."""
 
 
@@ -65,12 +64,11 @@ def tell(console: Console, data: Pahf, shop: Shop, user: str, *, verbose: bool) 
     shopper = _Shopper(data, user, retriever, {option.id: option for option in data.catalogue})
     choices = _choices(data, user, 2)
     console.print(
-        f"Twelve people shop (PAHF data); {len(shop.vectors):,} offers lie in Chroma. Of three, the first in the "
-        f"ranking is shown, and taken or not. “{choices[0].task}” says nothing about taste. {user} never gave a thumb "
-        "on these:"
+        f"{user} shops (PAHF data, {len(shop.vectors):,} offers in Chroma). “{choices[0].task}” says nothing about "
+        "taste. Of three offers the retriever ranks one first. ✓ is taken, ✗ is not:"
     )
     before = shopper.offers(choices)
-    _say(console, shopper, choices, before)
+    said = _say(shopper, choices, before)
     thumbs = shopper.learn(1)
     after = shopper.offers(choices)
     console.print(_table(choices, before, after, thumbs, verbose=verbose))
@@ -78,24 +76,31 @@ def tell(console: Console, data: Pahf, shop: Shop, user: str, *, verbose: bool) 
         f"Of all {len(choices)} such choices {user} takes [bold]{_taken(choices, before)}[/] before, "
         f"[bold]{_taken(choices, after)}[/] after {thumbs} thumbs."
     )
+    if said:
+        console.print(f"Words count without any thumb: {said}")
     choices = _choices(data, user, 4)
     stale = _taken(choices, shopper.offers(choices))
     thumbs = shopper.learn(3)
     console.print(
-        f"Then the taste changes: of {len(choices)} choices {user} takes [bold]{stale}[/], and "
-        f"[bold]{_taken(choices, shopper.offers(choices))}[/] after {thumbs} more."
+        f"Then the taste changes: of {len(choices)} new choices {user} takes [bold]{stale}[/], and "
+        f"[bold]{_taken(choices, shopper.offers(choices))}[/] after {thumbs} new thumbs."
     )
     if verbose:
         explained = str(retriever.memory.explain(user))
         console.print(f"\n[bold]memory.explain({user!r})[/] says:\n{explained}\n")
 
 
-def _say(console: Console, shopper: _Shopper, choices: Sequence[Scenario], before: Sequence[Option]) -> None:
-    """One sentence, said before any thumb, that changes an offer; it is erased again, so that thumbs start anew."""
+def _say(shopper: _Shopper, choices: Sequence[Scenario], before: Sequence[Option]) -> str:
+    """What one sentence changes, said before any thumb; it is erased again, so that thumbs start anew.
+
+    Its feature is in no offer that was refused for another one: that would read like a contradiction.
+    """
     memory, user = shopper.retriever.memory, shopper.user
-    for choice, offer in zip(choices, before, strict=True):
+    pairs = list(zip(choices, before, strict=True))
+    refused = {feature for choice, offer in pairs if not choice.accepts(offer.id) for feature in offer.features}
+    for choice, offer in pairs:
         liked = [option for option in choice.options if choice.accepts(option.id)]
-        wanted = [one for option in liked for one in option.features if one not in offer.features]
+        wanted = [one for option in liked for one in option.features if one not in refused]
         if offer in liked or not wanted:
             continue
         said = f"I like {choice.product} with {wanted[0]}."
@@ -104,11 +109,8 @@ def _say(console: Console, shopper: _Shopper, choices: Sequence[Scenario], befor
         memory.forget(user, card.id)
         found = now[choices.index(choice)]
         if found in liked:
-            console.print(
-                f"Words count at once: with “{said}” alone {user} takes {_taken(choices, now)} of them and not "
-                f"{_taken(choices, before)}. Without it, and by thumbs:"
-            )
-            return
+            return f"“{said}” alone makes it {_taken(choices, now)}."
+    return ""
 
 
 def _choices(data: Pahf, user: str, phase: int) -> list[Scenario]:
@@ -123,10 +125,10 @@ def _table(
     choices: Sequence[Scenario], before: Sequence[Option], after: Sequence[Option], thumbs: int, *, verbose: bool
 ) -> Table:
     """The choices in which something else is offered now."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    table.add_column("wanted", no_wrap=True)
-    table.add_column("before the first thumb", ratio=1, no_wrap=not verbose, overflow="ellipsis")
-    table.add_column(f"after {thumbs} thumbs", ratio=1, no_wrap=not verbose, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, show_edge=False, expand=True)
+    table.add_column("product", no_wrap=True)
+    table.add_column("first without a thumb", ratio=1)
+    table.add_column(f"first after {thumbs} thumbs on other requests", ratio=1)
     rows = [row for row in zip(choices, before, after, strict=True) if verbose or row[1] != row[2]]
     for choice, old, new in rows if verbose else rows[:SHOWN]:
         both = set() if verbose else set(old.features) & set(new.features)

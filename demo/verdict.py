@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +50,7 @@ def show(
     verbose: bool,
 ) -> None:
     """The table of all rules, and in words what it says."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column(f"share taken, {len(users)} users", no_wrap=True)
     for heading in ("45 thumbs", "taste changed", "45 new thumbs"):
         table.add_column(heading, justify="right")
@@ -69,6 +68,7 @@ def show(
             cells.append("" if name == OURS else "\n".join(_lead(outcomes, name, phase, seed) for phase in TESTS))
         table.add_row(name, *cells)
     console.print(table)
+    console.print("Two rules are the VARS paper's; its simplified one moves scores too little to change a choice.")
     judged = {words: _judge(outcomes, phase, seed) for phase, words in TESTS.items()}
     if len(set(judged.values())) == 1:
         judged = {"before and after the change": next(iter(judged.values()))}

