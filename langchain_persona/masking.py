@@ -1,4 +1,4 @@
-"""Secrets in a text: keys, tokens, passwords, card and account numbers are masked before anything is stored.
+"""What must not be stored: keys, tokens, passwords, card and account numbers, and characters that no database takes.
 
 Every expression is linear: repeats are possessive or bounded. 100 kB of English or Chinese take 10 to 20 ms.
 """
@@ -67,11 +67,17 @@ _DIGITS = r"\d(?<![\d.].)(?:[ -]?\d){12,}+"
 _NOISE = r"[A-Za-z0-9_+=-](?<![\w+=/-].)[A-Za-z0-9_+=-]{27,}+(?![/\w])"
 _CARD = re.compile(r"4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3[068]\d{12,14}|6\d{15,18}|35\d{14}")
 _QUOTES = str.maketrans({**dict.fromkeys("‘’‛′`", "'"), **dict.fromkeys("“”„‟«»", '"')})
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of pairs, which are no characters
 _BY_CATEGORY = {"Cf": "", "Cs": "", "Co": "", "Zl": "\n", "Zp": "\n", "Cc": " ", "Zs": " "}
 
 
+def storable(text: str) -> str:
+    """The text with "\ufffd" in the place of NUL and lone surrogates, which Postgres and JSON encoders refuse."""
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
 def mask(text: str) -> str:
-    """Replace every secret by "[secret]"; the rest of the text stays as it is, unless it hides one.
+    """Replace every secret by "[secret]"; the rest of the text stays as it is (but `storable`), unless it hides one.
 
     Masked are API keys and tokens that show their maker, private keys, passwords and codes that are called so ("my
     password is …", in five languages), passwords in addresses, payment card numbers with a right check digit (Luhn;
@@ -81,6 +87,7 @@ def mask(text: str) -> str:
         >>> mask("my password is hunter2; pay with 4111 1111 1111 1111")
         'my password is [secret]; pay with [secret]'
     """
+    text = storable(text)
     masked, seen = _mask(text), _as_seen(text)
     plain = masked if seen == text else _mask(seen)
     return plain if plain.count(MASK) > masked.count(MASK) else masked  # format characters or wide forms hid one

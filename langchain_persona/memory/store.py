@@ -36,6 +36,7 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
+from langchain_persona.masking import storable
 from langchain_persona.memory.local import scrub
 from langchain_persona.records import Record, read_record
 from langchain_persona.resilience import call_within, run_or_default, warn
@@ -209,7 +210,7 @@ class UserStore:
     def put(self, path: Path, key: str, value: Mapping[str, Any], ttl_seconds: float | None = None) -> Op:
         """The write of one value, for a batch, with a time to live where the store knows one. It is never indexed."""
         ttl = ttl_seconds / 60.0 if ttl_seconds is not None and self.store.supports_ttl else None
-        return PutOp(self._namespace(path), key, dict(value), index=False, ttl=ttl)
+        return PutOp(self._namespace(path), key, _storable(dict(value)), index=False, ttl=ttl)
 
     def delete(self, path: Path, key: str) -> Op:
         """The erasure of one value, for a batch; it need not be there."""
@@ -304,6 +305,15 @@ class VersionedCache(Generic[T]):
             for key in list(self._kept):
                 if label(str(key[0] if isinstance(key, tuple) else key)) == name:
                     del self._kept[key]
+
+
+def _storable(value: Any) -> Any:
+    """A JSON value of which every text is storable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): _storable(one) for name, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list) else value
 
 
 def chunks(items: Sequence[T], size: int = 200) -> Iterator[Sequence[T]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_persona.masking import mask
+from langchain_persona.masking import mask, storable
 
 MASKED = {
     "my password is hunter2, please": "my password is [secret], please",
@@ -136,3 +136,13 @@ def test_long_hostile_texts_cost_no_more_than_their_length():
         assert key not in mask(piece * (200_000 // len(piece)) + " " + key)
     for piece in ("SG.", "-----BEGIN PRIVATE KEY", "seed words is ab ", "hello my dear world. ", "\u200b", "ﬃ"):
         assert has_secret(piece * (200_000 // len(piece)) + " " + key)
+
+
+@given(st.text(st.characters()))
+def test_what_no_database_takes_is_replaced_and_nothing_else(text):
+    kept = storable(text)
+    kept.encode("utf-8")
+    assert "\0" not in kept
+    assert len(kept) == len(text)
+    assert all(one == other or other == "\ufffd" for one, other in zip(text, kept, strict=True))
+    assert storable("\ud83e\0🦉é") == "\ufffd\ufffd🦉é"
