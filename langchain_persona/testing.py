@@ -30,7 +30,7 @@ from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel, Field, PrivateAttr
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError, check_number
-from langchain_persona.identity import User
+from langchain_persona.identity import Identity, User
 from langchain_persona.learning import (
     Event,
     LearnerState,
@@ -442,7 +442,7 @@ _STORE_CHECKS = (
 def _show(memory: PersonaMemory, user: User, session: str = "t1") -> list[Document]:
     """Three films, as a retriever ranked them for a user and recorded it."""
     films = InMemoryVectorStore.from_texts(list(_FILMS), _MODEL, ids=list(_FILMS))
-    docs = VARSRetriever(vectorstore=films, memory=memory, k=3).invoke("a film", user_id=user, session_id=session)
+    docs = VARSRetriever(vectorstore=films, memory=memory, k=3).rank_for("a film", Identity(str(user), session))
     assert len({doc.metadata["persona"]["retrieval_id"] for doc in docs} - {None}) == 1, "the retrieval is not recorded"
     return docs
 
