@@ -9,8 +9,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_persona.errors import ConfigError, CorruptRecordError
 from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, unit
-from langchain_persona.masking import storable
-from langchain_persona.resilience import acall, await_within, call_within
+from langchain_persona.resilience import acall, await_within, call_within, storable
 
 
 def embedding_name(embeddings: object, dimension: int) -> str:

@@ -36,10 +36,9 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
-from langchain_persona.masking import storable
 from langchain_persona.memory.local import scrub
 from langchain_persona.records import Record, read_record
-from langchain_persona.resilience import call_within, run_or_default, warn
+from langchain_persona.resilience import call_within, run_or_default, storable, warn
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_persona.masking import mask, storable
+from langchain_persona.masking import mask
+from langchain_persona.resilience import storable
 
 MASKED = {
     "my password is hunter2, please": "my password is [secret], please",

@@ -38,6 +38,7 @@ from tests.memories import (
     same,
     show,
     warnings_in,
+    writes,
 )
 
 
@@ -343,6 +344,52 @@ async def test_law_5_a_delivery_repeated_across_the_horizon_counts_once(quick, c
     await quick.memory.withdraw("ana", entry.key)  # in the snapshot, and delivered again after it
     assert same(await quick.memory.vectors("ana", "t1"), oracle(await quick.ledger()), "t1")
     assert (await quick.memory.vectors("ana")).count == 6
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, 20 * DAY])
+async def test_law_5_feedback_given_under_a_clock_that_ran_ahead_counts_at_once(quick, clock, ahead):
+    other = quick.another()
+    for skew, reward in ((0.0, 1.0), (ahead, -0.5), (0.0, 0.5)):  # put right after the second
+        clock.skew = skew
+        shown = await quick.show(now=clock.time())
+        last = await quick.memory.feedback("ana", shown.id, reward=reward)
+        clock.now += 100.0
+        clock.skew = 0.0
+        await other.memory.vectors("ana")  # a snapshot, so that later reads look at what is young only
+    for process in (quick, other, quick.another()):
+        assert same(await process.memory.vectors("ana", "t1"), oracle(await quick.ledger()), "t1")
+        assert (await process.memory.vectors("ana")).count == 3
+    clock.skew = ahead
+    assert (await other.memory.withdraw("ana", last.id)).applied
+    clock.skew = 0.0
+    for pause in (0.0, 100.0, HOUR, ahead):
+        clock.now += pause
+        for process in (quick, other):
+            assert same(await process.memory.vectors("ana", "t1"), oracle(await quick.ledger()), "t1")
+            assert (await process.memory.vectors("ana")).count == 2
+
+
+async def test_law_5_what_took_longer_to_write_than_readers_look_back_counts(clock):
+    watched = Watched()
+    world = World(watched)
+    other, shown = World(watched.store, root=world.root), await world.show(now=clock.now)
+    first = await world.memory.feedback("ana", shown.id, reward=0.5)
+    clock.now += 10.0
+
+    def held_up(ops: Any) -> None:
+        if writes(ops, "feedback"):
+            watched.before = lambda ops: None
+            clock.now += 75.0
+            other.raw.vectors("ana")  # makes a snapshot of a later time than the entry
+
+    watched.before = held_up
+    assert (await world.memory.feedback("ana", shown.id, reward=1.0, key="k")).applied
+    for process in (world, other):
+        assert (await process.memory.vectors("ana")).count == 2
+    watched.before = held_up
+    await world.memory.withdraw("ana", first.id)
+    for process in (world, other, other.another()):
+        assert (await process.memory.vectors("ana")).count == 1
 
 
 async def test_a_read_after_one_more_thumb_touches_the_window_and_not_the_whole_ledger(clock):
