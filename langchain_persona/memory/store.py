@@ -56,7 +56,7 @@ class UserStore:
     """One place in a LangGraph store, the namespace `root`, with a deadline for every batch.
 
     Async stores (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker thread, from where they reach their
-    event loop.
+    event loop. A store that missed a deadline is left alone for as long, so that a turn waits for it once.
 
     A deleted user leaves a tombstone, and every later write of that user is taken back, whoever makes it. A store knows
     no conditions, and SQLite refuses to read and write in one batch when two processes do so. Therefore each batch of
@@ -76,6 +76,7 @@ class UserStore:
         self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
         self._lock = Lock()
+        self._silent_until = 0.0
         self._written: set[str] = set()  # labels of users for whom something was written since the last look
         self._deleted: dict[str, bool] = {}  # labels of deleted users that were met, and whether that was said
 
@@ -185,11 +186,14 @@ class UserStore:
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
                 "of this method, such as memory.aremember"
             )
+        if time.monotonic() < self._silent_until:
+            raise StoreError("the store did not answer a moment ago; nothing was recorded, so try again")
         try:
             return call_within(self.timeout_seconds, partial(self._run, ops)) if ops else []
         except ConfigError:
             raise
         except TimeoutError as error:
+            self._silent_until = time.monotonic() + self.timeout_seconds
             raise StoreError(f"the store: {error}; it may still do what it was asked, so repeat with a key") from error
         except Exception as error:
             raise StoreError(f"the store failed ({error!r}); nothing was recorded, so try again") from error
