@@ -200,7 +200,9 @@ class UserStore:
 
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:
-            return self.store.batch(ops)
+            results = self.store.batch(ops)
+            self._silent_until = 0.0
+            return results
         finally:  # when it is done, also where nobody waits for it any more
             written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
             with self._lock:
