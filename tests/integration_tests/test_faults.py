@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.store.postgres import PostgresStore
 
 from langchain_persona import ConfigError, PersonaMemory, StoreError, VARSRetriever
 from tests.chroma import ChromaServer
 from tests.graphs import EMBEDDINGS, Agent, echo, films, half_written, texts_of, warnings_of
-from tests.memories import MODEL, show
+from tests.memories import MODEL, open_store, show
 from tests.postgres import own_server
 
 pytestmark = pytest.mark.integration
@@ -97,41 +97,41 @@ def under_load(call: Callable[[int], object], disturb: Callable[[], object], thr
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
-def test_law_5_postgres_killed_under_load_loses_nothing_that_was_acknowledged(kills):
-    acknowledged, lock, keys = set[str](), threading.Lock(), iter(range(10**9))
+@pytest.mark.parametrize("name", ["pooled postgres", "pooled asyncpostgres"])
+async def test_law_5_postgres_killed_under_load_loses_nothing_that_was_acknowledged(name, kills, tmp_path):
+    def play(server: Any, store: BaseStore) -> None:
+        acknowledged, lock, keys = set[str](), threading.Lock(), iter(range(10**9))
+        memory = PersonaMemory(store, MODEL, timeout_seconds=1.0)
+        shown = show(memory)
+
+        def write(_: int) -> None:
+            with lock:
+                key = str(next(keys))
+            try:
+                card = memory.remember("ana", f"wish {key}")
+                receipt = memory.feedback("ana", shown.id, reward=0.5, key=key)
+            except StoreError:
+                return
+            with lock:
+                acknowledged.update((card.id, receipt.id))
+
+        def disturb() -> None:
+            for _ in range(kills):
+                wait_for_more(acknowledged)
+                kill(server)
+                server.ensure_postgres_running()
+            wait_for_more(acknowledged)
+
+        took = under_load(write, disturb)
+        reader = PersonaMemory(store, MODEL, timeout_seconds=60.0)
+        kept = {rating.id for rating in reader.ratings("ana")} | {card.id for card in reader.preferences("ana")}
+        assert acknowledged <= kept
+        assert reader.vectors("ana").long.tobytes() == reader.rebuild("ana").long.tobytes()
+        print(f"{kills} kills, {len(took)} calls, {len(acknowledged)} acknowledged, longest call {max(took):.2f} s")
+
     with own_server() as server:
-        pool: Any = {"min_size": 1, "max_size": 8}
-        with PostgresStore.from_conn_string(server.get_uri(), pool_config=pool) as store:
-            store.setup()
-            memory = PersonaMemory(store, MODEL, timeout_seconds=1.0)
-            shown = show(memory)
-
-            def write(_: int) -> None:
-                try:
-                    with lock:
-                        key = str(next(keys))
-                    card = memory.remember("ana", f"wish {key}")
-                    receipt = memory.feedback("ana", shown.id, reward=0.5, key=key)
-                except StoreError:
-                    return
-                with lock:
-                    acknowledged.update((card.id, receipt.id))
-
-            def disturb() -> None:
-                for _ in range(kills):
-                    before = len(acknowledged)
-                    wait_until(lambda before=before: len(acknowledged) > before + 20)
-                    kill(server)
-                    server.ensure_postgres_running()
-                before = len(acknowledged)
-                wait_until(lambda: len(acknowledged) > before + 20)
-
-            took = under_load(write, disturb)
-            memory.timeout_seconds = memory._store.timeout_seconds = 60.0
-            kept = {rating.id for rating in memory.ratings("ana")} | {card.id for card in memory.preferences("ana")}
-            assert acknowledged <= kept
-            assert memory.vectors("ana").long.tobytes() == memory.rebuild("ana").long.tobytes()
-    print(f"{kills} kills, {len(took)} calls, {len(acknowledged)} acknowledged, longest call {max(took):.2f} s")
+        async with open_store(name, tmp_path, server.get_uri()) as store:
+            await asyncio.to_thread(play, server, store)
 
 
 def test_law_3_a_chroma_server_killed_under_load_costs_documents_and_comes_back(tmp_path, caplog):
@@ -161,6 +161,11 @@ def kill(server: Any) -> None:
     for process in [*postmaster.children(recursive=True), postmaster]:
         process.kill()
     postmaster.wait(30)
+
+
+def wait_for_more(acknowledged: set[str]) -> None:
+    before = len(acknowledged)
+    wait_until(lambda: len(acknowledged) > before + 20)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
