@@ -421,6 +421,34 @@ def _check_writers(open: Open) -> None:
     assert memory.preferences("ana") == open().preferences("ana"), "two readers keep different ones"
 
 
+def _check_erasure(open: Open) -> None:
+    """An erased card does not come back, whatever another process writes meanwhile."""
+    memory = open()
+    doomed = [memory.remember("ana", f"doomed {number}").id for number in range(16)]
+    together = Barrier(4)
+
+    def forget(memory: PersonaMemory, card: str) -> None:
+        memory.forget("ana", card)
+
+    def change(memory: PersonaMemory, card: str) -> None:
+        with suppress(KeyError):
+            memory.pin("ana", card)
+            memory.hold_back("ana", card)
+            memory.update("ana", card, "doomed too")
+
+    def race(number: int) -> None:
+        mine = open()
+        mine.preferences("ana")
+        for card in doomed:
+            together.wait(30.0)
+            (forget if number == 0 else change)(mine, card)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(race, range(4)))
+    left = {item.value["id"] for item in memory._store.scan(("ana", "cards"))}
+    assert left.isdisjoint(doomed), "an erased card came back"
+
+
 _STORE_CHECKS = (
     _check_ledger,
     _check_cards,
@@ -432,6 +460,7 @@ _STORE_CHECKS = (
     _check_deletion,
     _check_document,
     _check_writers,
+    _check_erasure,
 )
 
 

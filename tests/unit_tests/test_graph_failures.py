@@ -12,6 +12,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
 from langchain_core.vectorstores import InMemoryVectorStore
+from langgraph.store.memory import InMemoryStore
 
 from langchain_persona import PersonaMemory, VARSRetriever
 from langchain_persona.agent import reflector
@@ -305,6 +306,16 @@ async def test_cancelled_at_random_points_the_next_turn_works_and_nothing_waits_
     assert "I live in Berlin." in await texts_of(memory)
     assert await pending(memory) == []
     assert await half_written(memory) == []
+
+
+async def test_what_eight_chats_are_told_at_once_is_kept_once():
+    store = InMemoryStore()
+    agents = [Agent(echo(), new_memory(store), how="ainvoke") for _ in range(8)]  # as many processes
+    for text in ("I love tea.", "I live in Berlin."):
+        await asyncio.gather(*(agent.say(text, thread=f"t{place}") for place, agent in enumerate(agents)))
+    for agent in agents:
+        assert sorted(await texts_of(agent.memory)) == ["I live in Berlin.", "I love tea."]
+        assert await half_written(agent.memory) == []
 
 
 @pytest.mark.parametrize(
