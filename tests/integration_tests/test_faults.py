@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,10 @@ def under_load(call: Callable[[int], object], disturb: Callable[[], object], thr
 
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(work, number) for number in range(threads)]
-        disturb()
-        over.set()
+        try:
+            disturb()
+        finally:
+            over.set()
         for one in running:
             one.result()
     return took
@@ -156,11 +159,15 @@ def test_law_3_a_chroma_server_killed_under_load_costs_documents_and_comes_back(
 
 
 def kill(server: Any) -> None:
-    """The postmaster and its children, as the kernel does when memory runs out."""
+    """The postmaster first, or it would start its children again, and then these."""
+    import psutil  # which the server came with
+
     postmaster = server.get_postmaster_info().process
-    for process in [*postmaster.children(recursive=True), postmaster]:
-        process.kill()
-    postmaster.wait(30)
+    children = postmaster.children(recursive=True)
+    for process in (postmaster, *children):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs([postmaster, *children], 30)
 
 
 def wait_for_more(acknowledged: set[str]) -> None:
