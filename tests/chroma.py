@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +41,10 @@ class ChromaServer:
 
     def client(self) -> chromadb.ClientAPI:
         return chromadb.HttpClient("127.0.0.1", self.port, settings=Settings(anonymized_telemetry=False))
+
+    def freeze(self, frozen: bool = True) -> None:
+        """It takes connections and answers nothing, until `freeze(False)`."""
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()

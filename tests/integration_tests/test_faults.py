@@ -137,7 +137,7 @@ async def test_law_5_postgres_killed_under_load_loses_nothing_that_was_acknowled
             await asyncio.to_thread(play, server, store)
 
 
-def test_law_3_a_chroma_server_killed_under_load_costs_documents_and_comes_back(tmp_path, caplog):
+def test_law_3_a_chroma_server_killed_under_load_or_frozen_costs_documents_and_comes_back(tmp_path, caplog):
     texts = [f"film number {number}" for number in range(20)]
     with ChromaServer(tmp_path) as server:
         collection = server.client().create_collection("films", embedding_function=None)
@@ -156,6 +156,11 @@ def test_law_3_a_chroma_server_killed_under_load_costs_documents_and_comes_back(
         under_load(lambda _: found.append(len(retriever.invoke("a film"))), disturb)
         assert set(found) == {0, 3}
         assert len(warnings_of(caplog)) == found.count(0)
+        server.freeze()
+        assert retriever.invoke("a film") == []
+        assert len(warnings_of(caplog)) == 1
+        server.freeze(False)
+        assert len(retriever.invoke("a film")) == 3
 
 
 def kill(server: Any) -> None:
