@@ -208,7 +208,7 @@ def check_update_rule(rule: UpdateRule) -> None:
 
 # stores ---------------------------------------------------------------------------------------------------------------
 
-Open = Callable[[], PersonaMemory]
+_Open = Callable[[], PersonaMemory]
 """Makes a memory in the place under test, as another process would."""
 
 _MODEL = HashEmbeddings(16)
@@ -244,7 +244,7 @@ def check_store(store: BaseStore) -> None:
                 store.batch([PutOp(item.namespace, item.key, None) for item in items])  # type: ignore[union-attr]
 
 
-def _check_ledger(open: Open) -> None:
+def _check_ledger(open: _Open) -> None:
     """Feedback counts once a key, is seen by every process at once, and can be taken back to the bit."""
     one, other = open(), open()
     assert one.vectors("ana").count == 0
@@ -269,7 +269,7 @@ def _check_ledger(open: Open) -> None:
     assert [rating.id for rating in other.ratings("ana")] == [disliked.id, liked.id], "an entry is lost"
 
 
-def _check_cards(open: Open) -> None:
+def _check_cards(open: _Open) -> None:
     """Cards are kept, replaced, retired and revived, and never come back once they are erased."""
     one, other = open(), open()
     nuts = one.remember("ana", PreferenceCard(text="No nuts!", condition="at meals", kind="dislike", scope="always"))
@@ -296,7 +296,7 @@ def _check_cards(open: Open) -> None:
         assert [card.text for card in memory.preferences("ana", all=True)] == ["No nuts!"], "an erased card came back"
 
 
-def _check_persona(open: Open) -> None:
+def _check_persona(open: _Open) -> None:
     """A persona has revisions, and an earlier one can be put in force again."""
     one, other = open(), open()
     first = one.revise_persona("ana", "Drinks tea.\nLikes jazz.", reason="asked for it")
@@ -308,7 +308,7 @@ def _check_persona(open: Open) -> None:
     assert other.persona("ana").latest == 3
 
 
-def _check_turns(open: Open) -> None:
+def _check_turns(open: _Open) -> None:
     """An episode waits until it is worked through, and what it taught is written together with that."""
     one, other = open(), open()
     episode = Episode(thread="t1", message_id="m1", query="I love tea", answer="Noted.")
@@ -324,7 +324,7 @@ def _check_turns(open: Open) -> None:
     assert one.turns.read("ana", episode_id=episode.id).episode == episode
 
 
-def _check_users(open: Open) -> None:
+def _check_users(open: _Open) -> None:
     """Users never meet, however alike or odd their ids are."""
     memory = open()
     for number, user in enumerate(_USERS):
@@ -340,7 +340,7 @@ def _check_users(open: Open) -> None:
     assert [len(memory.preferences(user)) for user in ("user-10", "user-1", "a", "a.b", "a%")] == [1, 0, 0, 1, 1]
 
 
-def _check_texts(open: Open) -> None:
+def _check_texts(open: _Open) -> None:
     """Any text can be kept: what a store cannot hold of it is replaced."""
     one, other = open(), open()
     shown = _show(one, "ana", _ODD)[0].metadata["persona"]["retrieval_id"]
@@ -357,7 +357,7 @@ def _check_texts(open: Open) -> None:
     assert other.forget("ana", _ODD) == []
 
 
-def _check_pages(open: Open) -> None:
+def _check_pages(open: _Open) -> None:
     """More records than one search gives are read, each once."""
     one, other = open(), open()
     cards = [PreferenceCard(text=f"wish {number}", created=float(number)) for number in range(1_050)]
@@ -365,7 +365,7 @@ def _check_pages(open: Open) -> None:
     assert [card.text for card in other.preferences("ana")] == [card.text for card in cards]
 
 
-def _check_deletion(open: Open) -> None:
+def _check_deletion(open: _Open) -> None:
     """Of a deleted user nothing is left, and a late writer does not bring anything back."""
     one, other = open(), open()
     for user in ("ana", "anab"):
@@ -380,7 +380,7 @@ def _check_deletion(open: Open) -> None:
     assert (_texts(other), _texts(other, "anab")) == (["likes rain"], ["likes tea"])
 
 
-def _check_document(open: Open) -> None:
+def _check_document(open: _Open) -> None:
     """An exported user ranks as before where the document is imported."""
     memory, docs = open(), _show(open(), "ana", "t1")
     for doc, reward in zip(docs, (1.0, -0.5, 0.25), strict=True):
@@ -391,7 +391,7 @@ def _check_document(open: Open) -> None:
     assert memory.preferences("bo") == memory.preferences("ana")
 
 
-def _check_writers(open: Open) -> None:
+def _check_writers(open: _Open) -> None:
     """Of several writers at once none loses what was acknowledged, and the next reader finds no duplicates."""
     memory = open()
     shown = _show(memory, "ana")[0].metadata["persona"]["retrieval_id"]
@@ -421,7 +421,7 @@ def _check_writers(open: Open) -> None:
     assert memory.preferences("ana") == open().preferences("ana"), "two readers keep different ones"
 
 
-def _check_erasure(open: Open) -> None:
+def _check_erasure(open: _Open) -> None:
     """An erased card does not come back, whatever another process writes meanwhile."""
     memory = open()
     doomed = [memory.remember("ana", f"doomed {number}").id for number in range(16)]
