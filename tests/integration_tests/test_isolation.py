@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.store.base import BaseStore
 
-from langchain_persona.identity import User, normalise_user
+from langchain_persona.identity import User, label, normalise_user
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.records import Episode
 from tests.memories import MODEL, open_store, show
@@ -85,6 +85,10 @@ class Town:
             case "episode":
                 episode = Episode(thread="t", query=f"question of <{who}>", answer=f"to <{who}>")
                 memory.episodes.record(name, memory.episodes.with_vector(episode), "model")
+            case "retry":
+                memory.episodes.retry(memory.episodes.pending(name))
+                names = [normalise_user(one) for one in self.users]
+                assert set(memory.episodes.waiting_users()) <= {*names, *map(label, names)}
             case "forget" if mine:
                 gone = next(iter(mine))
                 assert [card.id for card in memory.forget(user, gone)] == [gone]
@@ -115,7 +119,7 @@ class Town:
         assert set(re.findall(r"<(\d+)>", json.dumps(told))) <= {str(who)}
 
 
-ACTS = ["remember", "rate", "rate theirs", "persona", "episode", "forget", "touch theirs", "delete", "read"]
+ACTS = ["remember", "rate", "rate theirs", "persona", "episode", "retry", "forget", "touch theirs", "delete", "read"]
 
 
 def check(store: BaseStore, examples: int) -> int:
