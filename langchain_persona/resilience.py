@@ -1,4 +1,4 @@
-"""What keeps a failing or slow backend from breaking the chat: deadlines, defaults, and one warning a turn."""
+"""What keeps a failing or slow backend from breaking the chat: deadlines, defaults, one warning a turn, clean texts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from langchain_persona.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of pairs, which are no characters
 
 
 class _Worker:
@@ -189,3 +191,8 @@ def _default(what: str, error: Exception, default: T) -> T:
         raise error
     warn_of(logger, what, error)
     return default
+
+
+def storable(text: str) -> str:
+    """The text with "\ufffd" in the place of NUL and lone surrogates, which Postgres and JSON encoders refuse."""
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)

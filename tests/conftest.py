@@ -4,7 +4,8 @@ import inspect
 import os
 from collections.abc import Iterator
 
-# Before anything is imported that reads them. Settings of the tests themselves are called PERSONA_TEST_*.
+# Before anything is imported that reads them. Settings of the tests themselves are called PERSONA_TEST_*, and
+# DATABASE_URI names a PostgreSQL for them.
 _FOREIGN = ("LANGSMITH", "LANGCHAIN", "LANGGRAPH", "OPENAI", "ANTHROPIC", "CHROMA")
 for _name in list(os.environ):
     if _name.upper().startswith(_FOREIGN) or _name.upper().endswith("_PROXY"):
@@ -15,6 +16,8 @@ os.environ["ANONYMIZED_TELEMETRY"] = "False"
 import pytest  # noqa: E402
 from blockbuster import blockbuster_ctx  # noqa: E402
 from hypothesis import settings  # noqa: E402
+
+from tests.postgres import postgres  # noqa: E402, F401
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci")

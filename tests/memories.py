@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time as real_time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -17,6 +16,8 @@ import numpy as np
 import pytest
 from langgraph.store.base import BaseStore, Op, PutOp, Result, SearchItem
 from langgraph.store.memory import InMemoryStore
+from langgraph.store.postgres import PostgresStore
+from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.sqlite import SqliteStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
@@ -36,8 +37,6 @@ TEXTS = {f"d{number}": f"film about {word}" for number, word in enumerate(WORDS)
 VECTORS = {name: np.asarray(MODEL.embed_query(text)) for name, text in TEXTS.items()}
 HOUR, DAY = 3_600.0, 86_400.0
 FOREVER = 1_000 * DAY
-POSTGRES = os.environ.get("PERSONA_TEST_POSTGRES")
-"""Connection string of a database for these tests; without it they run on memory and SQLite only."""
 
 
 class Twins:
@@ -217,33 +216,34 @@ class World:
 
 
 KINDS = ["memory-sync", "sqlite-async", "asyncsqlite-sync", "asyncsqlite-async"]
-KINDS += ["postgres-sync", "asyncpostgres-sync", "asyncpostgres-async"] if POSTGRES else []
+
+
+@asynccontextmanager
+async def open_store(name: str, folder: Path, uri: str = "") -> AsyncIterator[Any]:
+    """A store, empty but on Postgres: memory, sqlite, postgres, "async…", "pooled …"."""
+    path, kind = str(folder / "store.sqlite3"), name.removeprefix("pooled ")
+    pool: Any = {"pool_config": {"min_size": 1, "max_size": 8}} if name != kind else {}
+    async with AsyncExitStack() as stack:
+        if kind == "memory":
+            store: Any = InMemoryStore()
+        elif kind == "sqlite":
+            store = stack.enter_context(SqliteStore.from_conn_string(path))
+            store.conn.execute("PRAGMA synchronous=OFF")
+        elif kind == "asyncsqlite":
+            store = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(path))
+            await store.conn.execute("PRAGMA synchronous=OFF")
+        elif kind == "postgres":
+            store = stack.enter_context(PostgresStore.from_conn_string(uri, **pool))
+        else:
+            store = await stack.enter_async_context(AsyncPostgresStore.from_conn_string(uri, **pool))
+        if kind != "memory":
+            await store.setup() if kind.startswith("async") else store.setup()
+        yield store
 
 
 @asynccontextmanager
 async def open_world(kind: str, folder: Path) -> AsyncIterator[World]:
     """A world of one of `KINDS`: the store, and whether its memory is called or awaited."""
     name, mode = kind.split("-")
-    path = str(folder / "store.sqlite3")
-    async with AsyncExitStack() as stack:
-        store: Any = InMemoryStore()
-        if name == "sqlite":
-            store = stack.enter_context(SqliteStore.from_conn_string(path))
-        elif name == "asyncsqlite":
-            store = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(path))
-        elif name == "postgres":
-            from langgraph.store.postgres import PostgresStore
-
-            store = stack.enter_context(PostgresStore.from_conn_string(str(POSTGRES)))
-        elif name == "asyncpostgres":
-            from langgraph.store.postgres.aio import AsyncPostgresStore
-
-            store = await stack.enter_async_context(AsyncPostgresStore.from_conn_string(str(POSTGRES)))
-        if name.startswith("async"):
-            await store.setup()
-        elif name != "memory":
-            store.setup()
-        if name.endswith("sqlite"):
-            made = store.conn.execute("PRAGMA synchronous=OFF")
-            await (made if name.startswith("async") else asyncio.sleep(0))
+    async with open_store(name, folder) as store:
         yield World(store, mode)

@@ -2,7 +2,8 @@
 
 An erased card never comes back. A `BaseStore` cannot refuse a write that was decided on before the erasure, so erasing
 leaves a tombstone: readers pass over a card that has one, and every writer looks for it after the write and takes back
-what it has just written.
+what it has just written. For the same reason several writers at once can keep one statement twice, or put several cards
+in the place of one; the next reader retires all but one of them, and whoever reads chooses the same.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from langchain_persona.learning.arrays import Vector, dots, frozen, unit
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
+from langchain_persona.resilience import run_or_default
 
 _CACHED_USERS = 128
 _QUESTIONS = 4  # stored questions of a card that are embedded
@@ -101,7 +103,11 @@ class Cards:
         found = self._cache.get(user, version)
         if found is None:
             cards, tombs = results[1:] if len(results) > 1 else self._store.batch(self._search(user))
-            found = self._card_set(user, cards, tombs)
+            found, changed = self._card_set(user, cards, tombs)
+            if changed:
+                run_or_default(
+                    "Cards that were kept twice are not retired yet", lambda: self.write(user, changed), changed
+                )
             self._cache.put(user, version, found)
         return found
 
@@ -158,6 +164,7 @@ class Cards:
     def replace(self, user: str, card_id: str, new: PreferenceCard, reason: str) -> PreferenceCard:
         """Put a new card in the place of another, which is retired; `KeyError`: the user has no such card."""
         retired = Retirement(time=time.time(), reason=reason, by=new.id)
+        new = new.model_copy(update={"replaces": card_id})
         with self._store.editing(user):
             self.write(user, [new, self.get(user, card_id).model_copy(update={"retired": retired})])
         return new
@@ -176,7 +183,7 @@ class Cards:
         `take_back` deletes them; until then an erasure that failed half-way can be repeated.
         """
         (result,) = self._store.batch([self._store.search((user, "cards"))])
-        every, doomed = self._parse_cards(user, result), set(card_ids)
+        every, doomed = retire_superfluous(self._parse_cards(user, result))[0], set(card_ids)
         while more := {card.id for card in every if card.retired and card.retired.by in doomed} - doomed:
             doomed |= more
         self._cache.drop(user)
@@ -186,19 +193,22 @@ class Cards:
     def _search(self, user: str) -> list[Op]:
         return [self._store.search((user, "cards")), self._store.search((user, "erased"))]
 
-    def _card_set(self, user: str, cards: Result, tombs: Result) -> CardSet:
+    def _card_set(self, user: str, cards: Result, tombs: Result) -> tuple[CardSet, list[PreferenceCard]]:
+        """The cards, and those that are retired from now on."""
         erased = {item.key for item in self._store.found((user, "erased"), tombs)}
-        found = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
+        every = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
+        found, changed = retire_superfluous(every)
         active = tuple(card for card in found if card.active)
         rows = [self._embedder.decode(card.vector, card.embedding) for card in active]
         # one model has one length; if a custom one changed it under its name, the latest counts
         size = next((one.shape[1] for one in reversed(rows) if one.size), 0)
         rows = [one if one.shape[1] == size and one.size else np.zeros((1, size)) for one in rows]
         starts = tuple(accumulate(map(len, rows[:-1]), initial=0)) if rows else ()
-        every = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
-        texts = every if len(every) == len(active) else frozen(every[list(starts)])
+        vectors = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
+        texts = vectors if len(vectors) == len(active) else frozen(vectors[list(starts)])
         rest = tuple(card for card in found if not card.active)
-        return CardSet(active, rest, texts, every, starts, frozenset(erased), _statements(active, texts))
+        found_set = CardSet(active, rest, texts, vectors, starts, frozenset(erased), _statements(active, texts))
+        return found_set, changed
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""
@@ -212,6 +222,25 @@ class Cards:
 def card_texts(cards: Iterable[PreferenceCard]) -> list[str]:
     """What is embedded of some cards, each text once: their texts, and the questions in which they matter."""
     return list(dict.fromkeys(text for card in cards for text in (card.text, *card.questions[:_QUESTIONS])))
+
+
+def retire_superfluous(cards: Sequence[PreferenceCard]) -> tuple[list[PreferenceCard], list[PreferenceCard]]:
+    """The cards, given oldest first, without too many in force where several writers met; and those that are retired.
+
+    Of one statement the oldest stays, of several in the place of one card the latest. A pinned card always stays.
+    """
+    stays, gone = dict[tuple[str, ...], str](), dict[str, Retirement]()
+    active = [card for card in cards if card.active]
+    for card in sorted(active, key=lambda card: not card.pinned):  # stable: oldest first
+        same = stays.setdefault((card.kind, card.condition or "", " ".join(card.text.casefold().split())), card.id)
+        if same != card.id and not card.pinned:
+            gone[card.id] = Retirement(time=card.created, reason="said twice", by=same)
+    for card in sorted((one for one in reversed(active) if one.replaces), key=lambda card: not card.pinned):
+        heir = stays.setdefault((card.replaces,), card.id) if card.id not in gone else card.id
+        if heir != card.id and not card.pinned:
+            gone[card.id] = Retirement(time=card.created, reason="another card took the same place", by=heir)
+    changed = {card.id: card.model_copy(update={"retired": gone[card.id]}) for card in active if card.id in gone}
+    return [changed.get(card.id, card) for card in cards], list(changed.values())
 
 
 def _key(card_id: str) -> str:

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_persona.errors import ConfigError, CorruptRecordError
 from langchain_persona.learning.arrays import HALF, Vector, decode_vectors, encode_vectors, unit
-from langchain_persona.resilience import acall, await_within, call_within
+from langchain_persona.resilience import acall, await_within, call_within, storable
 
 
 def embedding_name(embeddings: object, dimension: int) -> str:
@@ -48,18 +48,20 @@ class Embedder:
 
     def embed_query(self, text: str) -> Vector:
         """The embedding of a text as the model gives it, shape (d,)."""
+        text = storable(text)
         return np.asarray(call_within(self._timeout_seconds, lambda: self.model.embed_query(text)), dtype=np.float64)
 
     async def aembed_query(self, text: str) -> Vector:
         """Async twin of `embed_query`."""
+        text = storable(text)
         own = type(self.model).aembed_query is not Embeddings.aembed_query
         found = self.model.aembed_query(text) if own else acall(lambda: self.model.embed_query(text))
         return np.asarray(await await_within(self._timeout_seconds, found), dtype=np.float64)
 
     def embed_documents(self, texts: Sequence[str]) -> Vector:
         """Unit embeddings of texts, shape (n, d)."""
-        seconds = self._timeout_seconds * (1 + len(texts) // 32)
-        return unit(call_within(seconds, lambda: self.model.embed_documents(list(texts))))
+        seconds, given = self._timeout_seconds * (1 + len(texts) // 32), list(map(storable, texts))
+        return unit(call_within(seconds, lambda: self.model.embed_documents(given)))
 
     def encode(self, rows: Vector) -> dict[str, str]:
         """The fields `vector` and `embedding` of a record, of unit vectors of shape (d,) or (n, d)."""

@@ -178,12 +178,12 @@ class Episodes:
 
     def parse_pending(self, user: str, reflection: str, results: Sequence[Result]) -> tuple[list[Pending], Progress]:
         """What waits, oldest first, and the progress, given the results of `pending_ops`."""
-        marks = _parse_marks(self._store.found(_marks(user, reflection), results[0]))
+        marks = _parse_marks(user, self._store.found(_marks(user, reflection), results[0]))
         return marks, parse_record(Progress, results[1]) or Progress()
 
     def pending(self, user: str) -> list[Pending]:
         """All that waits of a user, for whatever reflection."""
-        return _parse_marks(self._store.scan((user, "pending")))
+        return _parse_marks(user, self._store.scan((user, "pending")))
 
     def waiting_users(self) -> list[str]:
         """Ids of the users of whom something waits."""
@@ -252,9 +252,11 @@ def _copy(episode: Episode) -> Episode:
     return episode.model_copy(update={**heads, "before": "", "cards": (), "retrievals": (), "retried": ()})
 
 
-def _parse_marks(items: Iterable[object]) -> list[Pending]:
-    found = (parse_record(Pending, item) for item in items)
-    return sorted((mark for mark in found if mark is not None), key=lambda mark: _age(mark.episode))
+def _parse_marks(user: str, items: Iterable[object]) -> list[Pending]:
+    read = [mark for mark in (parse_record(Pending, item) for item in items) if mark is not None]
+    # an id that no store can hold as it is, with NUL in it: the stored one may be another user's
+    found = [one if label(one.user) == label(user) else one.model_copy(update={"user": user}) for one in read]
+    return sorted(found, key=lambda mark: _age(mark.episode))
 
 
 def _marks(user: str, reflection: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Entries are only added, and a snapshot of the fold may be lost or overwritten by anybody at any time, for it can be made
 again. It holds only entries older than `GRACE_SECONDS`; readers fold the younger ones on top. Writers at once, repeated
-and late deliveries, and clocks that differ by less than the grace period therefore cost nothing.
+and late deliveries, and clocks that differ by less than the grace period therefore cost nothing. A clock that ran ahead
+and was put right costs a longer read until its time has come: the version that writers leave tells how far to read.
 """
 
 from __future__ import annotations
@@ -77,12 +78,13 @@ class FeedbackReceipt:
 class FeedbackReading:
     """What must be known before feedback is written.
 
-    Stored retrievals by id, the time up to which some snapshot holds the ledger, and the entry under the idempotency
-    key where that was used before.
+    Stored retrievals by id, the time up to which some snapshot holds the ledger, the time of the latest entry, and the
+    entry under the idempotency key where that was used before.
     """
 
     retrievals: Mapping[str, object]
     horizon: float = float("-inf")
+    latest: float = float("-inf")
     used: str | None = None
 
 
@@ -164,15 +166,17 @@ class Ledger:
         """What must be read before feedback on some retrievals is written, for a batch."""
         return [
             self._store.search((user, "state")),
+            self._store.get((user, "versions"), "feedback"),
             *(self._store.get(self._retrievals(user, name), label(name, prefix="r")) for name in retrieval_ids),
         ]
 
     def parse_reading(self, user: str, retrieval_ids: Sequence[str], results: Sequence[Result]) -> FeedbackReading:
         """The reading, given the results of `reading_ops`."""
-        items = zip(retrieval_ids, map(found_item, results[1:]), strict=True)
-        horizons = map(_stored_horizon, self._store.found((user, "state"), results[0]))
+        items = zip(retrieval_ids, map(found_item, results[2:]), strict=True)
+        horizons = (_stored_time(item, "horizon") for item in self._store.found((user, "state"), results[0]))
         known = {name: item.value for name, item in items if item is not None}
-        return FeedbackReading(known, max(horizons, default=float("-inf")))
+        latest = _stored_time(found_item(results[1]), "latest")
+        return FeedbackReading(known, max(horizons, default=float("-inf")), latest)
 
     def feedback(
         self,
@@ -220,7 +224,7 @@ class Ledger:
                 gate = trust(source) * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
             entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
         replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=entry.time)]
-        self.append(user, [entry, *replaced])
+        self._append_in_time(user, [entry, *replaced], found.latest)
         if retrieval is not None and entry.gate == 0.0:
             reason = "its gate is 0: it is kept in the ledger and moves nothing"
         return FeedbackReceipt(entry.id, applied=not reason, reason=reason)
@@ -234,12 +238,25 @@ class Ledger:
             return FeedbackReceipt("", applied=False, reason=reason)
         if any(entry.target == feedback_id for entry in entries if isinstance(entry, Withdrawal)):
             return FeedbackReceipt(feedback_id, applied=False, reason="it was withdrawn before")
-        moment = _on_time(time.time(), self._read(user, [], None).horizon)
-        self.append(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)])
+        reading = self._read(user, [], None)
+        moment = _on_time(time.time(), reading.horizon)
+        self._append_in_time(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)], reading.latest)
         return FeedbackReceipt(feedback_id, applied=True)
 
-    def append(self, user: str, entries: Sequence[Entry]) -> None:
-        """Add entries and a new version for readers in one batch: acknowledged when this returns."""
+    def _append_in_time(self, user: str, entries: Sequence[Entry], latest: float) -> None:
+        """Add entries; once more where that took so long that no reader may look at their time any more."""
+        self.append(user, entries, latest)
+        now = time.time()
+        if now - entries[0].time > GRACE_SECONDS:
+            self.append(user, [entry.model_copy(update={"time": now}) for entry in entries], latest)
+
+    def append(self, user: str, entries: Sequence[Entry], latest: float | None = None) -> None:
+        """Add entries and a new version for readers in one batch: acknowledged when this returns.
+
+        `latest` is the time of the latest entry that is there, if it was read.
+        """
+        if latest is None:
+            latest = self._read(user, [], None).latest
         ops: list[Op] = []
         for entry in entries:
             ops.append(self._store.put((user, "feedback", *_bucket(entry.time)), entry.id, entry.to_json()))
@@ -251,12 +268,14 @@ class Ledger:
         if len(self._written) >= 1_000:  # a process that writes and never reads; to forget it costs one more read
             self._written.clear()
         self._written.add(user)
-        self._store.batch([*ops, self._store.put((user, "versions"), "feedback", {"version": new_id()})])
+        newest = max([latest, *(entry.time for entry in entries)])
+        stamp = {"version": new_id(), **({"latest": newest} if math.isfinite(newest) else {})}
+        self._store.batch([*ops, self._store.put((user, "versions"), "feedback", stamp)])
 
     def _read(self, user: str, retrieval_ids: Sequence[str], key: str | None) -> FeedbackReading:
         used_op = [] if key is None else [self._store.get((user, "keys"), label(key, prefix="k"))]
         results = self._store.batch([*self.reading_ops(user, retrieval_ids), *used_op])
-        reading = self.parse_reading(user, retrieval_ids, results[: 1 + len(retrieval_ids)])
+        reading = self.parse_reading(user, retrieval_ids, results[: 2 + len(retrieval_ids)])
         used = found_item(results[-1]) if used_op else None
         return reading if used is None else replace(reading, used=str(used.value.get("id", "")))
 
@@ -299,6 +318,7 @@ class Ledger:
         others, results = results[: len(beside)], results[len(beside) :]
         stamp = found_item(results[0])
         version = "" if stamp is None else str(stamp.value.get("version"))
+        until = max(now, _stored_time(stamp, "latest"))
         space = self._spaces.parse(embedding, dimension, results[1 : len(versions)])
         if kept is not None and kept.space.id != space.id:
             kept = None
@@ -308,12 +328,14 @@ class Ledger:
         # what to go on from: a snapshot, everything younger, and the entries in it that the rule looks at again
         found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
         item, addresses = found_item(found), list[tuple[float, str]]()
-        if kept is not None and _horizon(kept.snapshot) == _stored_horizon(item):
+        if kept is not None and _horizon(kept.snapshot) == _stored_time(item, "horizon"):
             snapshot = kept.snapshot
+            ahead = [one for one in _buckets_since(user, _horizon(snapshot), until) if one not in places]
+            places, pages = [*places, *ahead], [*pages, *self._store.batch(list(map(self._store.search, ahead)))]
         else:
             kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
             addresses = list(snapshot.window) if snapshot is not None else []
-            places = _buckets_since(user, _horizon(snapshot), now)
+            places = _buckets_since(user, _horizon(snapshot), until)
             window_ops = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
             pages = self._store.batch([*map(self._store.search, places), *window_ops])
         pairs = zip(places, pages, strict=False)
@@ -384,7 +406,7 @@ class Ledger:
         try:
             snapshot = read_record(Snapshot, item.value)
             k = LearnerState.from_json(snapshot.state).long.size
-            if not math.isfinite(_stored_horizon(item)):
+            if not math.isfinite(_stored_time(item, "horizon")):
                 raise CorruptRecordError("its horizon is no time that a clock can have shown")
         except CorruptRecordError as error:
             warn(logger, "Ignoring a corrupt snapshot and folding the ledger again: %s", error)
@@ -453,14 +475,14 @@ def _horizon(snapshot: Snapshot | None) -> float:
     return float("-inf") if snapshot is None else snapshot.horizon
 
 
-def _stored_horizon(item: Item | None) -> float:
-    """The horizon that a stored snapshot claims; minus infinity without a readable one."""
+def _stored_time(item: Item | None, field: str) -> float:
+    """A time in a stored value, such as the horizon of a snapshot; minus infinity without a readable one."""
     try:
-        horizon = float("-inf") if item is None else float(item.value["horizon"])
+        moment = float("-inf") if item is None else float(item.value[field])
     except (KeyError, TypeError, ValueError):
         return float("-inf")
     # no clock can have written infinity or a time years ahead: a damaged value
-    return horizon if math.isfinite(horizon) and horizon <= time.time() + 366 * DAY else float("-inf")
+    return moment if math.isfinite(moment) and moment <= time.time() + 366 * DAY else float("-inf")
 
 
 def _parse_entries(items: Iterable[Item], known: Mapping[str, Entry] = MappingProxyType({})) -> dict[str, Entry]:

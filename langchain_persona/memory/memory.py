@@ -315,8 +315,9 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         gone = {"retired": Retirement(time=now, reason="the card that it replaced was revived"), "updated": now}
         with self._store.editing(name):
             card = self.cards.get(name, card_id)
-            revived = card.model_copy(update={"retired": None, "updated": now})
-            successors = [one for one in self.cards.read(name).all if card.retired and one.id == card.retired.by]
+            revived = card.model_copy(update={"retired": None, "replaces": "", "updated": now})
+            by = card.retired and card.retired.by
+            successors = [one for one in self.cards.read(name).all if one.id == by or one.replaces == card_id]
             changed = [one.model_copy(update=gone) for one in successors if one.retired is None]
             if revived not in self.cards.write(name, [revived, *changed]):
                 raise KeyError(f"card {card_id!r} was erased")

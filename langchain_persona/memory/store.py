@@ -38,7 +38,7 @@ from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
 from langchain_persona.memory.local import scrub
 from langchain_persona.records import Record, read_record
-from langchain_persona.resilience import call_within, run_or_default, warn
+from langchain_persona.resilience import call_within, run_or_default, storable, warn
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class UserStore:
     """One place in a LangGraph store, the namespace `root`, with a deadline for every batch.
 
     Async stores (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker thread, from where they reach their
-    event loop.
+    event loop. A store that missed a deadline is left alone for as long, so that a turn waits for it once.
 
     A deleted user leaves a tombstone, and every later write of that user is taken back, whoever makes it. A store knows
     no conditions, and SQLite refuses to read and write in one batch when two processes do so. Therefore each batch of
@@ -77,6 +77,7 @@ class UserStore:
         self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
         self._lock = Lock()
+        self._silent_until = 0.0
         self._written: set[str] = set()  # labels of users for whom something was written since the last look
         self._deleted: dict[str, bool] = {}  # labels of deleted users that were met, and whether that was said
 
@@ -188,18 +189,23 @@ class UserStore:
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
                 "of this method, such as memory.aremember"
             )
+        if time.monotonic() < self._silent_until:
+            raise StoreError("the store did not answer a moment ago; nothing was recorded, so try again")
         try:
             return call_within(self.timeout_seconds, partial(self._run, ops)) if ops else []
         except ConfigError:
             raise
         except TimeoutError as error:
+            self._silent_until = time.monotonic() + self.timeout_seconds
             raise StoreError(f"the store: {error}; it may still do what it was asked, so repeat with a key") from error
         except Exception as error:
             raise StoreError(f"the store failed ({error!r}); nothing was recorded, so try again") from error
 
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:
-            return self.store.batch(ops)
+            results = self.store.batch(ops)
+            self._silent_until = 0.0
+            return results
         finally:  # when it is done, also where nobody waits for it any more
             written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
             with self._lock:
@@ -212,7 +218,7 @@ class UserStore:
     def put(self, path: Path, key: str, value: Mapping[str, Any], ttl_seconds: float | None = None) -> Op:
         """The write of one value, for a batch, with a time to live where the store knows one. It is never indexed."""
         ttl = ttl_seconds / 60.0 if ttl_seconds is not None and self.store.supports_ttl else None
-        return PutOp(self._namespace(path), key, dict(value), index=False, ttl=ttl)
+        return PutOp(self._namespace(path), key, _storable(dict(value)), index=False, ttl=ttl)
 
     def delete(self, path: Path, key: str) -> Op:
         """The erasure of one value, for a batch; it need not be there."""
@@ -307,6 +313,15 @@ class VersionedCache(Generic[T]):
             for key in list(self._kept):
                 if label(str(key[0] if isinstance(key, tuple) else key)) == name:
                     del self._kept[key]
+
+
+def _storable(value: Any) -> Any:
+    """A JSON value of which every text is storable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): _storable(one) for name, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list) else value
 
 
 def chunks(items: Sequence[T], size: int = 200) -> Iterator[Sequence[T]]:

@@ -209,6 +209,7 @@ def _new_card(operation: Operation, exchange: Exchange, old: PreferenceCard | No
         questions=_questions(operation),
         id=hashlib.sha256(name.encode()).hexdigest()[:32],
         text=text,
+        replaces="" if old is None else old.id,
         condition=mask(operation.condition or "") or None,
         evidence=(_evidence(operation, exchange),),
         created=exchange.time,

@@ -268,7 +268,7 @@ class VARSRetriever(BaseRetriever):
             return rows
         try:
             rows = self._within(plan.source, partial(plan.source.sample, SAMPLE, where))
-        except NotImplementedError:  # a store that only works asynchronously
+        except (AssertionError, NotImplementedError):  # a store that only works asynchronously, such as pgvector's
             rows = _NO_ROWS
         except Exception as error:
             warn_of(logger, "Plain ranking: the spread of relevance could not be measured", error)

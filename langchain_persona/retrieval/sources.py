@@ -265,7 +265,10 @@ class VectorStoreSource(Source):
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with _mismatch_in_words(self._vectorstore, query.size):
-            found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
+            try:
+                found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
+            except (AssertionError, NotImplementedError):  # so does pgvector where it was made for synchronous use
+                return await super().asearch(query, k, filter=filter, shift=shift)
         return await acall(lambda: measure(found, query, self._vectors_of))
 
     def sample(self, n: int, filter: Any = None) -> Vector:

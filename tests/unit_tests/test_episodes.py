@@ -57,6 +57,15 @@ def test_an_episode_is_kept_with_its_mark_in_one_batch(memory):
     assert memory.episodes.all("bo") == []
 
 
+def test_law_4_what_waits_of_an_id_that_no_store_holds_as_it_is_stays_with_it(memory):
+    memory.turns.processors["verbatim"] = Processor(memory, "verbatim")
+    memory.episodes.record("x\0", episode(1), "verbatim")
+    memory.episodes.retry(memory.episodes.pending("x\0"))
+    assert (waiting(memory, user="x\0"), waiting(memory, user="x\ufffd")) == (["e1"], [])
+    assert memory.process_pending() == 1
+    assert waiting(memory, user="x\0") == []
+
+
 def test_marks_wait_in_order_for_the_reflection_that_they_name(memory):
     for number in (3, 1, 2):
         memory.episodes.record("ana", episode(number), "model" if number == 2 else "verbatim")

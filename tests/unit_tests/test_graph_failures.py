@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from typing import Any
 
 import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
+from langchain_core.vectorstores import InMemoryVectorStore
+from langgraph.store.memory import InMemoryStore
 
 from langchain_persona import PersonaMemory, VARSRetriever
 from langchain_persona.agent import reflector
 from langchain_persona.reflection import Findings
 from langchain_persona.retrieval.sources import Source
-from langchain_persona.testing import ScriptedChatModel
+from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.graphs import (
     BASE,
     EMBEDDINGS,
@@ -56,7 +59,7 @@ async def healthy_batches(how: str) -> int:
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after the work"])
 @pytest.mark.parametrize("how", HOWS)
 async def test_a_store_that_raises_at_each_single_batch_in_turn(how, late, caplog, monkeypatch):
-    monkeypatch.setattr(reflector, "_QUICK", 60.0)  # on a busy machine a turn reads once more, and has a batch more
+    monkeypatch.setattr(reflector, "_QUICK", 60.0)  # or a busy machine reads once more
     total = await healthy_batches(how)
     assert 12 <= total <= 24
     caplog.clear()
@@ -113,19 +116,77 @@ async def test_a_store_that_is_dead_from_the_start_and_comes_back(how, reflect, 
     assert warnings_of(caplog) == []
 
 
-async def test_a_store_that_hangs_costs_its_deadline_and_no_answer(caplog):
-    class Hanging(FailingStore):
+class Hanging:
+    """A backend that answers after half a minute, or when the test is over; `waits` counts the calls of the turn."""
+
+    def __init__(self) -> None:
+        self.over, self.dead, self.waits = threading.Event(), False, 0
+
+    def __call__(self) -> None:
+        if self.dead:
+            self.waits += 1
+            self.over.wait(30)
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    ("what", "deadlines"),
+    [
+        (("store",), 1),
+        (("embedder",), 1),
+        (("documents",), 2),  # the spread of relevance is measured, and then searched
+        (("store", "documents"), 2),
+        (("store", "embedder", "documents"), 2),  # without a vector nothing is searched
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+async def test_law_3_backends_that_answer_after_30_s_cost_two_deadlines_ahead_of_the_answer(
+    what, deadlines, how, caplog
+):
+    hang = Hanging()
+
+    class Store(FailingStore):
         def batch(self, ops: Any) -> Any:
-            if self.dead:
-                time.sleep(0.3)
+            if "store" in what:
+                hang()
             return super().batch(ops)
 
-    memory = PersonaMemory(store := Hanging(), EMBEDDINGS, timeout_seconds=0.05)
-    agent = Agent(echo(), memory, how="ainvoke")
-    store.dead = True
+    class Model(HashEmbeddings):
+        def embed_query(self, text: str) -> list[float]:
+            if "embedder" in what:
+                hang()
+            return super().embed_query(text)
+
+    class Documents(InMemoryVectorStore):
+        def similarity_search_by_vector(self, *args: Any, **options: Any) -> Any:
+            if "documents" in what:
+                hang()
+            return super().similarity_search_by_vector(*args, **options)
+
+    memory = PersonaMemory(Store(), model := Model(64), timeout_seconds=0.5)
+    documents = Documents.from_texts(["horror film cabin"], model)
+    waits: list[int] = []
+
+    def answer(messages: Any) -> str:
+        waits.append(hang.waits)
+        return f"answer to: {messages[-1].text.splitlines()[0]}"
+
+    retriever = VARSRetriever(vectorstore=documents, memory=memory, k=1)
+    agent = Agent(ScriptedChatModel(answer), memory, how=how, retriever=retriever)
     await agent.say("I live in Berlin.")
-    assert await agent.answer() == "answer to: I live in Berlin."
+    hang.dead = True
+    await agent.say("I love horror films.", feedback=1)
+    assert await agent.answer() == "answer to: I love horror films."
+    assert waits == [0, deadlines]
     assert len(warnings_of(caplog)) == 1
+    hang.dead = False
+    hang.over.set()
+    while memory._store._silent_until:  # noqa: ASYNC110  # what hung comes back
+        await asyncio.sleep(0.001)
+    await agent.say("I love whale films.")
+    assert warnings_of(caplog) == []
+    assert await half_written(memory) == []
+    assert {"I live in Berlin.", "I love whale films."} <= set(await texts_of(memory))
 
 
 class Deaf(Embeddings):
@@ -245,6 +306,16 @@ async def test_cancelled_at_random_points_the_next_turn_works_and_nothing_waits_
     assert "I live in Berlin." in await texts_of(memory)
     assert await pending(memory) == []
     assert await half_written(memory) == []
+
+
+async def test_what_eight_chats_are_told_at_once_is_kept_once():
+    store = InMemoryStore()
+    agents = [Agent(echo(), new_memory(store), how="ainvoke") for _ in range(8)]  # as many processes
+    for text in ("I love tea.", "I live in Berlin."):
+        await asyncio.gather(*(agent.say(text, thread=f"t{place}") for place, agent in enumerate(agents)))
+    for agent in agents:
+        assert sorted(await texts_of(agent.memory)) == ["I live in Berlin.", "I love tea."]
+        assert await half_written(agent.memory) == []
 
 
 @pytest.mark.parametrize(

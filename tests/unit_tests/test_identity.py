@@ -24,6 +24,7 @@ from langchain_persona.identity import (
     Identity,
     Label,
     PersonaContext,
+    allow_own_records,
     context_value,
     label,
     normalise_user,
@@ -174,6 +175,31 @@ def test_law_4_a_service_key_does_not_merge_users(caplog):
 def test_a_claimed_auth_user_is_no_proof():
     configurable = {"langgraph_auth_user": named("mallory"), "langgraph_auth_user_id": "mallory", "user_id": "ana"}
     assert resolve_identity({"configurable": configurable}).user == "ana"
+
+
+@pytest.mark.parametrize(
+    ("action", "namespace", "allowed"),
+    [
+        ("search", ("persona", "u=ana"), True),
+        ("get", ["persona", "u=ana", "cards"], True),
+        ("list_namespaces", ("persona", "u=ana"), True),
+        ("put", ("persona", "u=ana", "cards"), False),
+        ("delete", ("persona", "u=ana", "cards"), False),
+        ("search", ("persona", "u=anab"), False),
+        ("search", ("persona", "u=an"), False),
+        ("search", ("persona",), False),
+        ("list_namespaces", None, False),
+        ("search", ("notes", "u=ana"), False),
+    ],
+)
+async def test_law_4_over_http_a_caller_reads_own_records_and_no_others(action, namespace, allowed):
+    def ask(user: Any) -> Any:
+        return allow_own_records(SimpleNamespace(user=user, action=action), {"namespace": namespace})
+
+    assert await ask(named("ana")) is allowed
+    assert await ask(StudioUser()) is True
+    for nobody in (named(None), named(" "), named(7)):
+        assert await ask(nobody) is False
 
 
 @dataclass

@@ -191,7 +191,22 @@ class CardsMachine(Machine):
         self.erased: dict[str, PreferenceCard] = {}
         self.seen: list[PreferenceCard] = []
 
+    def at(self, process: int) -> PersonaMemory:
+        self.settle()
+        return super().at(process)
+
+    def settle(self) -> None:
+        """What a reader does: of several cards in the place of one a pinned one or the latest stays."""
+        active = sorted((one for one in self.cards.values() if one.active), key=lambda one: (one.created, one.id))
+        for place in {one.replaces for one in active} - {""}:
+            heirs = [one for one in active if one.replaces == place]
+            stays = next((one for one in reversed(heirs) if one.pinned), heirs[-1])
+            for one in heirs:
+                if one is not stays and not one.pinned:
+                    self.change(one.id, retired=gone(stays.id))
+
     def pick(self, index: int) -> str:
+        self.settle()
         return list(self.cards)[index % len(self.cards)]
 
     def change(self, name: str, **changes: Any) -> None:
@@ -221,11 +236,12 @@ class CardsMachine(Machine):
     @rule(process=PROCESS, index=INDEX)
     def revive(self, process: int, index: int) -> None:
         name = self.pick(index)
-        successor = self.cards[name].retired and self.cards[name].retired.by
+        by = self.cards[name].retired and self.cards[name].retired.by
         assert self.at(process).revive("ana", name).retired is None
-        self.change(name, retired=None)
-        if successor in self.cards and self.cards[successor].retired is None and successor != name:
-            self.change(successor, retired=gone(None))
+        self.change(name, retired=None, replaces="")
+        for one in list(self.cards.values()):
+            if (one.id == by or one.replaces == name) and one.retired is None:
+                self.change(one.id, retired=gone(None))
 
     @precondition(lambda self: self.cards)
     @rule(process=PROCESS, index=INDEX, field=st.sampled_from(["pinned", "held_back"]), value=st.booleans())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_persona.masking import MASK, mask
+from langchain_persona.resilience import storable
 
 MASKED = {
     "my password is hunter2, please": "my password is [secret], please",
@@ -147,3 +148,13 @@ def test_a_secret_without_a_verb_is_masked(text):
 
 def test_words_beside_a_password_are_none():
     assert mask("reset my password quickly, before 2027-01-15") == "reset my password quickly, before 2027-01-15"
+
+
+@given(st.text(st.characters()))
+def test_what_no_database_takes_is_replaced_and_nothing_else(text):
+    kept = storable(text)
+    kept.encode("utf-8")
+    assert "\0" not in kept
+    assert len(kept) == len(text)
+    assert all(one == other or other == "\ufffd" for one, other in zip(text, kept, strict=True))
+    assert storable("\ud83e\0🦉é") == "\ufffd\ufffd🦉é"

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import chromadb
 import numpy as np
 import pytest
 from chromadb.api.models.AsyncCollection import AsyncCollection
+from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
@@ -18,11 +20,10 @@ from langgraph.store.memory import InMemoryStore
 from qdrant_client import models
 
 from langchain_persona.errors import ConfigError, DimensionMismatchError
-from langchain_persona.learning import VARSConfig, WindowedRidge
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.retrieval import Source, VARSRetriever, sources
 from langchain_persona.retrieval.sources import source_of
-from langchain_persona.testing import HashEmbeddings
+from langchain_persona.testing import HashEmbeddings, check_source
 from tests.retrievals import (
     FREE,
     MODEL,
@@ -35,10 +36,7 @@ from tests.retrievals import (
     found,
     ids,
     liking,
-    over,
     record,
-    run,
-    scores,
     vector,
     warnings_in,
     why,
@@ -99,6 +97,29 @@ def texts(docs: list[Document]) -> list[str]:
 
 
 @STORES
+def test_every_vector_store_gives_the_exact_personalised_ranking(make: Make):
+    check_source(make(documents()), query=QUERY)
+
+
+@pytest.mark.parametrize("space", ["cosine", "l2", "ip"])
+def test_chroma_gives_the_exact_personalised_ranking(space, tmp_path):
+    check_source(films(space), MODEL, query=QUERY)
+    kept = chromadb.PersistentClient(str(tmp_path)).create_collection("films", embedding_function=None)
+    texts = list(TEXTS.values())
+    kept.add(ids=list(TEXTS), documents=texts, embeddings=MODEL.embed_documents(texts))
+    check_source(Chroma("films", MODEL, client=chromadb.PersistentClient(str(tmp_path))), query=QUERY)
+
+
+def test_a_source_that_cannot_be_ranked_is_told_what_it_lacks():
+    class Plain(Own):
+        def search(self, query, k, *, filter=None, shift=None):
+            return super().search(query, k)
+
+    with pytest.raises(AssertionError, match="a moved query does not find its nearest"):
+        check_source(Plain())
+
+
+@STORES
 @MODES
 def test_law_1_cold_start_equals_the_stores_own_search(make: Make, mode):
     """Also among many equal documents, of which an index may give others when it is asked for more."""
@@ -112,37 +133,6 @@ def test_law_1_cold_start_equals_the_stores_own_search(make: Make, mode):
                 assert texts(docs) == texts(expected), (query, k, user)
                 assert make is qdrant or ids(docs) == ids(expected), (query, k, user)
                 assert {fact["long"] for fact in why(docs)} == {0.0}
-
-
-@STORES
-@MODES
-def test_the_personalised_ranking_is_the_exact_one(make: Make, mode):
-    store, long, short = make(documents()), 0.4 * vector(1), 0.2 * vector(2)
-    memory = Known(InMemoryStore(), config=FREE).know(long, short)
-    query = np.asarray(MODEL.embed_query(QUERY))
-    docs = found(under(store, memory, k=5), mode, user_id="ana")
-    exact = {
-        text: row @ query + row @ (long + short) for text, row in zip(TEXTS.values(), VECTORS.values(), strict=True)
-    }
-    assert texts(docs) == sorted(exact, key=exact.__getitem__, reverse=True)[:5]
-    for doc, fact in zip(docs, why(docs), strict=True):
-        assert fact["score"] == pytest.approx(exact[doc.page_content], abs=1e-6)
-    assert texts(docs) != texts(store.similarity_search(QUERY, 5))
-
-
-@STORES
-@MODES
-def test_feedback_moves_the_very_next_ranking(make: Make, mode):
-    eager = VARSConfig(rule=WindowedRidge(gain=20.0), spread=1e6, strength=3.0)
-    retriever = under(make(documents()), PersonaMemory(InMemoryStore(), config=eager), k=3, user_id="ana")
-    docs = found(retriever, mode, k=12)
-    liked = docs[-1]
-    assert retriever.feedback(liked, 1.0).applied
-    assert found(retriever, mode)[0].page_content == liked.page_content
-    assert retriever.memory.ratings("ana")[0].titles == (liked.page_content,)
-    found_again = retriever.source.vectors([str(liked.id)])[str(liked.id)] if make is not qdrant else None
-    if found_again is not None:  # what a change of the embedding model needs
-        assert found_again == pytest.approx(VECTORS[str(liked.id)], abs=1e-6)
 
 
 def test_documents_without_an_id_get_one_from_their_text_and_qdrants_are_found(caplog):
@@ -401,13 +391,3 @@ def test_law_3_cards_without_a_store(mode, caplog):
 
     assert found(PersonaMemory(Broken(), MODEL).as_retriever(), mode, user_id="ana") == []
     assert len(warnings_in(caplog)) == 1
-
-
-def test_async_and_sync_agree_on_every_source():
-    memory = liking("d05")
-    for store in (in_memory(documents()), faiss(documents()), qdrant(documents())):
-        retriever = under(store, memory)
-        awaited = run(lambda retriever=retriever: retriever.ainvoke(QUERY, user_id="ana"))
-        assert scores(awaited) == scores(retriever.invoke(QUERY, user_id="ana"))
-    chroma = over(films(), memory)
-    assert scores(found(chroma, "async", user_id="ana")) == scores(found(chroma, "sync", user_id="ana"))

@@ -1,0 +1,50 @@
+"""Who calls a server of your own, and that nobody reads another's memory or conversations.
+
+In `langgraph.json`:
+
+    "auth": {"path": "./graphs/auth.py:auth", "disable_studio_auth": true}
+
+`PERSONA_TOKENS` names a JSON file with the user of each token, `{"token": "ana@example.com"}`. Ask your identity
+provider in `authenticate` instead; the rest may stay.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from langgraph_sdk import Auth
+
+from langchain_persona.identity import allow_own_records
+
+USERS: dict[str, str] = json.loads(Path(os.environ["PERSONA_TOKENS"]).read_text(encoding="utf-8"))
+
+auth = Auth()
+auth.on.store(allow_own_records)
+
+
+@auth.authenticate
+async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or token not in USERS:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="no such token")
+    return {"identity": USERS[token]}
+
+
+@auth.on.threads
+async def own_threads(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, str]:
+    """Also their states and runs."""
+    owner = {"owner": ctx.user.identity}
+    value.setdefault("metadata", {}).update(owner)  # in place: the server holds on to it
+    return owner
+
+
+@auth.on.assistants(actions=["read", "search"])
+async def all_assistants(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> bool:
+    """To make or change one is the developer's: it sets the context for whoever uses it."""
+    return True
+
+
+@auth.on
+async def nothing_else(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> bool:
+    return False

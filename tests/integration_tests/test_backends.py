@@ -1,0 +1,64 @@
+"""Postgres, a Chroma server and pgvector keep what memory, SQLite and the embedded ones keep."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langgraph.store.memory import InMemoryStore
+
+from langchain_persona import PersonaMemory, VARSRetriever
+from langchain_persona.testing import check_source, check_store
+from tests.chroma import ChromaServer
+from tests.memories import open_store
+from tests.retrievals import MODEL, QUERY, TEXTS, D
+
+pytestmark = pytest.mark.integration
+
+DOCUMENTS = [Document(text, id=name, metadata={"number": number}) for number, (name, text) in enumerate(TEXTS.items())]
+
+
+@pytest.mark.parametrize("name", ["postgres", "pooled postgres", "asyncpostgres", "pooled asyncpostgres"])
+async def test_postgres_keeps_what_is_put_there_and_users_apart(name, tmp_path, postgres):
+    async with open_store(name, tmp_path, postgres) as store:
+        await asyncio.to_thread(check_store, store)
+
+
+def test_a_chroma_server_gives_the_exact_personalised_ranking(tmp_path):
+    with ChromaServer(tmp_path) as server:
+        films = server.client().create_collection("films", embedding_function=None)
+        texts = list(TEXTS.values())
+        films.add(ids=list(TEXTS), documents=texts, embeddings=MODEL.embed_documents(texts))
+        check_source(server.client().get_collection("films", embedding_function=None), MODEL, query=QUERY)
+
+
+def test_pgvector_gives_the_exact_personalised_ranking(postgres):
+    langchain_postgres = pytest.importorskip("langchain_postgres")
+    import sqlalchemy.ext.asyncio
+
+    engine = sqlalchemy.create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
+    name = f"films_{uuid.uuid4().hex}"
+    films = langchain_postgres.PGVector(MODEL, connection=engine, collection_name=name, embedding_length=D)
+    try:
+        films.add_documents(DOCUMENTS, ids=list(TEXTS))
+        check_source(films, query=QUERY)
+        asyncio.run(_ask_async_pgvector(langchain_postgres, sqlalchemy, engine.url, name))
+    finally:
+        films.delete_collection()
+        engine.dispose()
+
+
+async def _ask_async_pgvector(langchain_postgres: Any, sqlalchemy: Any, url: Any, name: str) -> None:
+    """One made for asynchronous use only, of which nothing can be sampled."""
+    engine = sqlalchemy.ext.asyncio.create_async_engine(url)
+    films = langchain_postgres.PGVector(MODEL, connection=engine, collection_name=name, embedding_length=D)
+    retriever = VARSRetriever(vectorstore=films, memory=PersonaMemory(InMemoryStore()), k=3, user_id="ana")
+    docs = await retriever.ainvoke(QUERY)
+    assert [doc.id for doc in docs] == [doc.id for doc in await films.asimilarity_search(QUERY, 3)]
+    assert (await retriever.afeedback(docs[2], 1.0)).applied
+    moved = {doc.id: doc.metadata["persona"]["long"] for doc in await retriever.ainvoke(QUERY, k=20)}
+    assert max(moved, key=moved.__getitem__) == docs[2].id
+    await engine.dispose()
