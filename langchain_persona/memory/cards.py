@@ -41,6 +41,7 @@ class CardSet:
         starts: the place of each card's first row.
         erased: keys of the tombstones, of cards and episodes.
         statements: the active likes and dislikes that have a vector; None where there are none.
+        unembedded: active cards without a vector.
     """
 
     active: tuple[PreferenceCard, ...] = ()
@@ -50,6 +51,7 @@ class CardSet:
     starts: tuple[int, ...] = ()
     erased: frozenset[str] = frozenset()
     statements: Statements | None = None
+    unembedded: tuple[PreferenceCard, ...] = ()
 
     def relevance(self, direction: Vector) -> Vector:
         """The dot product of each active card with a vector of shape (d,): mean of its text's and its best row's.
@@ -67,11 +69,6 @@ class CardSet:
     def all(self) -> list[PreferenceCard]:
         """Every card, oldest first."""
         return sorted((*self.active, *self.rest), key=_age)
-
-    @property
-    def unembedded(self) -> list[PreferenceCard]:
-        """Active cards without a vector."""
-        return [self.active[place] for place in np.flatnonzero(~np.any(self.vectors, axis=1))]
 
 
 class Cards:
@@ -207,8 +204,9 @@ class Cards:
         vectors = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
         texts = vectors if len(vectors) == len(active) else frozen(vectors[list(starts)])
         rest = tuple(card for card in found if not card.active)
-        found_set = CardSet(active, rest, texts, vectors, starts, frozenset(erased), _statements(active, texts))
-        return found_set, changed
+        late = tuple(active[place] for place in np.flatnonzero(~np.any(texts, axis=1)))
+        said = _statements(active, texts)
+        return CardSet(active, rest, texts, vectors, starts, frozenset(erased), said, late), changed
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""

@@ -143,6 +143,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
         self._datasets = Datasets(self._store, self.cards, self.ledger, self.episodes)
         self._resources = ExitStack()
+        self._embed_again = 0.0
 
     @classmethod
     def local(
@@ -624,11 +625,15 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     def user_vectors(self, user: str, session: str, embedding: str, dimension: int) -> UserVectors:
         """For the retriever: a user's vectors in one session ("" is none), from embeddings of some model and length.
 
-        What they stated is read in the same batch.
+        What they stated is read in the same batch. Cards that were kept while the embedding model did not answer get
+        their vectors in the background.
         """
         folded, results = self.ledger.fold_beside(user, embedding, dimension, self.cards.read_ops(user))
-        vectors, said = folded.vectors(session), self.cards.parse(user, results).statements
-        return vectors if said is None else replace(vectors, statements=said)
+        vectors, cards = folded.vectors(session), self.cards.parse(user, results)
+        if cards.unembedded and self.embedder.has_model and time.monotonic() >= self._embed_again:
+            self._embed_again = time.monotonic() + 10.0  # the model may still be down
+            self.background.submit(partial(self.cards.embedded, user))
+        return vectors if cards.statements is None else replace(vectors, statements=cards.statements)
 
     def _vectors(self, name: str, session: str, *, rebuild: bool = False) -> UserVectors:
         current = None if name == ANONYMOUS else self.ledger.current(name)

@@ -237,7 +237,7 @@ async def test_law_3_without_the_embedder_the_text_is_kept_and_its_vector_follow
     found = await asyncio.to_thread(embedded)
     assert found.vectors == pytest.approx(np.asarray(MODEL.embed_documents(["likes tea", "likes coffee"])), abs=1e-3)
     assert model.embedded == ["likes tea", "likes coffee"]
-    assert (await asyncio.to_thread(PersonaMemory(store, model).cards.read, "ana")).unembedded == []
+    assert (await asyncio.to_thread(PersonaMemory(store, model).cards.read, "ana")).unembedded == ()
 
 
 def test_a_changed_flag_costs_no_embedding_and_a_changed_text_does(store):

@@ -192,8 +192,8 @@ def test_a_thousand_cards_that_say_the_same_stay_below_the_cap_and_erasing_them_
     memory = talkative(config=VARSConfig(words=LOUD, spread=1e6, max_bonus=0.1))
     retriever = over(collection, memory, k=20)
     before = scores(retriever.invoke(QUERY, user_id="ana"))
-    cards = [PreferenceCard(text=TEXTS["d07"], kind="like") for _ in range(1_000)]
-    memory.cards.write("ana", memory.cards.with_vectors(cards, {TEXTS["d07"]: VECTORS["d07"]}))
+    cards = [PreferenceCard(text=f"{TEXTS['d07']} {number}", kind="like") for number in range(1_000)]
+    memory.cards.write("ana", memory.cards.with_vectors(cards, {card.text: VECTORS["d07"] for card in cards}))
     docs = retriever.invoke(QUERY, user_id="ana")
     assert 0.02 < max(abs(fact["words"]) for fact in why(docs)) <= 0.1 + 1e-9
     assert scores(docs) != before
@@ -233,3 +233,14 @@ def test_cards_are_read_in_the_batch_of_the_ledger_and_own_cards_are_not_ranked_
     retriever.invoke(QUERY, user_id="ana")
     assert store.count - before == 2  # what is known of the user, and the record
     assert all(not fact["cards"] for fact in why(memory.as_retriever(k=1).invoke(QUERY, user_id="ana")))
+
+
+def test_a_like_that_was_kept_while_the_embedder_was_down_acts_after_the_next_retrieval(collection, monkeypatch):
+    memory = PersonaMemory(InMemoryStore(), MODEL, config=VARSConfig(words=LOUD))
+    with monkeypatch.context() as down:
+        down.setattr(type(MODEL), "embed_documents", lambda self, texts: 1 / 0)
+        memory.remember("ana", PreferenceCard(text=TEXTS["d07"], kind="like"))
+    retriever = over(collection, memory, k=5)
+    assert not any(fact["words"] for fact in why(retriever.invoke(QUERY, user_id="ana")))
+    assert memory.drain()
+    assert any(fact["words"] for fact in why(retriever.invoke(QUERY, user_id="ana")))
