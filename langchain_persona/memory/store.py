@@ -48,7 +48,7 @@ Path = tuple[str, ...]
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
-_PAGE = 1_000
+_PAGE, _MORE = 1_000, 5_000  # items of a search; of the next ones, for SQLite sorts all that it passes over
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
 
 
@@ -169,8 +169,10 @@ class UserStore:
         for cache in self.caches:
             cache.drop_user(name)
 
-    def _page(self, batch: Callable[[Sequence[Op]], list[Result]], place: Path, offset: int) -> list[SearchItem]:
-        return _search_items(batch([SearchOp(place, limit=_PAGE, offset=offset, refresh_ttl=False)])[0])
+    def _page(
+        self, batch: Callable[[Sequence[Op]], list[Result]], place: Path, offset: int, limit: int = _PAGE
+    ) -> list[SearchItem]:
+        return _search_items(batch([SearchOp(place, limit=limit, offset=offset, refresh_ttl=False)])[0])
 
     def _owner(self, op: Op) -> str | None:
         """Label of the user that an operation is about."""
@@ -230,11 +232,11 @@ class UserStore:
 
     def found(self, path: Path, result: Result, *, deleted: bool = False) -> list[SearchItem]:
         """Everything below a path, given the result of its `search`; reads on where that was a full page."""
-        place, page = self._namespace(path), _search_items(result)
-        found = list(page)
-        while len(page) == _PAGE:
-            page = self._page(self._call if deleted else self.batch, place, len(found))
-            found += page
+        place, found = self._namespace(path), list(_search_items(result))
+        full = len(found) == _PAGE
+        while full:
+            page = self._page(self._call if deleted else self.batch, place, len(found), _MORE)
+            found, full = [*found, *page], len(page) == _MORE
         # some stores matched prefixes as text (CVE-2026-71433): never another user's item
         return [item for item in found if tuple(item.namespace)[: len(place)] == place]
 
