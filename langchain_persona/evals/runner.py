@@ -11,6 +11,7 @@ import json
 import logging
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -125,10 +126,10 @@ class Run:
         histories = len({one.key for one in self.items})
         mute = ScriptedChatModel(lambda messages: '{"letter": "A"}')
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
-        todo, calls, tokens = self._todo(), 0.0, 0.0
+        todo, calls, tokens = Counter(name for _, name in self._todo()), 0.0, 0.0
         with _quiet():
             for name, arm in make_arms(self.names, kit).items():
-                share = len(todo[name]) / len(self.items)
+                share = todo[name] / len(self.items)
                 with metered() as learning:
                     arm.learn(key, sample[0].history)
                 with metered() as asking:
@@ -138,7 +139,7 @@ class Run:
                 calls += share * (learning.calls * histories + asking.calls * per_item)
                 read = learning.read + learning.written, asking.read + asking.written
                 tokens += share * (read[0] * histories + read[1] * per_item)
-        return Estimate(sum(map(len, todo.values())), round(calls), round(tokens))
+        return Estimate(todo.total(), round(calls), round(tokens))
 
     def start(self, *, parallel: int = 4, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
         """Run what is not done yet, and return the results; `progress` is told how many items went by.
@@ -147,15 +148,12 @@ class Run:
             parallel: histories at a time.
             progress: called with 1 for each item.
         """
-        arms, todo, jobs = make_arms(self.names, self.kit), self._todo(), list[tuple[Arm, list[Item]]]()
-        for name, arm in arms.items():
-            groups = dict[str, list[Item]]()
-            for item in todo[name]:
-                groups.setdefault(item.key, []).append(item)
-            jobs += [(arm, some) for some in groups.values()]
+        arms, jobs = make_arms(self.names, self.kit), dict[tuple[str, str], list[Item]]()
+        for item, name in self._todo():
+            jobs.setdefault((item.key, name), []).append(item)
         with _counted_warnings(self.results["warnings"]), ThreadPoolExecutor(parallel) as pool:
             try:
-                list(pool.map(lambda job: self._work(job[0], job[1], progress), jobs))
+                list(pool.map(lambda job: self._work(arms[job[0][1]], job[1], progress), jobs.items()))
             finally:
                 self._save(now=True)
         return self.results
@@ -197,9 +195,10 @@ class Run:
     def _stopped(self) -> bool:
         return self.cache.exhausted
 
-    def _todo(self) -> dict[str, list[Item]]:
+    def _todo(self) -> list[tuple[Item, str]]:
+        """What is not done yet, all arms of an item one after the other: what is interrupted can be compared."""
         done = {(one["item"], one["arm"]) for one in self.results["rows"]}
-        return {name: [item for item in self.items if (item.id, name) not in done] for name in self.names}
+        return [(item, name) for item in self.items for name in self.names if (item.id, name) not in done]
 
     def _open(self) -> dict[str, Any]:
         """The results so far, without rows that failed; or new ones."""
