@@ -101,7 +101,7 @@ def shuffled(options: Sequence[str], right: int, seed: object) -> tuple[tuple[st
 
     Example:
         >>> shuffled(["yes", "no", "maybe"], 0, "item-7")
-        (('no', 'yes', 'maybe'), 1)
+        (('no', 'maybe', 'yes'), 2)
     """
     order = list(range(len(options)))
     random.Random(str(seed)).shuffle(order)
