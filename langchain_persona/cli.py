@@ -189,6 +189,7 @@ def doctor(
     """What is installed, whether store, embedding model and chat model answer, and which laws hold on the store."""
     import tempfile
 
+    from langchain_persona.evals.runner import quiet
     from langchain_persona.memory import PersonaMemory
 
     extras = {
@@ -212,7 +213,8 @@ def doctor(
             from langchain_persona.evals.models import open_model
 
             checks.append(("the chat model answers", lambda: open_model(model, base_url=base_url).invoke("Hi").text))
-        good = [_check(what, check) for what, check in checks]
+        with quiet():  # a deleted user is warned of, and is to be
+            good = [_check(what, check) for what, check in checks]
     raise typer.Exit(0 if all(good) else 1)
 
 

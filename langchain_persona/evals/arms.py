@@ -223,7 +223,9 @@ class Persona(Arm):
     def forget(self, user: str, text: str) -> None:
         """Erase the cards that quote the message."""
         cards = self.memory.preferences(user, all=True)
-        self.memory.forget(user, [one.id for one in cards if any(said.quote in text for said in one.evidence)])
+        self.memory.forget(
+            user, [one.id for one in cards if any(said.quote and said.quote in text for said in one.evidence)]
+        )
 
     def answer(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond) -> Reply:
         """The answer of the graph; nothing is learned from it."""

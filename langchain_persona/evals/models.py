@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
-from langchain_persona.errors import MissingExtraError, PersonaError
+from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
 from langchain_persona.evals.items import LETTERS
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.reflection.model import answer_json, answer_text, bind_schema
@@ -115,7 +115,7 @@ register_configure_hook(_meter, inheritable=True)
 
 @contextmanager
 def metered() -> Iterator[Meter]:
-    """Counts all that models are asked within the block."""
+    """Counts all that models are asked within the block; a block around it does not count that again."""
     meter = Meter()
     token = _meter.set(meter)
     try:
@@ -133,7 +133,10 @@ def open_model(
     max_tokens: int | None = None,
     timeout: float = 1_200.0,
 ) -> BaseChatModel:
-    """A chat model by name, such as "openai:gpt-5-mini"; with a base URL, of any server that speaks OpenAI's API."""
+    """A chat model by name, such as "openai:gpt-5-mini"; with a base URL, of any server that speaks OpenAI's API.
+
+    `ConfigError`: there is no such model, or its provider's package or key is missing.
+    """
     try:
         from langchain.chat_models import init_chat_model
     except ImportError as error:
@@ -148,7 +151,10 @@ def open_model(
             import httpx
 
             given["http_client"] = httpx.Client(trust_env=False)  # no proxy stands between
-    model: BaseChatModel = init_chat_model(name, **given)
+    try:
+        model: BaseChatModel = init_chat_model(name, **given)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"the model {name!r} cannot be opened: {error}") from error
     return model
 
 
@@ -201,6 +207,7 @@ def _letter_in(text: str, letters: str) -> str:
 
 
 def ask_yes_no(model: BaseChatModel, question: str, how: How = "schema") -> bool:
-    """A judge's answer to a question that yes or no answers."""
+    """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged."""
     asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
-    return choose_letter(model, 2, how)([HumanMessage(asked)]).text == "A"
+    with metered():
+        return choose_letter(model, 2, how)([HumanMessage(asked)]).text == "A"

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
 from langchain_persona.evals.items import DataRow, Item, Turn, read_object, shuffled
+from langchain_persona.evals.models import metered
 
 ABOUT = "restraint: objective questions stay the same, what was forgotten stays so, the latest of two statements holds"
 ARMS = ("none", "everything", "verbatim", "reflection")
@@ -85,7 +86,8 @@ def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
     answer = item.options[place] if place >= 0 else ""
     if kind == "update":
         return {"latest": float(place == item.right)}, answer
-    plain, _ = choose_option(item, Arm("none", kit), kit, close)
+    with metered():  # what it is compared with is no cost of this arm
+        plain, _ = choose_option(item, Arm("none", kit), kit, close)
     return {"same": float(place == plain), "correct": float(place == item.right)}, answer
 
 

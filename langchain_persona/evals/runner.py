@@ -118,6 +118,7 @@ class Run:
         self.items = self.items[: settings.limit]
         self.results = self._open()
         self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])
+        self._stop = False
 
     def estimate(self) -> Estimate:
         """From a dry run of a few items with a model that always answers A."""
@@ -127,7 +128,7 @@ class Run:
         mute = ScriptedChatModel(lambda messages: '{"letter": "A"}')
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
         todo, calls, tokens = Counter(name for _, name in self._todo()), 0.0, 0.0
-        with _quiet():
+        with quiet():
             for name, arm in make_arms(self.names, kit).items():
                 share = todo[name] / len(self.items)
                 with metered() as learning:
@@ -151,10 +152,12 @@ class Run:
         arms, jobs = make_arms(self.names, self.kit), dict[tuple[str, str], list[Item]]()
         for item, name in self._todo():
             jobs.setdefault((item.key, name), []).append(item)
+        self._stop = False
         with _counted_warnings(self.results["warnings"]), ThreadPoolExecutor(parallel) as pool:
             try:
                 list(pool.map(lambda job: self._work(arms[job[0][1]], job[1], progress), jobs.items()))
             finally:
+                self._stop = True  # where it is interrupted, the threads end with the answer that they wait for
                 self._save(now=True)
         return self.results
 
@@ -193,7 +196,7 @@ class Run:
                 self.results["learning"].append({"arm": name, "memory": item.key, **cost})
 
     def _stopped(self) -> bool:
-        return self.cache.exhausted
+        return self._stop or self.cache.exhausted
 
     def _todo(self) -> list[tuple[Item, str]]:
         """What is not done yet, all arms of an item one after the other: what is interrupted can be compared."""
@@ -294,7 +297,8 @@ def _counted_warnings(counts: dict[str, int]) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Silences the package's warnings where they are expected."""
     logger = logging.getLogger("langchain_persona")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -128,6 +128,11 @@ def test_a_model_by_name_is_opened_with_what_was_given(monkeypatch):
     assert asked.keys() == {"name", "max_retries", "timeout"}
 
 
+def test_a_model_that_cannot_be_opened_is_named():
+    with pytest.raises(ConfigError, match="the model 'nothing' cannot be opened"):
+        models.open_model("nothing")
+
+
 def test_answers_are_kept_apart_from_the_port_of_the_server(tmp_path):
     cache = models.AnswerCache(tmp_path, max_calls=1)
     model = ScriptedChatModel([AIMessage("one")], cache=cache)

@@ -315,6 +315,19 @@ def test_what_fails_is_told_and_tried_again(tmp_path):
     assert not any(row["error"] for row in mended["rows"])
 
 
+def test_an_interrupt_keeps_what_was_done(tmp_path):
+    def interrupted(messages):
+        if len(model.calls) == 3:
+            raise KeyboardInterrupt
+        return answer(messages)
+
+    model = ScriptedChatModel(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path, "prefeval", arms=["none"], model=model).start(parallel=1)
+    assert len(read_results(tmp_path / "out.json")["rows"]) == 2
+    assert len(run_of(tmp_path, "prefeval", arms=["none"]).start()["rows"]) == 4
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"colour": "red"}, "no option colour; there are form"), ({"turns": "many"}, "option turns: .*'many'")],
