@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals.arms import Arm, Kit
-from langchain_persona.evals.items import Item
+from langchain_persona.evals.items import Item, Outcome
 
 BENCHMARKS = ("prefeval", "restraint", "pahf", "personamem", "collab", "lamp", "rpeval")
 
@@ -30,8 +30,8 @@ class Benchmark(Protocol):
         """The items in a published folder or file; `DataError`: something in it is not in the format."""
         ...
 
-    def run(self, item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
-        """The scores of an item in an arm, the main one first, and what was answered."""
+    def run(self, item: Item, arm: Arm, kit: Kit) -> Outcome:
+        """What comes of an item in an arm."""
         ...
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -80,6 +80,14 @@ class Reply:
 
     text: str
     prompt: str
+
+
+class Choice(NamedTuple):
+    """The place of the option that was chosen, -1 where no letter can be read; its text; and as in `Outcome`."""
+
+    place: int
+    text: str
+    letters: Sequence[float] = ()
 
 
 class Arm:
@@ -295,15 +303,23 @@ def converse(item: Item, arm: Arm, respond: Respond, question: str = "") -> Repl
     return arm.answer(item.key, item.id, [*as_messages(item.before, item.id), asked], respond)
 
 
-def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> tuple[int, Reply]:
-    """Ask a multiple choice; the place of the option, -1 where no letter can be read, and the reply."""
+def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:
+    """Ask a multiple choice."""
     if arm.name == "length":
-        return max(range(len(item.options)), key=lambda place: len(item.options[place])), Reply("", "")
+        longest = max(item.options, key=len)
+        return Choice(item.options.index(longest), longest)
     options = "\n".join(f"{LETTERS[place]}. {text}" for place, text in enumerate(item.options))
     form = 'End with "Final Answer: X".' if kit.letters == "text" else "Answer with its letter alone."
-    respond = choose_letter(kit.model, len(item.options), kit.letters)
-    reply = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}")
-    return LETTERS.index(reply.text) if reply.text else -1, reply
+    choose, told = choose_letter(kit.model, len(item.options), kit.letters), list[float]()
+
+    def respond(messages: Sequence[BaseMessage]) -> AIMessage:
+        chosen = choose(messages)
+        told.extend(chosen.additional_kwargs.get("letters", ()))
+        return chosen
+
+    letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
+    place = LETTERS.index(letter) if letter else -1
+    return Choice(place, item.options[place] if letter else "", told)
 
 
 def _respond(messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:

@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, Reply
-from langchain_persona.evals.items import DataError, DataRow, Item, find, read_rows
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
 from langchain_persona.evals.models import ask_yes_no
 
 ABOUT = "MultiSessionCollab (arXiv 2601.02702): users who insist on the form of answers, over several sessions"
@@ -174,7 +174,7 @@ def load(
     return items
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """Of the later sessions: `kept` at the first answer, `insisted` (turns), `solved`, `words`; or `standing`."""
     task: _Task = item.data
     kept, insisted, solved, words, standing, last = *([list[float]() for _ in range(5)]), ""
@@ -202,9 +202,9 @@ def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
             insisted.append(said)
             solved.append(float(_core(problem.solution) in last.casefold()))
     if task.standing:
-        return {"standing": _mean(standing)}, last
+        return Outcome({"standing": _mean(standing)}, last)
     scores = {"kept": kept, "insisted": insisted, "solved": solved, "words": words}
-    return {name: _mean(values) for name, values in scores.items()}, last
+    return Outcome({name: _mean(values) for name, values in scores.items()}, last)
 
 
 def _next_wish(task: _Task, answer: str, kit: Kit, said: int) -> str:

@@ -72,13 +72,28 @@ class Item:
         return self.memory or self.user
 
 
+class Outcome(NamedTuple):
+    """What came of an item in an arm.
+
+    Attributes:
+        scores: metric to value, the main one first.
+        answer: what was answered.
+        letters, right: of a choice among shuffled options, where the model tells: the log probability of each letter,
+            and the places of the right ones. A report corrects with them a model's liking for some letter.
+    """
+
+    scores: dict[str, float]
+    answer: str = ""
+    letters: Sequence[float] = ()
+    right: Sequence[int] = ()
+
+
 @dataclass(kw_only=True)
 class Row:
     """How one item went in one arm.
 
     Attributes:
-        scores: metric to value; the first is the benchmark's main one.
-        answer: what was answered, shortened.
+        scores, answer, letters, right: see `Outcome`; the answer is shortened.
         calls, read, written, seconds: model calls, tokens in and out, and how long it took, without the learning.
         error: why there are no scores; such a row is tried again when the run is resumed.
     """
@@ -89,6 +104,8 @@ class Row:
     scores: dict[str, float] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     answer: str = ""
+    letters: list[float] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
     calls: int = 0
     read: int = 0
     written: int = 0

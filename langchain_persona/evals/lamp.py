@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option
-from langchain_persona.evals.items import DataError, DataRow, Item, Turn, read_object, read_rows
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Turn, read_object, read_rows
 
 ABOUT = "LaMP-2M and LaMP-3 (arXiv 2304.11406): tags and stars as this user gives them; persona alignment on and off"
 ARMS = ("none", "another", "no-persona", "reflection")
@@ -86,13 +86,13 @@ def load(
     return items
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct`, and for stars how far off."""
-    place, _ = choose_option(item, arm, kit, "Which would I choose?")
+    place, answer, _ = choose_option(item, arm, kit, "Which would I choose?")
     scores = {"correct": float(place == item.right)}
     if item.data == "3":
         scores["stars_off"] = float(abs(place - item.right)) if place >= 0 else 4.0
-    return scores, item.options[place] if place >= 0 else ""
+    return Outcome(scores, answer)
 
 
 def _told(one: _Film | _Review) -> Turn:

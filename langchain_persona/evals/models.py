@@ -168,7 +168,8 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
             write and reads "Final Answer: X" or the first letter that stands alone. Where a server cannot do the first
             two, what it wrote is read as text.
 
-    The message holds the letter, or "" where there is none to be read.
+    The message holds the letter, or "" where there is none to be read; where the likeliest is taken, its
+    `additional_kwargs` have the log probability of each letter.
     """
     letters = LETTERS[:count]
     field = {"type": "string", "enum": list(letters)}
@@ -182,6 +183,9 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
 
     def respond(messages: Sequence[BaseMessage]) -> AIMessage:
         answer = bound.invoke(list(messages))
+        if likely := {} if isinstance(answer, dict) else _likely_letters(answer, letters):
+            told = [likely.get(letter, min(likely.values())) for letter in letters]
+            return AIMessage(max(likely, key=likely.__getitem__), additional_kwargs={"letters": told})
         return AIMessage(_read_letter(answer, letters))
 
     return respond
@@ -194,11 +198,17 @@ def _read_letter(answer: Any, letters: str) -> str:
         except (ValueError, TypeError, KeyError):
             found = ""
         return found if found in letters and found else _letter_in(answer_text(answer), letters)
-    first = ((answer.response_metadata.get("logprobs") or {}).get("content") or [{}])[0]
-    for one in sorted(first.get("top_logprobs") or [], key=lambda one: -one["logprob"]):
-        if len(token := one["token"].strip()) == 1 and token in letters:
-            return str(token)
     return _letter_in(answer.text, letters)
+
+
+def _likely_letters(answer: AIMessage, letters: str) -> dict[str, float]:
+    """The log probability of each letter among the likeliest first tokens; empty where a server does not tell."""
+    first = ((answer.response_metadata.get("logprobs") or {}).get("content") or [{}])[0]
+    found = dict[str, float]()
+    for one in first.get("top_logprobs") or []:
+        if len(token := one["token"].strip()) == 1 and token in letters:
+            found[token] = max(float(one["logprob"]), found.get(token, float("-inf")))
+    return found
 
 
 def _letter_in(text: str, letters: str) -> str:

@@ -16,7 +16,17 @@ from typing import Literal
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option
-from langchain_persona.evals.items import DataError, DataRow, Item, Turn, find, read_object, read_rows, shuffled
+from langchain_persona.evals.items import (
+    DataError,
+    DataRow,
+    Item,
+    Outcome,
+    Turn,
+    find,
+    read_object,
+    read_rows,
+    shuffled,
+)
 
 ABOUT = "PAHF (arXiv 2602.16173), shopping and embodied: offers are corrected in words, then the taste drifts"
 ARMS = ("none", "everything", "another", "verbatim", "reflection")
@@ -96,10 +106,10 @@ def load(
     return items
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """Whether the user takes what was chosen."""
-    place, _ = choose_option(item, arm, kit)
-    return {"accepted": float(place in item.data)}, item.options[place] if place >= 0 else ""
+    place, answer, letters = choose_option(item, arm, kit)
+    return Outcome({"accepted": float(place in item.data)}, answer, letters, sorted(item.data))
 
 
 def _shopping(folder: Path, phase: int, rng: random.Random) -> Sequence[Scene]:

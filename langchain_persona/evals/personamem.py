@@ -17,7 +17,17 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
-from langchain_persona.evals.items import DataError, DataRow, Item, Session, Turn, read_object, read_rows, shuffled
+from langchain_persona.evals.items import (
+    DataError,
+    DataRow,
+    Item,
+    Outcome,
+    Session,
+    Turn,
+    read_object,
+    read_rows,
+    shuffled,
+)
 from langchain_persona.evals.models import ask_yes_no
 
 ABOUT = "PersonaMem-v2 (arXiv 2512.06688): implicit preferences in long conversations; use --budget 2048"
@@ -108,16 +118,16 @@ def load(
     return sorted(items, key=lambda one: one.key)
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct` of a choice; or `fits`, judged."""
     task, row = item.data
     if task == "choice":
-        place, _ = choose_option(item, arm, kit, "Which answer suits me best?")
-        return {"correct": float(place == item.right)}, item.options[place] if place >= 0 else ""
+        place, answer, letters = choose_option(item, arm, kit, "Which answer suits me best?")
+        return Outcome({"correct": float(place == item.right)}, answer, letters, [item.right])
     reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
     head = f"What is known of a user: {row.preference}\nTheir message: {item.question}\nAn answer: {reply.text}\n\n"
     fits = ask_yes_no(kit.judge, f"{head}Does the answer respect what is known of the user?")
-    return {"fits": float(fits)}, reply.text
+    return Outcome({"fits": float(fits)}, reply.text)
 
 
 def _read_history(path: Path) -> Session:

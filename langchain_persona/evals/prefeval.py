@@ -17,7 +17,7 @@ import numpy as np
 from langchain_core.messages import AIMessage
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
-from langchain_persona.evals.items import DataError, DataRow, Item, Session, Turn, read_rows, shuffled
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Session, Turn, read_rows, shuffled
 from langchain_persona.evals.models import ask_yes_no
 from langchain_persona.evals.restraint import general_knowledge
 
@@ -128,18 +128,18 @@ def load(
     return items
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """Scores and answer: `correct` of a choice; `in_prompt`; or `follows` and the four ways of failing it."""
     task, case = item.data
     if task == "choice":
-        place, _ = choose_option(item, arm, kit)
-        return {"correct": float(place == item.right)}, item.options[place] if place >= 0 else ""
+        place, answer, letters = choose_option(item, arm, kit)
+        return Outcome({"correct": float(place == item.right)}, answer, letters, [item.right])
     if task == "recall":
         reply = converse(item, arm, lambda messages: AIMessage("-"))
         told = reply.prompt.replace(item.question, "").splitlines()
-        return {"in_prompt": float(_says(told, case.preference, kit))}, ""
+        return Outcome({"in_prompt": float(_says(told, case.preference, kit))})
     reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
-    return _judge(case, reply.text, kit), reply.text
+    return Outcome(_judge(case, reply.text, kit), reply.text)
 
 
 def _judge(case: _Case, answer: str, kit: Kit) -> dict[str, float]:

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
-from langchain_persona.evals.items import DataRow, Item, Turn, read_object, shuffled
+from langchain_persona.evals.items import DataRow, Item, Outcome, Turn, read_object, shuffled
 from langchain_persona.evals.models import metered
 
 ABOUT = "restraint: objective questions stay the same, what was forgotten stays so, the latest of two statements holds"
@@ -70,25 +70,22 @@ def load(path: Path | None = None, *, seed: int = 0) -> list[Item]:
     return [one for _, one in sorted(places, key=lambda pair: pair[0])]  # so that the first ones are of all kinds
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`same` as without memory and `correct`; `told` (in the prompt) and `used` (in the answer); or `latest`."""
     if isinstance(item.data, _Forgotten):
         arm.forget(item.key, item.data.said)
         reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
         word = item.data.word.casefold()
-        return {
-            "told": float(word in reply.prompt.casefold()),
-            "used": float(word in reply.text.casefold()),
-        }, reply.text
+        told, used = (float(word in text.casefold()) for text in (reply.prompt, reply.text))
+        return Outcome({"used": used, "told": told}, reply.text)
     kind = item.groups["kind"]
     close = "Which is right?" if kind == "objective" else "Which option suits me best?"
-    place, _ = choose_option(item, arm, kit, close)
-    answer = item.options[place] if place >= 0 else ""
+    place, answer, _ = choose_option(item, arm, kit, close)
     if kind == "update":
-        return {"latest": float(place == item.right)}, answer
+        return Outcome({"latest": float(place == item.right)}, answer)
     with metered():  # what it is compared with is no cost of this arm
-        plain, _ = choose_option(item, Arm("none", kit), kit, close)
-    return {"same": float(place == plain), "correct": float(place == item.right)}, answer
+        plain, *_ = choose_option(item, Arm("none", kit), kit, close)
+    return Outcome({"same": float(place == plain), "correct": float(place == item.right)}, answer)
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option
-from langchain_persona.evals.items import DataError, DataRow, Item, Session, Turn, read_rows
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Session, Turn, read_rows
 
 ABOUT = "RPEval (arXiv 2601.16621): whether a preference is to be ignored, may support, or must decide"
 ARMS = ("none", "everything", "verbatim", "reflection")
@@ -80,13 +80,13 @@ def load(
     return items
 
 
-def run(item: Item, arm: Arm, kit: Kit) -> tuple[dict[str, float], str]:
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct`; and `overused`, where what is to be ignored is not."""
-    place, _ = choose_option(item, arm, kit, item.data)
+    place, *_ = choose_option(item, arm, kit, item.data)
     scores = {"correct": float(place == item.right)}
     if item.right == 0:
         scores["overused"] = float(place > 0)
-    return scores, WEIGHTS[place] if place >= 0 else ""
+    return Outcome(scores, WEIGHTS[place] if place >= 0 else "")
 
 
 def _turns(talk: str) -> Session:

@@ -171,9 +171,11 @@ class Run:
                     self._learn(arm, item)
                 began = time.perf_counter()
                 with metered() as used:
-                    row.scores, answer = self.module.run(item, arm, self.kit)
+                    done = self.module.run(item, arm, self.kit)
+                row.scores, row.answer = done.scores, done.answer[:_SHOWN]
+                row.letters, row.right = [round(one, 4) for one in done.letters], list(done.right)
                 row.calls, row.read, row.written = used.calls, used.read, used.written
-                row.seconds, row.answer = round(time.perf_counter() - began, 3), answer[:_SHOWN]
+                row.seconds = round(time.perf_counter() - began, 3)
             except Exception as error:
                 row.error = f"{type(error).__name__}: {error}"[:_SHOWN]
             if self._stopped():  # what was learned or answered without the model counts for nothing

@@ -269,6 +269,21 @@ def test_memory_shows_and_the_controls_do_not(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 1_000
 
 
+def test_a_liking_for_a_letter_is_taken_out(tmp_path):
+    def likes_b(messages):
+        letter = json.loads(answer(messages))["letter"]  # what fits gains 1, and B stands 2 ahead of all others
+        told = [{"token": one, "logprob": -3.0 + (one == letter) + 2 * (one == "B")} for one in "ABCD"]
+        return AIMessage("B", response_metadata={"logprobs": {"content": [{"token": "B", "top_logprobs": told}]}})
+
+    model = ScriptedChatModel(likes_b)
+    results = run_of(tmp_path, "prefeval", arms=["verbatim"], model=model, letters="logprobs").start()
+    assert {row["letters"][1] for row in results["rows"]} <= {-1.0, 0.0}
+    tables = {one.title: one.rows[0][2][:4] for one in tables_of(results) if one.title in ("correct", "calibrated")}
+    plain = sum(row["right"] == [1] for row in results["rows"]) / 4
+    assert (tables["correct"], tables["calibrated"]) == (f"{plain:.2f}", "1.00")
+    assert plain < 1
+
+
 def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
     results = run_of(tmp_path, "pahf", {"part": "embodied"}, arms=["none"]).start()
     for row in results["rows"]:  # two users with two scenarios each
