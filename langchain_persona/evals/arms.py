@@ -192,7 +192,7 @@ class _WithoutQuestions(Findings):
         return tuple(one.model_copy(update={"questions": ()}) for one in operations)
 
 
-class Persona(Arm):
+class PersonaArm(Arm):
     """This package: the graph of `create_persona_graph`, on a memory of its own."""
 
     def __init__(self, name: str, kit: Kit) -> None:
@@ -281,11 +281,11 @@ def make_arms(names: Sequence[str], kit: Kit) -> dict[str, Arm]:
     plain: Mapping[str, Callable[[str, Kit], Arm]] = {"none": Arm, "length": Arm, "everything": Everything}
     for name in names:
         if not name.startswith("another"):
-            made[name] = {**plain, "chroma": Nearest}.get(name, Persona)(name, kit)
+            made[name] = {**plain, "chroma": Nearest}.get(name, PersonaArm)(name, kit)
     for name in names:
         if name.startswith("another"):
             base = name.partition("-")[2] or "reflection"
-            made[name] = Another(name, kit, made.get(base) or Persona(base, kit))
+            made[name] = Another(name, kit, made.get(base) or PersonaArm(base, kit))
     return {name: made[name] for name in names}
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError, validate_call
@@ -31,6 +33,7 @@ from langchain_persona.evals import Benchmark, benchmark
 from langchain_persona.evals.arms import Arm, Kit, check_arms, make_arms
 from langchain_persona.evals.items import Item, Row
 from langchain_persona.evals.models import AnswerCache, How, metered
+from langchain_persona.prompt import approximate_tokens
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 
 PACKAGES = ("langchain-persona", "langchain-core", "langgraph", "langchain-openai", "chromadb", "numpy")
@@ -127,20 +130,22 @@ class Run:
         histories = len({one.key for one in self.items})
         mute = ScriptedChatModel(lambda messages: '{"letter": "A"}')
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
-        todo, calls, tokens = Counter(name for _, name in self._todo()), 0.0, 0.0
+        todo, total = Counter(name for _, name in self._todo()), np.zeros(2)
+
+        def asked() -> npt.NDArray[np.int64]:
+            texts = [one.text for call in mute.calls for one in call]
+            return np.array([len(mute.calls), sum(map(approximate_tokens, texts))])
+
         with quiet():
             for name, arm in make_arms(self.names, kit).items():
-                share = todo[name] / len(self.items)
-                with metered() as learning:
-                    arm.learn(key, sample[0].history)
-                with metered() as asking:
-                    for item in sample:
-                        self.module.run(item, arm, kit)
-                per_item = len(self.items) / len(sample)
-                calls += share * (learning.calls * histories + asking.calls * per_item)
-                read = learning.read + learning.written, asking.read + asking.written
-                tokens += share * (read[0] * histories + read[1] * per_item)
-        return Estimate(todo.total(), round(calls), round(tokens))
+                before = asked()
+                arm.learn(key, sample[0].history)
+                learned = asked()
+                for item in sample:
+                    self.module.run(item, arm, kit)
+                each = (learned - before) * histories + (asked() - learned) * len(self.items) / len(sample)
+                total += each * todo[name] / len(self.items)
+        return Estimate(todo.total(), round(total[0]), round(total[1]))
 
     def start(self, *, parallel: int = 4, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
         """Run what is not done yet, and return the results; `progress` is told how many items went by.
@@ -162,13 +167,12 @@ class Run:
         return self.results
 
     def _work(self, arm: Arm, items: Sequence[Item], progress: Callable[[int], None]) -> None:
-        for number, item in enumerate(items):
+        for item in items:
             if self._stopped():
                 return
             row = Row(item=item.id, user=item.user, arm=arm.name, groups=dict(item.groups))
             try:
-                if number == 0:
-                    self._learn(arm, item)
+                self._learn(arm, item)
                 began = time.perf_counter()
                 with metered() as used:
                     done = self.module.run(item, arm, self.kit)

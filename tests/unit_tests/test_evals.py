@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
-from langchain_persona.evals.arms import ARMS, Kit, Reply, make_arms
+from langchain_persona.evals.arms import ARMS, Kit, PersonaArm, Reply, make_arms
 from langchain_persona.evals.items import DataError, Turn, read_rows
 from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, metered
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
@@ -328,6 +328,28 @@ def test_what_fails_is_told_and_tried_again(tmp_path):
     mended = run_of(tmp_path, "prefeval", arms=["none", "reflection"]).start()
     assert len(mended["rows"]) == 8
     assert not any(row["error"] for row in mended["rows"])
+
+
+def test_an_estimate_counts_the_judge_and_a_row_does_not(tmp_path):
+    run = run_of(tmp_path, "prefeval", {"task": "generation"}, arms=["none"])
+    assert run.estimate().calls == 4 * 5  # an answer, and four questions to a judge who says yes to each
+    assert {row["calls"] for row in run.start()["rows"]} == {1}
+
+
+def test_a_history_that_could_not_be_learned_is_learned_before_the_next_question(tmp_path, monkeypatch):
+    run, failed = run_of(tmp_path, "prefeval", arms=["verbatim"]), []
+    learn = PersonaArm.learn
+
+    def fails_once(self, user, history):
+        if not failed:
+            failed.append(user)
+            raise OSError("no disk")
+        return learn(self, user, history)
+
+    monkeypatch.setattr(PersonaArm, "learn", fails_once)
+    rows = run.start(parallel=1)["rows"]
+    assert [row["error"] for row in rows] == ["OSError: no disk", "", "", ""]
+    assert sum(row["scores"].get("correct", 0.0) for row in rows) == 3
 
 
 def test_an_interrupt_keeps_what_was_done(tmp_path):
