@@ -196,6 +196,19 @@ def test_stored_questions_are_left_out_where_an_arm_says_so():
         assert [card.questions for card in arms[name].memory.preferences("ana")] == [questions]
 
 
+def test_a_small_model_reflects_sentence_by_sentence():
+    kit = kit_of(
+        ScriptedChatModel(lambda messages: {"note": "Horror films are not for these nerves.", "kind": "dislike"})
+    )
+    kit.reflection = "flat"
+    arm = make_arms(["reflection"], kit)["reflection"]
+    arm.learn("ana", [(Turn("Horror films, brr, not with these nerves.", "Oh."),)])
+    assert "Horror films are not for these nerves." in asked(arm)
+    kit.reflection = "deep"
+    with pytest.raises(ConfigError, match='"model", "flat" or "verbatim", got \'deep\''):
+        make_arms(["reflection"], kit)
+
+
 def test_what_is_to_be_forgotten_is_told_before_and_not_after():
     for name, arm in make_arms(["everything", "chroma", "verbatim"], kit_of()).items():
         arm.learn("ana", HISTORY)
