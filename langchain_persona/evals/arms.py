@@ -1,0 +1,331 @@
+"""Arms: what a model is told of its user, from nothing to this package; and what stands in for it as a control.
+
+An arm learns a history once, then answers. The arms of this package are built on its public API alone, with the same
+host's prompt as all others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.store.memory import InMemoryStore
+from pydantic import field_validator
+
+from langchain_persona import FlatReflection, ModelReflection, PersonaMemory, VARSConfig, create_persona_graph
+from langchain_persona.errors import ConfigError
+from langchain_persona.evals.items import LETTERS, Item, Session, Turn
+from langchain_persona.evals.models import How, Respond, choose_letter
+from langchain_persona.learning.words import Words
+from langchain_persona.prompt import approximate_tokens
+from langchain_persona.records import new_id
+from langchain_persona.reflection import Findings, Operation
+
+SYSTEM = "You are a helpful assistant."
+
+ARMS = {
+    "none": "no memory: what all others are compared with",
+    "length": "asks nobody: takes the longest option",
+    "everything": "all earlier turns in the prompt, as far as they fit",
+    "chroma": "plain Chroma over the earlier turns, the five nearest in the prompt",
+    "verbatim": "this package without a model: the user's own sentences",
+    "reflection": "this package, with the model that reflects",
+    "another": "the memory of another user, learned by `reflection`: a control",
+    "another-verbatim": "the memory of another user, learned by `verbatim`",
+    "no-persona": "`reflection` without the persona text",
+    "no-episodes": "`reflection` without earlier exchanges",
+    "no-vectors": "`reflection`, cards chosen by plain relevance: nothing learned acts on their ranking",
+    "no-words": "`reflection`, what was stated does not act on the ranking",
+    "no-questions": "`reflection` without stored questions on the cards",
+}
+
+
+@dataclass
+class Kit:
+    """What arms and benchmarks work with.
+
+    Attributes:
+        model, judge: the model under test, which also reflects, and who judges free answers.
+        embeddings: of cards and turns.
+        reflection: "model" (one call a turn), "flat" (for small models) or "verbatim" (without a model).
+        letters: how a multiple choice is answered; see `choose_letter`.
+        budget: tokens for what is known of the user.
+        history: tokens for the arm `everything`.
+        seed: for shuffles.
+        others: memory to the memory of another user, and that user's history.
+    """
+
+    model: BaseChatModel
+    judge: BaseChatModel
+    embeddings: Embeddings
+    reflection: str = "model"
+    letters: How = "schema"
+    budget: int = 800
+    history: int = 3_000
+    seed: int = 0
+    others: Mapping[str, tuple[str, Sequence[Session]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and all that the model was given for it."""
+
+    text: str
+    prompt: str
+
+
+class Choice(NamedTuple):
+    """The place of the option that was chosen, -1 where no letter can be read; its text; and as in `Outcome`."""
+
+    place: int
+    text: str
+    letters: Sequence[float] = ()
+
+
+class Arm:
+    """No memory; the others build on it."""
+
+    def __init__(self, name: str, kit: Kit) -> None:
+        self.name, self.kit = name, kit
+        self._learned, self._locks = set[str](), defaultdict[str, Lock](Lock)
+
+    def learn(self, user: str, history: Sequence[Session]) -> bool:
+        """Learn a history, once; True where that was done now."""
+        with self._locks[user]:
+            if user in self._learned:
+                return False
+            for number, session in enumerate(history):
+                for place in range(len(session)):
+                    self.observe(user, f"{user}-{number}", as_messages(session[: place + 1], f"{user}-{number}"))
+            self._learned.add(user)
+            return True
+
+    def observe(self, user: str, thread: str, messages: Sequence[AnyMessage]) -> None:
+        """Take note of a conversation; its last message is the answer to the one before."""
+
+    def forget(self, user: str, text: str) -> None:
+        """Forget what a message of the user taught."""
+
+    def answer(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond) -> Reply:
+        """Answer a conversation in the name of a user."""
+        known = self.tell(user, messages)
+        given = [SystemMessage(f"{SYSTEM}\n\n{known}" if known else SYSTEM), *messages]
+        return Reply(respond(given).text, _text_of(given))
+
+    def tell(self, user: str, messages: Sequence[AnyMessage]) -> str:
+        """What is told of the user, behind the system prompt."""
+        return ""
+
+
+class Everything(Arm):
+    """All earlier turns, the latest where they do not all fit."""
+
+    def __init__(self, name: str, kit: Kit) -> None:
+        super().__init__(name, kit)
+        self.turns = defaultdict[str, list[tuple[str, Turn]]](list)
+
+    def observe(self, user: str, thread: str, messages: Sequence[AnyMessage]) -> None:
+        """Keep the turn."""
+        self.turns[user].append((thread, Turn(messages[-2].text, messages[-1].text)))
+
+    def forget(self, user: str, text: str) -> None:
+        """Drop the turns with this message."""
+        self.turns[user] = [one for one in self.turns[user] if one[1].user != text]
+
+    def tell(self, user: str, messages: Sequence[AnyMessage]) -> str:
+        """As many turns as fit, oldest first; those of the present conversation stand there anyway."""
+        present, left, lines = {one.text for one in messages}, self.kit.history, list[str]()
+        for turn in self.choose(user, messages):
+            line = f"User: {turn.user}\nAssistant: {turn.assistant}"
+            left -= approximate_tokens(line)
+            if left < 0:
+                break
+            if turn.user not in present:
+                lines.append(line)
+        return "\n".join(["What this user and you said in earlier conversations:", *reversed(lines)]) if lines else ""
+
+    def choose(self, user: str, messages: Sequence[AnyMessage]) -> Sequence[Turn]:
+        """The turns to show, the most important first."""
+        return [turn for _, turn in reversed(self.turns[user])]
+
+
+class Nearest(Everything):
+    """The five turns of a plain Chroma collection that are nearest to the message."""
+
+    def __init__(self, name: str, kit: Kit) -> None:
+        import chromadb
+        from chromadb.config import Settings
+
+        super().__init__(name, kit)
+        self.collections = defaultdict[tuple[str, int], str](new_id)
+        self.client = chromadb.EphemeralClient(Settings(anonymized_telemetry=False))  # opening it is not thread-safe
+
+    def choose(self, user: str, messages: Sequence[AnyMessage]) -> Sequence[Turn]:
+        """The turns to show, nearest first."""
+        turns = list(dict.fromkeys(turn for _, turn in self.turns[user]))
+        if not turns:
+            return []
+        name = self.collections[user, len(turns)]
+        collection = self.client.get_or_create_collection(name, metadata={"hnsw:space": "cosine"})
+        if collection.count() < len(turns):
+            rows = self.kit.embeddings.embed_documents([f"{turn.user}\n{turn.assistant}" for turn in turns])
+            collection.upsert([str(place) for place in range(len(turns))], np.asarray(rows, dtype=np.float32))
+        query = self.kit.embeddings.embed_query(messages[-1].text)
+        found = collection.query(np.asarray([query], dtype=np.float32), n_results=min(5, len(turns)))
+        return [turns[int(place)] for place in found["ids"][0]]
+
+
+class _WithoutQuestions(Findings):
+    """Findings whose cards have no stored questions."""
+
+    @field_validator("operations")
+    @classmethod
+    def _drop_questions(cls, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        return tuple(one.model_copy(update={"questions": ()}) for one in operations)
+
+
+class PersonaArm(Arm):
+    """This package: the graph of `create_persona_graph`, on a memory of its own."""
+
+    def __init__(self, name: str, kit: Kit) -> None:
+        super().__init__(name, kit)
+        config = {"no-vectors": VARSConfig(strength=0.0), "no-words": VARSConfig(words=Words(weight=0.0))}.get(name)
+        self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, config=config, timeout_seconds=120.0)
+        shape = "verbatim" if name == "verbatim" else kit.reflection
+        reflection: Any = shape
+        if shape == "flat":
+            reflection = FlatReflection(kit.model)
+        elif shape == "model":
+            schema = _WithoutQuestions if name == "no-questions" else Findings
+            reflection = ModelReflection(kit.model, schema=schema)
+        elif shape != "verbatim":
+            raise ConfigError(f'reflection must be "model", "flat" or "verbatim", got {shape!r}')
+        self.graph = create_persona_graph(
+            agent=RunnableLambda(_respond),
+            memory=self.memory,
+            system_prompt=SYSTEM,
+            reflection=reflection,
+            budget_tokens=kit.budget,
+            **{"no-persona": {"align_every": 0}, "no-episodes": {"episodes": 0}}.get(name, {}),  # type: ignore[arg-type]
+        ).compile()
+
+    def learn(self, user: str, history: Sequence[Session]) -> bool:
+        """Learn a history, once; what a reflection put off is done at the end."""
+        done = super().learn(user, history)
+        if done:
+            self.memory.process_pending(user)
+        return done
+
+    def observe(self, user: str, thread: str, messages: Sequence[AnyMessage]) -> None:
+        """Learn from the turn, as the agent does behind its answer."""
+        self._run(user, thread, messages[:-1], lambda _: AIMessage(messages[-1].text), "inline")
+
+    def forget(self, user: str, text: str) -> None:
+        """Erase the cards that quote the message."""
+        cards = self.memory.preferences(user, all=True)
+        self.memory.forget(
+            user, [one.id for one in cards if any(said.quote and said.quote in text for said in one.evidence)]
+        )
+
+    def answer(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond) -> Reply:
+        """The answer of the graph; nothing is learned from it."""
+        given = list[BaseMessage]()
+
+        def note(told: Sequence[BaseMessage]) -> AIMessage:
+            given.extend(told)
+            return respond(told)
+
+        return Reply(self._run(user, thread, messages, note, "off"), _text_of(given))
+
+    def _run(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond, reflect: str) -> str:
+        config: RunnableConfig = {"configurable": {"thread_id": thread, "respond": respond}}
+        context = {"user_id": user, "reflect": reflect}
+        state = self.graph.invoke({"messages": list(messages)}, config, context=context)
+        return str(state["messages"][-1].text)
+
+
+class Another(Arm):
+    """Answers with the memory of another user."""
+
+    def __init__(self, name: str, kit: Kit, base: Arm) -> None:
+        super().__init__(name, kit)
+        self.base = base
+
+    def learn(self, user: str, history: Sequence[Session]) -> bool:
+        """Learn the other user's history."""
+        return self.base.learn(*self.kit.others[user])
+
+    def answer(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond) -> Reply:
+        """Answer in the name of the other user."""
+        return self.base.answer(self.kit.others[user][0], thread, messages, respond)
+
+
+def check_arms(names: Sequence[str]) -> None:
+    """`ConfigError`: there is no arm of a name."""
+    if unknown := [name for name in names if name not in ARMS]:
+        raise ConfigError(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}")
+
+
+def make_arms(names: Sequence[str], kit: Kit) -> dict[str, Arm]:
+    """The arms of some names; `ConfigError`: there is no such arm."""
+    check_arms(names)
+    made = dict[str, Arm]()
+    plain: Mapping[str, Callable[[str, Kit], Arm]] = {"none": Arm, "length": Arm, "everything": Everything}
+    for name in names:
+        if not name.startswith("another"):
+            made[name] = {**plain, "chroma": Nearest}.get(name, PersonaArm)(name, kit)
+    for name in names:
+        if name.startswith("another"):
+            base = name.partition("-")[2] or "reflection"
+            made[name] = Another(name, kit, made.get(base) or PersonaArm(base, kit))
+    return {name: made[name] for name in names}
+
+
+def as_messages(turns: Sequence[Turn], name: str) -> list[AnyMessage]:
+    """Turns as messages, with ids that stay the same."""
+    made = list[AnyMessage]()
+    for number, turn in enumerate(turns):
+        made += [HumanMessage(turn.user, id=f"{name}-{number}"), AIMessage(turn.assistant, id=f"{name}-{number}-a")]
+    return made
+
+
+def converse(item: Item, arm: Arm, respond: Respond, question: str = "") -> Reply:
+    """Ask an item's question, or another one, behind the turns of its conversation."""
+    asked = HumanMessage(question or item.question, id=item.id)
+    return arm.answer(item.key, item.id, [*as_messages(item.before, item.id), asked], respond)
+
+
+def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:
+    """Ask a multiple choice."""
+    if arm.name == "length":
+        longest = max(item.options, key=len)
+        return Choice(item.options.index(longest), longest)
+    options = "\n".join(f"{LETTERS[place]}. {text}" for place, text in enumerate(item.options))
+    form = 'End with "Final Answer: X".' if kit.letters == "text" else "Answer with its letter alone."
+    choose, told = choose_letter(kit.model, len(item.options), kit.letters), list[float]()
+
+    def respond(messages: Sequence[BaseMessage]) -> AIMessage:
+        chosen = choose(messages)
+        told.extend(chosen.additional_kwargs.get("letters", ()))
+        return chosen
+
+    letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
+    place = LETTERS.index(letter) if letter else -1
+    return Choice(place, item.options[place] if letter else "", told)
+
+
+def _respond(messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:
+    answer: AIMessage = config["configurable"]["respond"](messages)
+    return answer
+
+
+def _text_of(messages: Sequence[BaseMessage]) -> str:
+    return "\n".join(one.text for one in messages)

@@ -1,0 +1,242 @@
+"""MultiSessionCollab (arXiv 2601.02702, used by VARS, 2603.20939): users who insist on how they want to be answered.
+
+The folder is the published repository. A user has a few sessions, each with a problem, and insists where an answer does
+not keep to a preference, until it does or turns run out. A program plays the user for the preferences that it can check
+(`user=rules`), a judge for all (`user=judge`). What is measured is the sessions after the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from pydantic import Field
+
+from langchain_persona.evals.arms import Arm, Kit, Reply
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
+from langchain_persona.evals.models import ask_yes_no
+
+ABOUT = "MultiSessionCollab (arXiv 2601.02702): users who insist on the form of answers, over several sessions"
+ARMS = ("none", "everything", "verbatim", "reflection")
+UNIT = "user"
+
+PLAIN = (
+    "Thank you for this great question! I think one can look at it from several sides. It helps to see what is given. "
+    "Then one can compare what is possible. In the end the second option fits. You might also want to read more on it."
+)
+"""An answer that keeps to none of the rules but that for friendliness; given where no model is asked."""
+
+_LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
+_NUMBERS = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+_HEADINGS = re.compile(r"^(?:#{1,6}\s|\*\*[^*\n]+\*\*:?\s*$)", re.MULTILINE)
+_ADVICE = re.compile(r"you (?:might|could|may) (?:also )?(?:want|consider|try)|next steps?|let me know", re.IGNORECASE)
+_POLITE = re.compile(r"\b(?:sorry|thank|great question|happy to|delighted|glad|certainly|of course)\b", re.IGNORECASE)
+_SHORT = re.compile(r"tl;?dr|in short|summary", re.IGNORECASE)
+_PLAN = re.compile(r"outline|we(?:'ll| will) (?:cover|look)|here(?:'s| is) what|plan", re.IGNORECASE)
+
+
+class Rule(NamedTuple):
+    """A preference that a program can check.
+
+    Attributes:
+        about: words by which it is known in the published text.
+        wish: what the user says.
+        word: a pattern that a rightly worded note of it has.
+        kept: whether an answer keeps to it.
+    """
+
+    about: str
+    wish: str
+    word: str
+    kept: Callable[[str], bool]
+
+
+RULES = (
+    Rule(
+        "no longer than three sentences",
+        "Please keep every answer to three sentences at most.",
+        r"(?:three|3) sentences",
+        lambda text: len([one for one in re.split(r"(?<=[.!?])\s+", text.strip()) if one]) <= 3,
+    ),
+    Rule(
+        "bullet-point format", "Please always answer in bullet points.", "bullet", lambda text: bool(_LIST.search(text))
+    ),
+    Rule("have numbered steps", "Please always number the steps.", "number", lambda text: bool(_NUMBERS.search(text))),
+    Rule(
+        "headings for each section",
+        "Please always give each section a heading.",
+        "heading",
+        lambda text: bool(_HEADINGS.search(text)),
+    ),
+    Rule(
+        "one-line TL;DR at the end",
+        "Please always end with a one-line TL;DR.",
+        r"tl;?dr",
+        lambda text: bool(_SHORT.search((text.strip().splitlines() or [""])[-1])),
+    ),
+    Rule(
+        "contain confidence estimates",
+        "Please always say how confident you are.",
+        "confiden",
+        lambda text: bool(re.search(r"confiden|\d ?%", text, re.IGNORECASE)),
+    ),
+    Rule(
+        "start out with an outline",
+        "Please always start with an outline of your answer.",
+        "outline",
+        lambda text: bool(_PLAN.search(text[:300])),
+    ),
+    Rule(
+        "key takeaways or a summary",
+        "Please always add the key takeaways.",
+        "takeaway",
+        lambda text: bool(re.search(r"takeaway|summary|sum up", text, re.IGNORECASE)),
+    ),
+    Rule(
+        "does not provide unsolicited suggestions",
+        "Please never add suggestions that I did not ask for.",
+        "suggest",
+        lambda text: not _ADVICE.search(text),
+    ),
+    Rule(
+        "always end responses with a proactive suggestion",
+        "Please always end with a suggestion for a next step.",
+        "next step",
+        lambda text: bool(_ADVICE.search(text[-300:])),
+    ),
+    Rule(
+        "blunt without pleasantries",
+        "Please always answer bluntly, without pleasantries.",
+        "blunt|pleasantr",
+        lambda text: not _POLITE.search(text),
+    ),
+)
+
+
+class _Profile(DataRow):
+    i: int
+    persona: str
+    preferences: list[str] = Field(min_length=1)
+
+
+class _Problem(DataRow):
+    problem: str
+    solution: str
+
+
+class _Task(NamedTuple):
+    wishes: list[tuple[str, Rule | None]]
+    problems: list[_Problem]
+    turns: int
+    standing: bool
+
+
+def load(
+    path: Path | None,
+    *,
+    dataset: Literal["mmlu", "logiqa", "medqa", "math-500", "math_hard"] = "mmlu",
+    user: Literal["rules", "judge"] = "rules",
+    task: Literal["chat", "standing"] = "chat",
+    sessions: int = 3,
+    turns: int = 4,
+) -> list[Item]:
+    """One item for each user; with rules, for those who have a preference that can be checked.
+
+    Args:
+        path: the folder.
+        dataset: the problems.
+        user: who plays the user.
+        task: "chat"; or "standing", in which no model answers: every wish is said once in the first session, and what
+            counts is whether it stands in the prompts of the others. Only with rules.
+        sessions: of a user, at least 2.
+        turns: answers in a session, at most.
+    """
+    if path is None or sessions < 2 or (task == "standing" and user != "rules"):
+        needed = "MultiSessionCollab needs --data, its repository's folder; two sessions or more"
+        raise DataError(f"{needed}; and for task=standing user=rules")
+    profiles, problems = "user_profiles/user_profiles.json", f"datasets/cache/{dataset}/testset_size20_seed42.json"
+    inside = "collaborativeagents/"
+    file = find(path, f"{inside}{profiles}", profiles, what="MultiSessionCollab profiles")
+    asked = read_rows(find(path, f"{inside}{problems}", problems, what="MultiSessionCollab problems"), _Problem)
+    items = list[Item]()
+    for place, row in enumerate(read_rows(file, _Profile)):
+        known: list[tuple[str, Rule | None]] = [
+            (text, next((rule for rule in RULES if rule.about in text), None)) for text in row.preferences
+        ]
+        wishes = [(text, rule if user == "rules" else None) for text, rule in known if rule or user == "judge"]
+        if wishes:
+            some = [asked[(place * sessions + number) % len(asked)] for number in range(sessions)]
+            data = _Task(wishes, some, turns, task == "standing")
+            items.append(Item(id=f"user-{row.i}", user=f"user-{row.i}", question=some[0].problem, data=data))
+    return items
+
+
+def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
+    """Of the later sessions: `kept` at the first answer, `insisted` (turns), `solved`, `words`; or `standing`."""
+    task: _Task = item.data
+    kept, insisted, solved, words, standing, last = *([list[float]() for _ in range(5)]), ""
+    for number, problem in enumerate(task.problems):
+        thread, messages = f"{item.id}-{number}", [HumanMessage(problem.problem, id=f"{item.id}-{number}-0")]
+        talk: list[AnyMessage] = [*messages]
+        said = 0
+        for turn in range(max(task.turns, len(task.wishes) + 1) if task.standing else task.turns):
+            reply = arm.answer(item.key, thread, talk, _plain if task.standing else _asked(kit))
+            last = reply.text
+            talk.append(AIMessage(reply.text or "-", id=f"{thread}-{turn}-a"))
+            arm.observe(item.key, thread, talk)
+            if number:
+                words.append(len(reply.text.split()))
+                if turn == 0:
+                    standing += _standing(task, reply)
+            wish = _next_wish(task, reply.text, kit, said if task.standing else 0)
+            if number and turn == 0:
+                kept.append(float(not wish))
+            if not wish or (task.standing and number):
+                break
+            said += 1
+            talk.append(HumanMessage(wish, id=f"{thread}-{turn + 1}"))
+        if number:
+            insisted.append(said)
+            solved.append(float(_core(problem.solution) in last.casefold()))
+    if task.standing:
+        return Outcome({"standing": _mean(standing)}, last)
+    scores = {"kept": kept, "insisted": insisted, "solved": solved, "words": words}
+    return Outcome({name: _mean(values) for name, values in scores.items()}, last)
+
+
+def _next_wish(task: _Task, answer: str, kit: Kit, said: int) -> str:
+    """What the user insists on next; "" where the answer keeps to all, or all was said."""
+    for text, rule in task.wishes[said:]:
+        if rule is not None and (task.standing or not rule.kept(answer)):
+            return rule.wish
+        asked = f"An answer:\n{answer}\n\nA rule for it: {text}\n\nIs the rule to be enforced?"
+        if rule is None and ask_yes_no(kit.judge, asked):
+            return text.partition(" Enforce ")[0].replace("You prefer", "I prefer", 1).replace("you prefer", "I prefer")
+    return ""
+
+
+def _standing(task: _Task, reply: Reply) -> list[float]:
+    """For each checkable wish of the first session whether it stands in the prompt of this one."""
+    rules = [rule for _, rule in task.wishes if rule is not None]
+    return [float(bool(re.search(rule.word, reply.prompt, re.IGNORECASE))) for rule in rules]
+
+
+def _asked(kit: Kit) -> Callable[..., AIMessage]:
+    return lambda messages: AIMessage(kit.model.invoke(list(messages)).text)
+
+
+def _plain(messages: object) -> AIMessage:
+    return AIMessage(PLAIN)
+
+
+def _core(solution: str) -> str:
+    """What an answer must hold to be right: the boxed part of a long solution, or the whole."""
+    boxed = re.findall(r"\\boxed\{(.+?)\}", solution)
+    return (boxed[-1] if boxed else solution).strip().casefold()
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,223 @@
+"""The model under test: opened by name, its answers kept on disk, its calls and tokens counted, letters chosen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from threading import Lock, get_ident
+from typing import Any, Literal
+
+from langchain_core.caches import BaseCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
+from langchain_core.load import dumps, loads
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import LLMResult
+from langchain_core.tracers.context import register_configure_hook
+
+from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
+from langchain_persona.evals.items import LETTERS
+from langchain_persona.prompt import approximate_tokens
+from langchain_persona.reflection.model import answer_json, answer_text, bind_schema
+
+Respond = Callable[[Sequence[BaseMessage]], AIMessage]
+"""What answers a conversation: the model, or the model held to something."""
+
+How = Literal["schema", "logprobs", "text"]
+
+_FINAL = re.compile(r"final answer\W{0,5}([A-Z])\b", re.IGNORECASE)
+_ALONE = re.compile(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])")
+
+
+class OutOfCallsError(PersonaError, RuntimeError):
+    """Raised when a run would make more model calls than it may."""
+
+
+class AnswerCache(BaseCache):
+    """Answers of chat models on disk, one file a request; the port of a local server is no part of the request.
+
+    Args:
+        folder: where they lie; it gets a `.gitignore` of its own.
+        max_calls: requests that are not on disk are let through so often; then `OutOfCallsError`.
+
+    Attributes:
+        calls: how many were let through.
+        exhausted: whether one was refused. What catches the error may go on, so who runs the items looks here.
+    """
+
+    def __init__(self, folder: Path, max_calls: int | None = None) -> None:
+        self._folder, self._lock, self.max_calls = folder / "answers", Lock(), max_calls
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+        self.calls, self.exhausted = 0, False
+
+    def _path(self, prompt: str, llm_string: str) -> Path:
+        request = re.sub(r"127\.0\.0\.1:\d+", "", prompt + llm_string)
+        return self._folder / hashlib.sha256(request.encode()).hexdigest()[:40]
+
+    def lookup(self, prompt: str, llm_string: str) -> Any:
+        """The answer, or None."""
+        path = self._path(prompt, llm_string)
+        if path.exists():
+            return loads(path.read_text(), allowed_objects="all")
+        with self._lock:
+            if self.max_calls is not None and self.calls >= self.max_calls:
+                self.exhausted = True
+                raise OutOfCallsError(f"{self.calls} calls were made, and no more are allowed")
+            self.calls += 1
+        return None
+
+    def update(self, prompt: str, llm_string: str, return_val: Any) -> None:
+        """Keep an answer; written aside first, so that an interrupted run leaves no half of one."""
+        path = self._path(prompt, llm_string)
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}.partial")
+        partial.write_text(dumps(list(return_val)))
+        partial.replace(path)
+
+    def clear(self, **kwargs: Any) -> None:
+        """Forget all answers."""
+        for path in self._folder.iterdir():
+            path.unlink()
+
+
+class Meter(BaseCallbackHandler):
+    """Counts model calls and tokens, also of answers from the cache; approximately where a model does not tell."""
+
+    def __init__(self) -> None:
+        self.calls = self.read = self.written = 0
+        self._lock, self._asked = Lock(), dict[Any, int]()
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: Any, **kwargs: Any
+    ) -> None:
+        """Remember how much was asked."""
+        self._asked[run_id] = sum(approximate_tokens(one.text) for some in messages for one in some)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: Any, **kwargs: Any) -> None:
+        """Count the call."""
+        message = getattr(response.generations[0][0], "message", None)
+        used = getattr(message, "usage_metadata", None) or {}
+        asked, answered = self._asked.pop(run_id, 0), approximate_tokens(message.text if message else "")
+        with self._lock:
+            self.calls += 1
+            self.read += used.get("input_tokens", asked)
+            self.written += used.get("output_tokens", answered)
+
+
+_meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
+register_configure_hook(_meter, inheritable=True)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Counts all that models are asked within the block; a block around it does not count that again."""
+    meter = Meter()
+    token = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(token)
+
+
+def open_model(
+    name: str,
+    *,
+    base_url: str = "",
+    api_key: str = "",
+    temperature: float | None = 0.0,
+    max_tokens: int | None = None,
+    timeout: float = 1_200.0,
+) -> BaseChatModel:
+    """A chat model by name, such as "openai:gpt-5-mini"; with a base URL, of any server that speaks OpenAI's API.
+
+    `ConfigError`: there is no such model, or its provider's package or key is missing.
+    """
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise MissingExtraError('a model by name needs: pip install "langchain-persona[evals]"') from error
+    given: dict[str, Any] = {"max_retries": 5, "timeout": timeout}
+    given |= {"temperature": temperature} if temperature is not None else {}
+    given |= {"max_tokens": max_tokens} if max_tokens else {}
+    if base_url:
+        name = name if ":" in name else f"openai:{name}"
+        given |= {"base_url": base_url, "api_key": api_key or os.environ.get("OPENAI_API_KEY") or "none"}
+        if re.match(r"https?://(127\.0\.0\.1|localhost|\[::1\])[:/]", base_url):
+            import httpx
+
+            given["http_client"] = httpx.Client(trust_env=False)  # no proxy stands between
+    try:
+        model: BaseChatModel = init_chat_model(name, **given)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"the model {name!r} cannot be opened: {error}") from error
+    return model
+
+
+def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
+    """A model that answers with one of the first letters, as far as it can be held to that.
+
+    Args:
+        model: the model.
+        count: of letters, from A on.
+        how: "schema" binds it to a JSON schema; "logprobs" takes the likeliest letter of a single token; "text" lets it
+            write and reads "Final Answer: X" or the first letter that stands alone. Where a server cannot do the first
+            two, what it wrote is read as text.
+
+    The message holds the letter, or "" where there is none to be read; where the likeliest is taken, its
+    `additional_kwargs` have the log probability of each letter.
+    """
+    letters = LETTERS[:count]
+    field = {"type": "string", "enum": list(letters)}
+    schema: dict[str, Any] = {"title": "answer", "description": "The letter of the option.", "type": "object"}
+    schema |= {"properties": {"letter": field}, "required": ["letter"], "additionalProperties": False}
+    bound: Any = model
+    if how == "schema":
+        bound = bind_schema(model, schema)
+    elif how == "logprobs":
+        bound = model.bind(logprobs=True, top_logprobs=20, max_tokens=1)
+
+    def respond(messages: Sequence[BaseMessage]) -> AIMessage:
+        answer = bound.invoke(list(messages))
+        if likely := {} if isinstance(answer, dict) else _likely_letters(answer, letters):
+            told = [likely.get(letter, min(likely.values())) for letter in letters]
+            return AIMessage(max(likely, key=likely.__getitem__), additional_kwargs={"letters": told})
+        return AIMessage(_read_letter(answer, letters))
+
+    return respond
+
+
+def _read_letter(answer: Any, letters: str) -> str:
+    if isinstance(answer, dict):
+        try:
+            found = str(answer_json(answer)["letter"])
+        except (ValueError, TypeError, KeyError):
+            found = ""
+        return found if found in letters and found else _letter_in(answer_text(answer), letters)
+    return _letter_in(answer.text, letters)
+
+
+def _likely_letters(answer: AIMessage, letters: str) -> dict[str, float]:
+    """The log probability of each letter among the likeliest first tokens; empty where a server does not tell."""
+    first = ((answer.response_metadata.get("logprobs") or {}).get("content") or [{}])[0]
+    found = dict[str, float]()
+    for one in first.get("top_logprobs") or []:
+        if len(token := one["token"].strip()) == 1 and token in letters:
+            found[token] = max(float(one["logprob"]), found.get(token, float("-inf")))
+    return found
+
+
+def _letter_in(text: str, letters: str) -> str:
+    found = [*_FINAL.findall(text)[-1:], *_ALONE.findall(text)]
+    return next((one.upper() for one in found if one.upper() in letters), "")
+
+
+def ask_yes_no(model: BaseChatModel, question: str, how: How = "schema") -> bool:
+    """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged."""
+    asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
+    with metered():
+        return choose_letter(model, 2, how)([HumanMessage(asked)]).text == "A"

@@ -1,0 +1,172 @@
+"""What a results file says: tables with paired bootstrap intervals against `none`, what it cost, and one figure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from langchain_persona.errors import ConfigError, MissingExtraError
+from langchain_persona.evals.bootstrap import Interval, over_users
+
+BASE = "none"
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Arm to item to score."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        """The table in Markdown."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join([f"**{self.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """A results file; `ConfigError`: it is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = found["rows"], found["arms"], found["unit"], found["settings"]["benchmark"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no results file of `eval run` ({type(error).__name__})") from error
+    return found
+
+
+def calibrate(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results with a metric `calibrated`: what would have been chosen without a liking for some letter.
+
+    From each letter's log probability its mean over all items of the arm is taken (batch calibration, arXiv
+    2309.17249); options are shuffled, so what is left is about the option. Small models need it.
+    """
+    sums = defaultdict[tuple[str, int], list[list[float]]](list)
+    for row in results["rows"]:
+        if row["letters"]:
+            sums[row["arm"], len(row["letters"])].append(row["letters"])
+    means = {key: np.mean(some, axis=0) for key, some in sums.items()}
+    rows = list[dict[str, Any]]()
+    for row in results["rows"]:
+        if row["letters"]:
+            place = int(np.argmax(row["letters"] - means[row["arm"], len(row["letters"])]))
+            row = {**row, "scores": {**row["scores"], "calibrated": float(place in row["right"])}}
+        rows.append(row)
+    return {**results, "rows": rows}
+
+
+def metrics_of(results: Mapping[str, Any]) -> list[str]:
+    """The metrics in a results file, main ones first."""
+    return list(dict.fromkeys(name for row in results["rows"] for name in row["scores"]))
+
+
+def scores_of(results: Mapping[str, Any], metric: str) -> dict[str, dict[str, float]]:
+    """The score of each item, in each arm."""
+    found: dict[str, dict[str, float]] = {arm: {} for arm in results["arms"]}
+    for row in results["rows"]:
+        if metric in row["scores"]:
+            found[row["arm"]][row["item"]] = row["scores"][metric]
+    return {arm: some for arm, some in found.items() if some}
+
+
+def mean_of(results: Mapping[str, Any], scores: Mapping[str, float], base: Mapping[str, float] | None) -> Interval:
+    """The mean score over items, or users where the benchmark says so; with a base, of the differences, paired."""
+    users = {row["item"]: row["user"] for row in results["rows"]}
+    by_unit = defaultdict[str, list[float]](list)
+    for item, score in scores.items():
+        if base is None or item in base:
+            unit = users[item] if results["unit"] == "user" else item
+            by_unit[unit].append(score - (base[item] if base else 0.0))
+    return over_users([sum(some) / len(some) for some in by_unit.values()])
+
+
+def tables_of(results: Mapping[str, Any]) -> list[Table]:
+    """One table for each metric, one of the costs, and one for each way of grouping the main metric."""
+    results, made = calibrate(results), list[Table]()
+    for metric in metrics_of(results):
+        scores = scores_of(results, metric)
+        base, rows = scores.get(BASE), list[list[str]]()
+        for arm, some in scores.items():
+            versus = "" if arm == BASE or base is None else _show(mean_of(results, some, base), signed=True)
+            rows.append([arm, str(len(some)), _show(mean_of(results, some, None)), versus])
+        made.append(Table(metric, ("arm", "n", "mean [95 %]", f"minus {BASE} [95 %]"), rows))
+    made.append(Table("cost", ("arm", "calls", "tokens in", "tokens out", "seconds", "learning"), _costs(results)))
+    return [*made, *_groups(results)]
+
+
+def _costs(results: Mapping[str, Any]) -> list[list[str]]:
+    """Means a question; and of learning, a history."""
+    rows = list[list[str]]()
+    for arm in results["arms"]:
+        some = [row for row in results["rows"] if row["arm"] == arm and not row["error"]]
+        learned = [one for one in results["learning"] if one["arm"] == arm and one["calls"]]
+        if some:
+            means = [_mean(row[name] for row in some) for name in ("calls", "read", "written", "seconds")]
+            told = [_mean(one["calls"] for one in learned), _mean(one["read"] + one["written"] for one in learned)]
+            learning = f"{told[0]:.1f} calls, {told[1]:,.0f} tokens a history" if learned else ""
+            shown = [f"{means[0]:.1f}", f"{means[1]:,.0f}", f"{means[2]:,.0f}", f"{means[3]:.2f}"]
+            rows.append([arm, *shown, learning])
+    return rows
+
+
+def _groups(results: Mapping[str, Any]) -> list[Table]:
+    """The first metric that each item has, by group; a way of grouping with one group only is left out."""
+    names = dict.fromkeys(name for row in results["rows"] for name in row["groups"])
+    arms, made = results["arms"], list[Table]()
+    for name in names:
+        found = defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
+        for row in results["rows"]:
+            if name in row["groups"] and row["scores"]:
+                metric, score = next(iter(row["scores"].items()))
+                found[f"{row['groups'][name]}: {metric}"][row["arm"]].append(score)
+        rows = [
+            [group, *(f"{_mean(some[arm]):.2f} ({len(some[arm])})" if arm in some else "" for arm in arms)]
+            for group, some in sorted(found.items())
+        ]
+        if len(rows) > 1:
+            made.append(Table(f"by {name}, mean (n)", ("group", *arms), rows))
+    return made
+
+
+def draw(results: Mapping[str, Any], path: Path) -> None:
+    """The main metric of each arm with its interval, as a picture; `MissingExtraError`: matplotlib is not there."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError('a figure needs: pip install "langchain-persona[evals]"') from error
+    metric = metrics_of(results)[0]
+    found = {arm: mean_of(results, some, None) for arm, some in scores_of(results, metric).items()}
+    figure = Figure(figsize=(7, 1 + 0.4 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    means = [one.mean for one in found.values()]
+    spread = [
+        [one.mean - (one.mean if one.low is None else one.low) for one in found.values()],
+        [(one.mean if one.high is None else one.high) - one.mean for one in found.values()],
+    ]
+    colours = ["tab:blue" if arm in ("verbatim", "reflection") else "tab:gray" for arm in found]
+    axes.barh(list(found), means, xerr=spread, color=colours, ecolor="black", capsize=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{metric}, mean and 95 % interval")
+    settings = results["settings"]
+    axes.set_title(f"{settings['benchmark']}, {settings['model']}")
+    figure.savefig(path, dpi=150)
+
+
+def _show(interval: Interval, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    bounds = "" if interval.low is None else f" [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
+    return f"{interval.mean:{sign}.2f}{bounds}"
+
+
+def _mean(values: Iterable[float]) -> float:
+    some = list(values)
+    return sum(some) / len(some) if some else 0.0

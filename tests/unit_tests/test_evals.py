@@ -1,0 +1,395 @@
+"""The benchmarks of `langchain_persona.evals` on tiny files, with scripted models: files, arms, runs, reports."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import BaseModel
+
+from langchain_persona.errors import ConfigError
+from langchain_persona.evals import BENCHMARKS, benchmark
+from langchain_persona.evals.arms import ARMS, Kit, PersonaArm, Reply, make_arms
+from langchain_persona.evals.items import DataError, Turn, read_rows
+from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, metered
+from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
+from langchain_persona.evals.runner import Run, Settings
+from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
+from tests.eval_data import WORDS, WRITERS
+
+VARIANTS = [
+    ("prefeval", {}),
+    ("prefeval", {"form": "choice", "task": "recall"}),
+    ("prefeval", {"form": "persona", "task": "generation", "turns": "2"}),
+    ("restraint", {}),
+    ("pahf", {}),
+    ("pahf", {"part": "embodied"}),
+    ("personamem", {}),
+    ("personamem", {"task": "open", "size": "128k"}),
+    ("collab", {}),
+    ("collab", {"user": "judge", "sessions": "2"}),
+    ("collab", {"task": "standing"}),
+    ("lamp", {}),
+    ("lamp", {"task": "3", "split": "train"}),
+    ("rpeval", {}),
+    ("rpeval", {"form": "implicit", "count": "multi"}),
+]
+
+
+def answer(messages):
+    """Takes the option with a word that the prompt tells of the user; else the first one. Reflections find nothing."""
+    asked = messages[-1].text
+    told = "\n".join(message.text for message in messages[:-1])
+    if "\nA. " not in asked:
+        return "{}" if "notes on" in told[:200] else "Here is a plain answer."
+    options = re.findall(r"^([A-Z])\. (.+)$", asked, re.MULTILINE)
+    fits = [letter for letter, text in options if any(word in text and word in told for word in WORDS)]
+    return json.dumps({"letter": (fits or ["A"])[0]})
+
+
+def run_of(tmp_path, name, options=None, *, model=None, data=None, max_calls=None, out="out.json", **more):
+    arms, limit = more.pop("arms", ()), more.pop("limit", None)
+    path = data or (WRITERS[name](tmp_path / "data") if name in WRITERS else None)
+    settings = Settings(benchmark=name, options=options or {}, model="scripted", limit=limit, **more)
+    cache = AnswerCache(tmp_path / "cache", max_calls)
+    model = model or ScriptedChatModel(answer)
+    return Run(settings, path, model=model, embeddings=HashEmbeddings(), cache=cache, out=tmp_path / out, arms=arms)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_every_benchmark_runs_in_its_arms(tmp_path, name, options):
+    run = run_of(tmp_path, name, options, limit=6)
+    results = run.start(parallel=2)
+    assert results["rows"], results
+    assert {row["error"] for row in results["rows"]} == {""}
+    assert {row["arm"] for row in results["rows"]} == set(benchmark(name).ARMS)
+    assert len(results["rows"]) == len(run.items) * len(run.names)
+    assert all(score >= 0 for row in results["rows"] for score in row["scores"].values())
+    assert tables_of(results)
+
+
+TRAVEL, FOOD, CHOICE = "explicit_preference/travel.json", "mcq_options/food.json", "choice-based/food.json"
+PHASE, PEOPLE, LATER = "pahf/shopping/phase1.json", "pahf/shopping/persona_info.json", "evolved_scenarios_B.json"
+PROFILES, PROBLEMS = "user_profiles/user_profiles.json", "datasets/cache/mmlu/testset_size20_seed42.json"
+SINGLE, MULTI = "explicit_preference/single_testset.json", "explicit_preference/multi_testset.json"
+MALFORMED = [
+    ("prefeval", TRAVEL, ('"question"', '"query"'), "line 2, field question: Field required"),
+    ("prefeval", FOOD, ('"Nothing."', "7"), r"line 6, field classification_task_options.1: .*got 7"),
+    ("prefeval", FOOD, ("What about 1?", "What about 9?"), "row 1, field question"),
+    ("prefeval", FOOD, ('"classification', '"'), "line 2, field classification_task_options: Field required"),
+    (
+        "prefeval form=choice",
+        CHOICE,
+        ('"user_selection": "', '"user_selection": 3, "x": "'),
+        r"field .*\.user_selection",
+    ),
+    ("prefeval topics=sport", FOOD, ("", ""), "no preferences in .* of topics sport"),
+    ("pahf", PHASE, ('"gt": "', '"gt": "D'), "line 1, field gt"),
+    ("pahf", PHASE, ('"product": "mug"', '"product": "cup"'), "row 1, field User or product"),
+    ("pahf", PEOPLE, ('"like_most"', '"likes"'), "line 1, field .*mug.*like_most"),
+    ("pahf part=embodied", f"pahf/embodied/{LATER}", ('"context"', '"x"'), "line 2, field context: Field required"),
+    ("personamem", "benchmark.csv", ("'role': 'user'", "'role': 'user"), "line 2, field user_query: .*Python dict"),
+    ("personamem", "benchmark.csv", ("correct_answer", "answer"), "line 2, field correct_answer: Field required"),
+    ("personamem", "benchmark.csv", ('""One.""', "One."), "line 2, field incorrect_answers: .*JSON list"),
+    ("personamem", "benchmark.csv", ("1,chats/1_32k.json", "1,chats/9.json"), "9.json cannot be read: No such file"),
+    (
+        "personamem",
+        "chats/1_32k.json",
+        ('"role": "user"', '"role": "tool"'),
+        r"field chat_history\.1\.role: .*got 'tool'",
+    ),
+    ("personamem", "chats/1_32k.json", ("]", ""), r"line \d+: no JSON"),
+    ("collab", f"collaborativeagents/{PROFILES}", ('"i": 0', '"i": "0"'), "line 3, field i: .*integer, got '0'"),
+    ("collab", f"collaborativeagents/{PROBLEMS}", ('"solution"', '"answer"'), "line 2, field solution"),
+    ("collab sessions=1", f"collaborativeagents/{PROBLEMS}", ("", ""), "two sessions or more"),
+    ("lamp", "dev_questions.json", ('"tag": "comedy"', '"tag": null'), r"line 8, field profile\.0\.tag"),
+    ("lamp", "dev_outputs.json", ("sci-fi", "horror"), "row 1, field id: 200 has the gold 'horror'"),
+    ("lamp task=3", "dev_questions.json", ("", ""), r"field profile\.0\.score: Field required"),
+    ("rpeval", SINGLE, ("dominate", "decide"), "line 5, field intent_type: .*got 'decide'"),
+    ("rpeval count=multi", MULTI, ('"CA"', '"CX"'), "row 1, field intent_type"),
+]
+
+
+@pytest.mark.parametrize(("benchmark_and_option", "file", "change", "words"), MALFORMED)
+def test_a_malformed_file_is_named_with_its_place(tmp_path, benchmark_and_option, file, change, words):
+    name, *options = benchmark_and_option.split()
+    data, path = WRITERS[name](tmp_path / "data"), tmp_path / "data" / file
+    path = path if path.exists() else tmp_path / "data" / "implicit_preference" / file
+    text = path.read_text(encoding="utf-8")
+    assert change[0] in text
+    path.write_text(text.replace(*change, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        run_of(tmp_path, name, dict(one.split("=") for one in options), data=data)
+
+
+def test_files_that_are_none_are_named(tmp_path):
+    class Pair(BaseModel):
+        a: str
+
+    for name, text, words in (
+        ("x.json", '{"a": 1}', "line 1: a list of rows"),
+        ("x.jsonl", '{"a": "1"}\n\n{"a":', "line 3: no JSON"),
+        ("y.jsonl", '{"a": "1"}\n{"b": 2}', "line 2, field a"),
+        ("x.csv", 'a,b\n"1,2', "line 2: no table"),
+        ("z.json", "\ufeff[]", "no JSON"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=words):
+            read_rows(tmp_path / name, Pair)
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        read_rows(tmp_path / "nowhere.json", Pair)
+    for name in WRITERS:
+        with pytest.raises(DataError, match="needs --data"):
+            benchmark(name).load(None)
+        with pytest.raises(DataError):
+            benchmark(name).load(tmp_path)
+
+
+def test_the_persona_in_a_history_and_the_question_are_never_learned(tmp_path):
+    (item, _) = benchmark("personamem").load(WRITERS["personamem"](tmp_path))
+    assert item.history == ((Turn("I can't stand gluten.\nAnyway, what is 2 + 2?", "4."),),)
+
+
+def kit_of(model=None, **more):
+    model = model or ScriptedChatModel(answer)
+    return Kit(model=model, judge=model, embeddings=HashEmbeddings(), reflection="verbatim", **more)
+
+
+HISTORY = [(Turn("I'm allergic to gluten."), Turn("What is 2 + 2?", "4.")), (Turn("I love trains."),)]
+
+
+def asked(arm, user="ana", question="A meal?"):
+    reply = arm.answer(user, "now", [HumanMessage(question, id="q")], lambda messages: AIMessage("ok"))
+    assert isinstance(reply, Reply)
+    return reply.prompt
+
+
+def test_what_each_arm_tells():
+    arms = make_arms(list(ARMS), kit_of(others={"ana": ("bob", [(Turn("I hate heights."),)])}))
+    for arm in arms.values():
+        arm.learn("ana", HISTORY)
+        assert not arm.learn("ana", HISTORY)
+    told = {name: asked(arm) for name, arm in arms.items()}
+    assert told["none"] == told["length"] == "You are a helpful assistant.\nA meal?"
+    for name in ("everything", "chroma", "verbatim", "reflection", "no-persona", "no-vectors", "no-words"):
+        assert "allergic to gluten" in told[name], name
+        assert "trains" in told[name], name
+    assert "2 + 2" in told["everything"]
+    for name in ("another", "another-verbatim"):
+        assert "heights" in told[name], name
+        assert "gluten" not in told[name], name
+    assert "<earlier_exchanges>" in asked(arms["verbatim"], question="What is 2 + 2?")
+    assert "<earlier_exchanges>" not in asked(arms["no-episodes"], question="What is 2 + 2?")
+    with pytest.raises(ConfigError, match="no arm magic; there are none"):
+        make_arms(["magic"], kit_of())
+
+
+def test_stored_questions_are_left_out_where_an_arm_says_so():
+    found = {"action": "add", "text": "Loves trains.", "quote": "I love trains.", "questions": ["a trip"]}
+    model = ScriptedChatModel(lambda messages: {"operations": [found]})
+    kit = kit_of(model)
+    kit.reflection = "model"
+    arms = make_arms(["reflection", "no-questions"], kit)
+    for name, questions in (("reflection", ("a trip",)), ("no-questions", ())):
+        arms[name].learn("ana", [(Turn("I love trains."),)])
+        assert [card.questions for card in arms[name].memory.preferences("ana")] == [questions]
+
+
+def test_a_small_model_reflects_sentence_by_sentence():
+    kit = kit_of(
+        ScriptedChatModel(lambda messages: {"note": "Horror films are not for these nerves.", "kind": "dislike"})
+    )
+    kit.reflection = "flat"
+    arm = make_arms(["reflection"], kit)["reflection"]
+    arm.learn("ana", [(Turn("Horror films, brr, not with these nerves.", "Oh."),)])
+    assert "Horror films are not for these nerves." in asked(arm)
+    kit.reflection = "deep"
+    with pytest.raises(ConfigError, match='"model", "flat" or "verbatim", got \'deep\''):
+        make_arms(["reflection"], kit)
+
+
+def test_what_is_to_be_forgotten_is_told_before_and_not_after():
+    for name, arm in make_arms(["everything", "chroma", "verbatim"], kit_of()).items():
+        arm.learn("ana", HISTORY)
+        assert "gluten" in asked(arm), name
+        arm.forget("ana", "I'm allergic to gluten.")
+        assert "gluten" not in asked(arm), name
+        assert "trains" in asked(arm), name
+
+
+def test_everything_keeps_the_latest_where_not_all_fits():
+    arm = make_arms(["everything"], kit_of(history=20))["everything"]
+    arm.learn("ana", HISTORY)
+    assert "trains" in asked(arm)
+    assert "gluten" not in asked(arm)
+
+
+def likely(*tokens):
+    top = [{"token": token, "logprob": -float(place)} for place, token in enumerate(tokens)]
+    return AIMessage(
+        tokens[0], response_metadata={"logprobs": {"content": [{"token": tokens[0], "top_logprobs": top}]}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "letter"),
+    [
+        ("schema", {"letter": "B"}, "B"),
+        ("schema", "I think (C) is best.", "C"),
+        ("schema", {"letter": "Q"}, ""),
+        ("logprobs", likely("The", " c", " B", "A"), "B"),
+        ("logprobs", "B", "B"),
+        ("text", "A is tempting, but it is not right.\nFinal Answer: C", "C"),
+        ("text", "I can't say.", ""),
+        ("text", "Final answer: E", ""),
+    ],
+)
+def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
+    model = ScriptedChatModel([said])
+    assert choose_letter(model, 3, how)([HumanMessage("?")]).text == letter
+    if how == "logprobs":
+        assert model.options[0]["max_tokens"] == 1
+
+
+def test_calls_and_tokens_are_counted_as_the_model_tells_them():
+    usage = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107}
+    model = ScriptedChatModel([AIMessage("a", usage_metadata=usage), "four by four"])
+    with metered() as used:
+        model.invoke("one")
+        model.invoke("to be counted roughly")
+    model.then = "loop"
+    model.invoke("outside")
+    assert isinstance(used, Meter)
+    assert (used.calls, used.read, used.written) == (2, 106, 10)
+
+
+def test_memory_shows_and_the_controls_do_not(tmp_path):
+    arms = ["none", "length", "everything", "another-verbatim", "verbatim"]
+    run = run_of(tmp_path, "prefeval", {"per_user": "1"}, arms=arms)
+    results = run.start()
+    means = {arm: sum(some.values()) / len(some) for arm, some in scores_of(results, "correct").items()}
+    assert means["verbatim"] == means["everything"] == 1.0
+    assert means["none"] == means["another-verbatim"] < 1.0
+    assert means["length"] == 0.0
+    table = next(one for one in tables_of(results) if one.title == "correct")
+    rows = {row[0]: row for row in table.rows}
+    assert rows["another-verbatim"][3] == "+0.00 [+0.00, +0.00]"
+    assert rows["verbatim"][1:3] == ["4", "1.00 [1.00, 1.00]"]
+    assert rows["verbatim"][3].startswith(f"+{1 - means['none']:.2f}")
+    assert "| verbatim | 4 | 1.00 [1.00, 1.00] |" in str(table)
+    draw(results, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1_000
+
+
+def test_a_liking_for_a_letter_is_taken_out(tmp_path):
+    def likes_b(messages):
+        letter = json.loads(answer(messages))["letter"]  # what fits gains 1, and B stands 2 ahead of all others
+        told = [{"token": one, "logprob": -3.0 + (one == letter) + 2 * (one == "B")} for one in "ABCD"]
+        return AIMessage("B", response_metadata={"logprobs": {"content": [{"token": "B", "top_logprobs": told}]}})
+
+    model = ScriptedChatModel(likes_b)
+    results = run_of(tmp_path, "prefeval", arms=["verbatim"], model=model, letters="logprobs").start()
+    assert {row["letters"][1] for row in results["rows"]} <= {-1.0, 0.0}
+    tables = {one.title: one.rows[0][2][:4] for one in tables_of(results) if one.title in ("correct", "calibrated")}
+    plain = sum(row["right"] == [1] for row in results["rows"]) / 4
+    assert (tables["correct"], tables["calibrated"]) == (f"{plain:.2f}", "1.00")
+    assert plain < 1
+
+
+def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
+    results = run_of(tmp_path, "pahf", {"part": "embodied"}, arms=["none"]).start()
+    for row in results["rows"]:  # two users with two scenarios each
+        row["scores"]["accepted"] = float(row["user"] == "Ash")
+    table = next(one for one in tables_of(results) if one.title == "accepted")
+    assert table.rows[0][1:3] == ["4", "0.50 [0.00, 1.00]"]
+
+
+def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
+    whole = run_of(tmp_path / "whole", "prefeval", arms=["none", "reflection"])
+    estimate = whole.estimate()
+    expected = whole.start(parallel=1)
+    assert estimate.calls == 12  # 2 × 4 answers, and 4 exchanges that are reflected on
+    assert expected["calls"] == 8  # nothing was found, and without cards the prompt is that of `none`
+    model, kept = ScriptedChatModel(answer), []
+    while True:
+        run = run_of(tmp_path, "prefeval", arms=["none", "reflection"], model=model, max_calls=3)
+        if not run.estimate().items:
+            break
+        results = run.start(parallel=1)
+        assert run.cache.calls <= 3
+        assert results["calls"] == len(model.calls)
+        kept.append(len(results["rows"]))
+    assert kept == sorted(kept)
+    assert len(model.calls) == expected["calls"]
+    plain = [sorted((row["item"], row["arm"], row["answer"]) for row in one["rows"]) for one in (expected, results)]
+    assert plain[0] == plain[1]
+    assert read_results(tmp_path / "out.json")["rows"] == results["rows"]
+    with pytest.raises(ConfigError, match="other settings"):
+        run_of(tmp_path, "prefeval", seed=1)
+    more = run_of(tmp_path, "prefeval", arms=["length"], limit=2).start()
+    assert more["arms"] == ["none", "reflection", "length"]
+
+
+def test_what_fails_is_told_and_tried_again(tmp_path):
+    def fails(messages):
+        raise TimeoutError("slow")
+
+    broken = run_of(tmp_path, "prefeval", arms=["none", "reflection"], model=ScriptedChatModel(fails)).start()
+    assert {row["error"] for row in broken["rows"]} == {"TimeoutError: slow"}
+    assert any("learned from" in message for message in broken["warnings"])
+    mended = run_of(tmp_path, "prefeval", arms=["none", "reflection"]).start()
+    assert len(mended["rows"]) == 8
+    assert not any(row["error"] for row in mended["rows"])
+
+
+def test_an_estimate_counts_the_judge_and_a_row_does_not(tmp_path):
+    run = run_of(tmp_path, "prefeval", {"task": "generation"}, arms=["none"])
+    assert run.estimate().calls == 4 * 5  # an answer, and four questions to a judge who says yes to each
+    assert {row["calls"] for row in run.start()["rows"]} == {1}
+
+
+def test_a_history_that_could_not_be_learned_is_learned_before_the_next_question(tmp_path, monkeypatch):
+    run, failed = run_of(tmp_path, "prefeval", arms=["verbatim"]), []
+    learn = PersonaArm.learn
+
+    def fails_once(self, user, history):
+        if not failed:
+            failed.append(user)
+            raise OSError("no disk")
+        return learn(self, user, history)
+
+    monkeypatch.setattr(PersonaArm, "learn", fails_once)
+    rows = run.start(parallel=1)["rows"]
+    assert [row["error"] for row in rows] == ["OSError: no disk", "", "", ""]
+    assert sum(row["scores"].get("correct", 0.0) for row in rows) == 3
+
+
+def test_an_interrupt_keeps_what_was_done(tmp_path):
+    def interrupted(messages):
+        if len(model.calls) == 3:
+            raise KeyboardInterrupt
+        return answer(messages)
+
+    model = ScriptedChatModel(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path, "prefeval", arms=["none"], model=model).start(parallel=1)
+    assert len(read_results(tmp_path / "out.json")["rows"]) == 2
+    assert len(run_of(tmp_path, "prefeval", arms=["none"]).start()["rows"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"colour": "red"}, "no option colour; there are form"), ({"turns": "many"}, "option turns: .*'many'")],
+)
+def test_an_option_that_cannot_be_is_refused(tmp_path, options, words):
+    with pytest.raises(ConfigError, match=words):
+        run_of(tmp_path, "prefeval", options)
+
+
+def test_registry():
+    with pytest.raises(ConfigError, match="no benchmark 'nothing'"):
+        benchmark("nothing")
+    for name in BENCHMARKS:
+        assert set(benchmark(name).ARMS) <= set(ARMS)
+    (Path(__file__).parents[2] / "langchain_persona" / "evals" / "restraint.json").read_text(encoding="utf-8")
