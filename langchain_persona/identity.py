@@ -17,6 +17,7 @@ from langchain_core.runnables.config import set_config_context
 from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from langchain_persona.errors import ConfigError
 from langchain_persona.resilience import warn
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ def hash_user_ids(secret: str) -> Callable[[Any], Any]:
         >>> hash_user_ids("a secret")({"user_id": "ana@example.com", "thread_id": "t1"})
         {'user_id': 'user-c97e39f4da89', 'thread_id': 't1'}
     """
+    if not isinstance(secret, str) or len(secret) < 8:
+        raise ConfigError("hash_user_ids needs a secret text of 8 characters or more; who knows it can try out names")
 
     def hide(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):

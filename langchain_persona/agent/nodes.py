@@ -212,7 +212,8 @@ class MemoryNode(Node):
         opened["message_id"] = message and message.id
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
-        if (again := reading.again) is not None:  # the user has the message answered once more
+        again = reading.again
+        if again is not None and again.query == mask(text_of(message)):  # not edited, but answered once more
             attempt = Attempt(answer=again.answer, reward=again.reward)
             opened["retried"] = [one.to_json() for one in (*again.retried, attempt)][-MOST_ATTEMPTS:]
         query, why = text_of(message)[:MOST_QUERY], "always" if others else "all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -183,14 +184,14 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[Any, int]]:
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[Any, int]]:
     at = 0
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+    for number, line in enumerate(io.StringIO(text), start=1):
         if line.strip():
             yield _parse(path, line, number), at
         at += len(line)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[Any, int]]:
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))

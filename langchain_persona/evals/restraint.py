@@ -85,7 +85,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
         return Outcome({"latest": float(place == item.right)}, answer)
     with metered():  # what it is compared with is no cost of this arm
         plain, *_ = choose_option(item, Arm("none", kit), kit, close)
-    return Outcome({"same": float(place == plain), "correct": float(place == item.right)}, answer)
+    return Outcome({"same": float(place == plain >= 0), "correct": float(place == item.right)}, answer)
 
 
 @cache

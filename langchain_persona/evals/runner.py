@@ -118,6 +118,10 @@ class Run:
         )
         self.names = tuple(arms or self.module.ARMS)
         check_arms(self.names)
+        if not self.kit.others:
+            if any(name.startswith("another") for name in arms):
+                raise ConfigError("the arm another needs a second user, and these items are all of one")
+            self.names = tuple(name for name in self.names if not name.startswith("another"))
         self.items = self.items[: settings.limit]
         self.results = self._open()
         self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])
@@ -266,8 +270,8 @@ def _others(items: Sequence[Item]) -> dict[str, tuple[str, Any]]:
     found = dict[str, tuple[str, Any]]()
     for place, one in enumerate(firsts):
         following = [*firsts[place + 1 :], *firsts[:place]]
-        other = next((two for two in following if two.user != one.user), one)
-        found[one.key] = (other.key, other.history)
+        if other := next((two for two in following if two.user != one.user), None):
+            found[one.key] = (other.key, other.history)
     return found
 
 

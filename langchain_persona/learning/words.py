@@ -8,7 +8,7 @@ document's embedding `e`, so it folds into the query like the user's vector.
 - `s_i = w_i · exp(T (⟨c_i, q⟩ − max)) · clip((⟨c_i, q⟩ − silent) / (heard − silent), 0, 1)`: a statement counts the
   more, the nearer it is to the query, and not at all below `silent`. A card about food says nothing about trains.
 - `w_i` is the card's confidence times its age's share; and it fades, from a cosine of .6 on and wholly at .9, where a
-  newer statement near to it says the opposite ("I love horror films", then "I hate horror films").
+  newer statement near to it, and as sure, says the opposite ("I love horror films", then "I hate horror films").
 
 The regression shares out what several statements have in common, so repeating one a thousand times makes it no louder
 than certain, and a like and a dislike of the same thing, stated at once, cancel.
@@ -111,7 +111,8 @@ class Statements:
         counts *= np.minimum((cosines - words.silent) / (words.heard - words.silent), 1.0)
         alike, signs, since = gram(rows), self.signs[acting], self.since[acting]
         denied = (signs[:, None] != signs) & (since[:, None] < since)
-        counts *= 1.0 - np.max(np.clip((alike - _NEAR) / (_SAME - _NEAR), 0.0, 1.0) * denied, axis=1)
+        sure = np.minimum(self.confidence[acting] / np.maximum(self.confidence[acting][:, None], 1e-9), 1.0)
+        counts *= 1.0 - np.max(np.clip((alike - _NEAR) / (_SAME - _NEAR), 0.0, 1.0) * sure * denied, axis=1)
         roots = np.sqrt(counts)
         apart = (alike - np.outer(cosines, cosines)) * np.outer(roots, roots)
         apart.flat[:: len(acting) + 1] += words.ridge

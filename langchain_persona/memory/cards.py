@@ -3,7 +3,7 @@
 An erased card never comes back. A `BaseStore` cannot refuse a write that was decided on before the erasure, so erasing
 leaves a tombstone: readers pass over a card that has one, and every writer looks for it after the write and takes back
 what it has just written. For the same reason several writers at once can keep one statement twice, or put several cards
-in the place of one; the next reader retires all but one of them, and whoever reads chooses the same.
+in the place of one; whoever reads takes all but one of them for retired, and chooses the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from langchain_persona.learning.arrays import Vector, dots, frozen, unit
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
-from langchain_persona.resilience import run_or_default
+
+SAID_TWICE = "said twice"
+"""Why a card is retired of which another says the same."""
 
 _CACHED_USERS = 128
 _QUESTIONS = 4  # stored questions of a card that are embedded
@@ -100,11 +102,7 @@ class Cards:
         found = self._cache.get(user, version)
         if found is None:
             cards, tombs = results[1:] if len(results) > 1 else self._store.batch(self._search(user))
-            found, changed = self._card_set(user, cards, tombs)
-            if changed:
-                run_or_default(
-                    "Cards that were kept twice are not retired yet", lambda: self.write(user, changed), changed
-                )
+            found = self._card_set(user, cards, tombs)
             self._cache.put(user, version, found)
         return found
 
@@ -113,8 +111,9 @@ class Cards:
         cards = self.read(user)
         if missing := cards.unembedded:
             texts = card_texts(missing)
-            rows = self._embedder.embed_documents(texts)
-            self.write(user, self.with_vectors(missing, dict(zip(texts, rows, strict=True))))
+            rows = dict(zip(texts, self._embedder.embed_documents(texts), strict=True))
+            with self._store.editing(user):  # it took a while: what was changed meanwhile stays so
+                self.write(user, self.with_vectors(self.read(user).unembedded, rows))
             cards = self.read(user)
         return cards
 
@@ -136,6 +135,11 @@ class Cards:
             if card.id == card_id:
                 return card
         raise KeyError(f"no card {card_id!r} for this user; memory.preferences(user, all=True) lists them")
+
+    def twin(self, user: str, card: PreferenceCard) -> PreferenceCard | None:
+        """Another card in force that says the same as a new one, and counts as much."""
+        alike = (one for one in self.read(user).active if one.id != card.id and _statement(one) == _statement(card))
+        return next((one for one in alike if _weakness(one) <= _weakness(card)), None)
 
     def write(self, user: str, cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
         """Write new and changed cards; returns those that stand, without any that was erased meanwhile."""
@@ -180,7 +184,7 @@ class Cards:
         `take_back` deletes them; until then an erasure that failed half-way can be repeated.
         """
         (result,) = self._store.batch([self._store.search((user, "cards"))])
-        every, doomed = retire_superfluous(self._parse_cards(user, result))[0], set(card_ids)
+        every, doomed = retire_superfluous(self._parse_cards(user, result)), set(card_ids)
         while more := {card.id for card in every if card.retired and card.retired.by in doomed} - doomed:
             doomed |= more
         self._cache.drop(user)
@@ -190,11 +194,10 @@ class Cards:
     def _search(self, user: str) -> list[Op]:
         return [self._store.search((user, "cards")), self._store.search((user, "erased"))]
 
-    def _card_set(self, user: str, cards: Result, tombs: Result) -> tuple[CardSet, list[PreferenceCard]]:
-        """The cards, and those that are retired from now on."""
+    def _card_set(self, user: str, cards: Result, tombs: Result) -> CardSet:
         erased = {item.key for item in self._store.found((user, "erased"), tombs)}
         every = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
-        found, changed = retire_superfluous(every)
+        found = retire_superfluous(every)
         active = tuple(card for card in found if card.active)
         rows = [self._embedder.decode(card.vector, card.embedding) for card in active]
         # one model has one length; if a custom one changed it under its name, the latest counts
@@ -206,7 +209,7 @@ class Cards:
         rest = tuple(card for card in found if not card.active)
         late = tuple(active[place] for place in np.flatnonzero(~np.any(texts, axis=1)))
         said = _statements(active, texts)
-        return CardSet(active, rest, texts, vectors, starts, frozenset(erased), said, late), changed
+        return CardSet(active, rest, texts, vectors, starts, frozenset(erased), said, late)
 
     def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
         """Every readable card, oldest first, also erased ones that are not deleted yet."""
@@ -222,23 +225,33 @@ def card_texts(cards: Iterable[PreferenceCard]) -> list[str]:
     return list(dict.fromkeys(text for card in cards for text in (card.text, *card.questions[:_QUESTIONS])))
 
 
-def retire_superfluous(cards: Sequence[PreferenceCard]) -> tuple[list[PreferenceCard], list[PreferenceCard]]:
-    """The cards, given oldest first, without too many in force where several writers met; and those that are retired.
+def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
+    """The cards, given oldest first, without too many in force where several writers met.
 
-    Of one statement the oldest stays, of several in the place of one card the latest. A pinned card always stays.
+    Of one statement the strongest stays: pinned, held back, for every conversation, stated rather than inferred, surer,
+    older. Of several cards in the place of one the latest stays. What was retired or updated takes its twins with it.
     """
-    stays, gone = dict[tuple[str, ...], str](), dict[str, Retirement]()
-    active = [card for card in cards if card.active]
-    for card in sorted(active, key=lambda card: not card.pinned):  # stable: oldest first
-        same = stays.setdefault((card.kind, card.condition or "", " ".join(card.text.casefold().split())), card.id)
-        if same != card.id and not card.pinned:
-            gone[card.id] = Retirement(time=card.created, reason="said twice", by=same)
-    for card in sorted((one for one in reversed(active) if one.replaces), key=lambda card: not card.pinned):
-        heir = stays.setdefault((card.replaces,), card.id) if card.id not in gone else card.id
-        if heir != card.id and not card.pinned:
+    stays, heirs, ended, gone = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, Retirement]()
+    for card in cards:
+        if card.retired is not None:
+            ended[_statement(card)] = max(card.retired.time, ended.get(_statement(card), 0.0))
+    for card in sorted((one for one in cards if one.retired is None), key=_weakness):
+        name, twin = _statement(card), stays.setdefault(_statement(card), card.id)
+        if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
+            gone[card.id] = Retirement(time=card.created, reason=SAID_TWICE, by=twin if twin != card.id else None)
+    for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
+        heir = heirs.setdefault(card.replaces, card.id)
+        if heir != card.id and card.retired is None and not card.pinned and card.id not in gone:
             gone[card.id] = Retirement(time=card.created, reason="another card took the same place", by=heir)
-    changed = {card.id: card.model_copy(update={"retired": gone[card.id]}) for card in active if card.id in gone}
-    return [changed.get(card.id, card) for card in cards], list(changed.values())
+    return [card.model_copy(update={"retired": gone[card.id]}) if card.id in gone else card for card in cards]
+
+
+def _statement(card: PreferenceCard) -> str:
+    return "\0".join((card.kind, card.condition or "", *card.text.casefold().split()))
+
+
+def _weakness(card: PreferenceCard) -> tuple[bool, bool, bool, bool, float]:
+    return not card.pinned, not card.held_back, card.scope != "always", card.origin != "stated", -card.confidence
 
 
 def _key(card_id: str) -> str:

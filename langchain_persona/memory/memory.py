@@ -273,9 +273,12 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
 
         Secrets in the text (keys, passwords, card numbers) are masked. Where the embedding model does not answer, the
         text is kept and its vector follows. `ConfigError`: the text is empty or too long. `KeyError`: a card with this
-        id was erased.
+        id was erased. Where a card in force says the same and counts as much, that one is returned.
         """
-        made, name = self._embed(_as_card(card)), normalise_user(user)
+        made, name = _as_card(card), normalise_user(user)
+        if name != ANONYMOUS and (twin := self.cards.twin(name, made)):
+            return twin
+        made = self._embed(made)
         if name != ANONYMOUS and not self.cards.write(name, [made]):
             raise KeyError(f"card {made.id!r} was erased; remember its text to keep it anew")
         return made
@@ -682,7 +685,8 @@ def _as_card(card: str | PreferenceCard) -> PreferenceCard:
     if isinstance(card, PreferenceCard):
         evidence = tuple(one.model_copy(update={"quote": mask(one.quote)}) for one in card.evidence)
         condition = card.condition and mask(card.condition)
-        clean = {"text": mask(card.text), "condition": condition, "evidence": evidence, "vector": "", "embedding": ""}
+        clean = {"text": mask(card.text), "condition": condition, "evidence": evidence}
+        clean |= {"vector": "", "embedding": "", "replaces": ""}
         return card.model_copy(update={**clean, "questions": tuple(map(mask, card.questions))})
     if not isinstance(card, str) or not card.strip():
         raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r}")

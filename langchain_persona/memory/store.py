@@ -77,7 +77,7 @@ class UserStore:
         self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
         self._lock = Lock()
-        self._silent_until = 0.0
+        self._silent: dict[str | None, float] = {}  # until when whose calls are refused, for one has just hung
         self._written: set[str] = set()  # labels of users for whom something was written since the last look
         self._deleted: dict[str, bool] = {}  # labels of deleted users that were met, and whether that was said
 
@@ -191,14 +191,17 @@ class UserStore:
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
                 "of this method, such as memory.aremember"
             )
-        if time.monotonic() < self._silent_until:
-            raise StoreError("the store did not answer a moment ago; nothing was recorded, so try again")
+        owners = {self._owner(op) for op in ops}
+        if any(time.monotonic() < self._silent.get(name, 0.0) for name in owners):
+            raise StoreError(
+                "the store did not answer this user a moment ago; part of a write may be recorded: repeat it with a key"
+            )
         try:
             return call_within(self.timeout_seconds, partial(self._run, ops)) if ops else []
         except ConfigError:
             raise
         except TimeoutError as error:
-            self._silent_until = time.monotonic() + self.timeout_seconds
+            self._silent |= dict.fromkeys(owners, time.monotonic() + self.timeout_seconds)
             raise StoreError(f"the store: {error}; it may still do what it was asked, so repeat with a key") from error
         except Exception as error:
             raise StoreError(f"the store failed ({error!r}); nothing was recorded, so try again") from error
@@ -206,7 +209,7 @@ class UserStore:
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:
             results = self.store.batch(ops)
-            self._silent_until = 0.0
+            self._silent.clear()
             return results
         finally:  # when it is done, also where nobody waits for it any more
             written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}

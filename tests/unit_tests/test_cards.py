@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -382,3 +383,38 @@ def test_stored_questions_are_further_rows_and_the_best_row_counts_half(store):
     assert same is nuts
     other = PersonaMemory(store, HashEmbeddings(D + 1))
     assert other.cards.embedded("ana").rows.shape == (4, D + 1)
+
+
+def test_of_twins_the_strongest_stays_and_what_ends_one_ends_all(store):
+    memory, other = PersonaMemory(store), PersonaMemory(store)
+    guess = PreferenceCard(text="No nuts", kind="dislike", origin="inferred", confidence=0.3)
+    rule = PreferenceCard(text="no  nuts", kind="dislike", scope="always")
+    other.cards.write("ana", [rule])  # two chats at once
+    memory.cards.write("ana", [guess])
+    assert [card.id for card in memory.preferences("ana")] == [rule.id]
+    assert memory.remember("ana", PreferenceCard(text="No nuts", kind="dislike")).id == rule.id
+    assert memory.pin("ana", rule.id).pinned
+    memory.pin("ana", rule.id, False)
+    for end, undo in ((memory.hold_back, partial(memory.hold_back, held_back=False)), (memory.retire, memory.revive)):
+        end("ana", rule.id)
+        assert memory.preferences("ana") == []  # the twin does not come forward
+        undo("ana", rule.id)
+        assert [card.id for card in memory.preferences("ana")] == [rule.id]
+    memory.forget("ana", rule.id)
+    assert memory.preferences("ana", all=True) == []
+
+
+def test_what_was_changed_while_cards_were_embedded_stays_so(store, monkeypatch):
+    memory = PersonaMemory(store, MODEL)
+    with monkeypatch.context() as down:
+        down.setattr(type(MODEL), "embed_documents", lambda self, texts: 1 / 0)
+        card = memory.remember("ana", "Is pregnant.")
+    embed = memory.embedder.embed_documents
+
+    def meanwhile(texts):
+        memory.hold_back("ana", card.id)
+        return embed(texts)
+
+    monkeypatch.setattr(memory.embedder, "embed_documents", meanwhile)
+    memory.cards.embedded("ana")
+    assert memory.preferences("ana") == []

@@ -63,7 +63,8 @@ def test_every_benchmark_runs_in_its_arms(tmp_path, name, options):
     results = run.start(parallel=2)
     assert results["rows"], results
     assert {row["error"] for row in results["rows"]} == {""}
-    assert {row["arm"] for row in results["rows"]} == set(benchmark(name).ARMS)
+    lone = set() if run.kit.others else {"another"}  # a control needs a second user
+    assert {row["arm"] for row in results["rows"]} == set(benchmark(name).ARMS) - lone
     assert len(results["rows"]) == len(run.items) * len(run.names)
     assert all(score >= 0 for row in results["rows"] for score in row["scores"].values())
     assert tables_of(results)
@@ -197,13 +198,11 @@ def test_stored_questions_are_left_out_where_an_arm_says_so():
 
 
 def test_a_small_model_reflects_sentence_by_sentence():
-    kit = kit_of(
-        ScriptedChatModel(lambda messages: {"note": "Horror films are not for these nerves.", "kind": "dislike"})
-    )
+    kit = kit_of(ScriptedChatModel(lambda messages: {"note": "Fears horror films.", "who": "user", "kind": "dislike"}))
     kit.reflection = "flat"
     arm = make_arms(["reflection"], kit)["reflection"]
     arm.learn("ana", [(Turn("Horror films, brr, not with these nerves.", "Oh."),)])
-    assert "Horror films are not for these nerves." in asked(arm)
+    assert "Horror films, brr, not with these nerves." in asked(arm)
     kit.reflection = "deep"
     with pytest.raises(ConfigError, match='"model", "flat" or "verbatim", got \'deep\''):
         make_arms(["reflection"], kit)

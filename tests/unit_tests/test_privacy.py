@@ -169,5 +169,5 @@ def test_what_holds_an_id_is_hashed_and_nothing_else():
         "list": [{"user_id": seven}, ANA],
         "user_id": "",
     }
-    assert hash_user_ids("another")({"user": ANA})["user"] != ana
+    assert hash_user_ids("a long secret")({"user": ANA})["user"] != ana
     assert hide({"user": {"user_id": None}, "user_id": True}) == {"user": {"user_id": None}, "user_id": True}

@@ -78,6 +78,12 @@ def test_of_a_like_and_a_dislike_of_one_thing_the_newer_counts():
         assert np.allclose(both.about(query, Words(), 1.0).vector, alone.about(query, Words(), 1.0).vector)
 
 
+def test_a_guess_does_not_silence_what_was_stated():
+    row, query, signs = np.float32([[0.6, 0.8], [0.6, 0.8]]), np.array([1.0, 0.0]), np.array([1.0, -1.0])
+    heard = Statements(row, signs, np.array([1.0, 0.2]), np.array([0.0, 1.0])).about(query, Words(), 1.0)
+    assert heard.vector @ row[0] > 0.0
+
+
 def test_a_like_and_a_dislike_of_one_thing_said_at_once_cancel():
     row = np.float32([[0.6, 0.8], [0.6, 0.8]])
     both = Statements(row, np.array([1.0, -1.0]), np.ones(2), np.zeros(2))
