@@ -77,7 +77,7 @@ class UserStore:
         self.caches: list[VersionedCache[Any]] = []
         self._locks = [RLock() for _ in range(64)]
         self._lock = Lock()
-        self._silent: dict[str | None, float] = {}  # until when whose calls are refused, for one has just hung
+        self._silent: dict[str, float] = {}  # until when whose calls are refused, for one has just hung
         self._written: set[str] = set()  # labels of users for whom something was written since the last look
         self._deleted: dict[str, bool] = {}  # labels of deleted users that were met, and whether that was said
 
@@ -191,7 +191,7 @@ class UserStore:
                 f"{type(self.store).__name__} cannot be called from the thread of an event loop; await the async twin "
                 "of this method, such as memory.aremember"
             )
-        owners = {self._owner(op) for op in ops}
+        owners = {name for op in ops if (name := self._owner(op))}
         if any(time.monotonic() < self._silent.get(name, 0.0) for name in owners):
             raise StoreError(
                 "the store did not answer this user a moment ago; part of a write may be recorded: repeat it with a key"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,15 @@ async def test_a_conversation_with_a_thumb_an_edit_and_an_answer_made_once_more(
         await memory.awithdraw("ana", rating.id)
     receipt = await memory.aexport_dataset(tmp_path / "sft", ["ana"])
     assert receipt.left_out == {"no liked answer": 1, "withdrawn": 2}
+
+
+async def test_a_message_that_was_edited_is_not_answered_once_more():
+    answers, memory = iter(["Paris.", "Rome."]), new_memory()
+    agent = Agent(ScriptedChatModel(lambda messages: next(answers)), memory)
+    for question in ("The capital of France?", "The capital of Italy?"):
+        await agent.run({"messages": [HumanMessage(question, id="q1")]})
+    (episode,) = await asyncio.to_thread(memory.episodes.all, "ana")
+    assert (episode.answer, episode.retried) == ("Rome.", ())
 
 
 def test_the_conversations_of_the_benchmark_give_rows_of_every_format(memory, tmp_path):

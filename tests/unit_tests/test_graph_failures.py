@@ -16,6 +16,7 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_persona import PersonaMemory, VARSRetriever
 from langchain_persona.agent import reflector
+from langchain_persona.errors import StoreError
 from langchain_persona.reflection import Findings
 from langchain_persona.retrieval.sources import Source
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
@@ -344,3 +345,21 @@ async def lateness(agent: Agent, text: str, thread: str) -> float:
     await agent.graph.ainvoke({"messages": [("user", text)]}, config_of(thread), context={"user_id": "ana"})
     ticker.cancel()
     return late
+
+
+def test_a_store_that_hangs_for_one_user_is_not_refused_to_another():
+    class Store(InMemoryStore):
+        hung = True
+
+        def batch(self, ops: Any) -> Any:
+            if self.hung and any("u=ana" in str(op) for op in ops):
+                time.sleep(0.4)
+            return super().batch(ops)
+
+    memory = PersonaMemory(store := Store(), timeout_seconds=0.2)
+    for said in ("no answer within", "a moment ago"):
+        with pytest.raises(StoreError, match=said):
+            memory.preferences("ana")
+    assert memory.remember("bob", "Drinks tea.").text == "Drinks tea."
+    store.hung = False
+    assert memory.preferences("ana") == []  # bob's answer shows that the store is back
