@@ -322,8 +322,10 @@ async def test_a_conversation_with_a_thumb_an_edit_and_an_answer_made_once_more(
 async def test_a_message_that_was_edited_is_not_answered_once_more():
     answers, memory = iter(["Paris.", "Rome."]), new_memory()
     agent = Agent(ScriptedChatModel(lambda messages: next(answers)), memory)
-    for question in ("The capital of France?", "The capital of Italy?"):
-        await agent.run({"messages": [HumanMessage(question, id="q1")]})
+    await agent.run({"messages": [HumanMessage("The capital of France?", id="q1")]})
+    answer = (await agent.graph.aget_state(config_of())).values["messages"][-1]
+    await agent.graph.aupdate_state(config_of(), {"messages": [RemoveMessage(id=answer.id)]}, as_node="reflect")
+    await agent.run({"messages": [HumanMessage("The capital of Italy?", id="q1")]})
     (episode,) = await asyncio.to_thread(memory.episodes.all, "ana")
     assert (episode.answer, episode.retried) == ("Rome.", ())
 
