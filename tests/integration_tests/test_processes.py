@@ -149,7 +149,8 @@ def test_what_four_processes_are_told_at_once_is_kept_once_and_one_of_them_preva
     with local(folder) as memory, local(folder) as other:
         texts = [card.text for card in memory.preferences(USER)]
         assert memory.preferences(USER) == other.preferences(USER)
-        assert len(memory.preferences(USER, all=True)) == 1 + 4 * 2 * 20
+        # who is told what another process has kept already writes nothing
+        assert 1 + 4 * 20 + 20 <= len(memory.preferences(USER, all=True)) <= 1 + 4 * 2 * 20
     assert sorted(text for text in texts if "tea" in text) == sorted(f"I like tea number {n}." for n in range(20))
     assert len([text for text in texts if "Answer" in text]) == 1
 
