@@ -326,7 +326,9 @@ def _storable(value: Any) -> Any:
         return storable(value)
     if isinstance(value, dict):
         return {storable(name): _storable(one) for name, one in value.items()}
-    return [_storable(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list) and not (value and isinstance(value[0], float)):  # scores are on every retrieval's way
+        return [_storable(one) for one in value]
+    return value
 
 
 def chunks(items: Sequence[T], size: int = 200) -> Iterator[Sequence[T]]:
