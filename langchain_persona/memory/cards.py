@@ -23,9 +23,6 @@ from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
-SAID_TWICE = "said twice"
-"""Why a card is retired of which another says the same."""
-
 _CACHED_USERS = 128
 _QUESTIONS = 4  # stored questions of a card that are embedded
 
@@ -71,6 +68,12 @@ class CardSet:
     def all(self) -> list[PreferenceCard]:
         """Every card, oldest first."""
         return sorted((*self.active, *self.rest), key=_age)
+
+    @property
+    def silent(self) -> list[PreferenceCard]:
+        """Retired and held-back cards whose statement is not in force in another card either."""
+        said = set(map(_statement, self.active))
+        return [card for card in self.rest if _statement(card) not in said]
 
 
 class Cards:
@@ -238,7 +241,7 @@ def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
     for card in sorted((one for one in cards if one.retired is None), key=_weakness):
         name, twin = _statement(card), stays.setdefault(_statement(card), card.id)
         if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
-            gone[card.id] = Retirement(time=card.created, reason=SAID_TWICE, by=twin if twin != card.id else None)
+            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else None)
     for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
         heir = heirs.setdefault(card.replaces, card.id)
         if heir != card.id and card.retired is None and not card.pinned and card.id not in gone:

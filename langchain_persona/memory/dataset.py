@@ -21,7 +21,7 @@ from typing import Any, Literal
 from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import label
 from langchain_persona.masking import mask
-from langchain_persona.memory.cards import SAID_TWICE, Cards
+from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.ledger import Entry, Ledger
 from langchain_persona.memory.portability import story
@@ -101,7 +101,7 @@ class Datasets:
         """What may be used of a user, oldest first, each with the messages that were answered."""
         episodes = self.episodes.all(user)  # ahead of the cards: what is erased meanwhile has its tombstone there
         cards, withdrawn = self.cards.read(user), _withdrawn(self.ledger.entries(user))
-        _, tells = story([card for card in cards.rest if not (card.retired and card.retired.reason == SAID_TWICE)])
+        _, tells = story(cards.silent)
         held_back, earlier = {card.id for card in cards.rest if card.held_back}, dict[tuple[str, str], Episode]()
 
         def reason(one: Episode) -> str:

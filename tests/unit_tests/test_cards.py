@@ -398,6 +398,7 @@ def test_of_twins_the_strongest_stays_and_what_ends_one_ends_all(store):
     for end, undo in ((memory.hold_back, partial(memory.hold_back, held_back=False)), (memory.retire, memory.revive)):
         end("ana", rule.id)
         assert memory.preferences("ana") == []  # the twin does not come forward
+        assert len(memory.cards.read("ana").silent) == 2  # nor what was said around it
         undo("ana", rule.id)
         assert [card.id for card in memory.preferences("ana")] == [rule.id]
     memory.forget("ana", rule.id)

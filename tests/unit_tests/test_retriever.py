@@ -841,7 +841,7 @@ def test_feedback_that_the_store_does_not_take_is_not_acknowledged(collection):
     docs = retriever.invoke(QUERY)
     for number in (1, 2):  # reads what it needs, then writes
         failing.count, failing.at = 0, number
-        with pytest.raises(StoreError, match="nothing was recorded"):
+        with pytest.raises(StoreError, match="recorded nothing"):
             retriever.feedback(docs, 1.0, key="k")
     failing.at = 0
     assert retriever.memory.vectors("ana").count == 0
