@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     from rich.console import Console
 
-    console = Console(highlight=False)
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ  # then rich takes 80 columns, and lines break
+    console = Console(highlight=False, width=100 if piped else None)
     holds = True
     if "agent" in parts:
         from demo.agent import play
