@@ -7,9 +7,11 @@ import importlib
 import json
 import pkgutil
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,6 +115,28 @@ def test_the_cells_of_the_notebook_print_what_is_stored_with_them(capsys: pytest
 def test_the_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 180
+
+
+def test_the_commands_of_all_pages_exist_with_their_options() -> None:
+    testing = pytest.importorskip("typer.testing")
+    from langchain_persona.cli import app
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    ran = 0
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md"):
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets, page
+        for names in re.findall(r"(?:\.|langchain-persona)\[([a-z,-]+)\]", text):
+            assert set(names.split(",")) <= extras.keys(), page
+        blocks = "".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+        for line in blocks.splitlines():
+            if line.startswith("langchain-persona "):
+                words = shlex.split(line, comments=True)[1:]
+                result = testing.CliRunner().invoke(app, [*words, "--help"])  # which refuses options that do not exist
+                assert result.exit_code == 0, f"{page}: {line}: {result.output}"
+                ran += 1
+    assert ran
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"], ids=str)
