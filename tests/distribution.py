@@ -58,6 +58,8 @@ def check_contents(folder: Path) -> Path:
     strange = [name for name in names if not name.startswith(("langchain_persona/", f"langchain_persona-{version}."))]
     assert not strange, strange
     assert "langchain_persona/py.typed" in names
+    page = ZipFile(wheel).read(f"langchain_persona-{version}.dist-info/METADATA").decode()
+    assert not re.findall(r"\]\((?!https?:).*?\)", page), "links to files are dead on the page of the package"
     assert not [name for name in names if name.endswith((".onnx", ".gguf", "tokenizer.json", ".pyc"))]
     assert wheel.stat().st_size <= WHEEL_BYTES, f"{wheel.stat().st_size:,} bytes"
     with tarfile.open(sdist) as archive:
