@@ -17,7 +17,7 @@ from zipfile import ZipFile
 from tests.eval_data import write_prefeval
 
 ROOT = Path(__file__).parents[1]
-WHEEL_BYTES = 300_000
+WHEEL_BYTES = 300 * 1024
 WANTED = (
     "README.md",
     "CHANGELOG.md",
