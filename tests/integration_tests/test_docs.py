@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,18 +54,19 @@ def _notes(messages: list[BaseMessage]) -> Findings:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], None]]:
     """Starts a LangGraph server on the files of a page, where a scripted model has the name of the chat model."""
-    server = DevServer(tmp_path / "server")
+    with ExitStack() as stack:
 
-    def start(files: dict[str, str]) -> None:
-        for name, text in files.items():
-            if '"openai:gpt-5-mini"' in text:
-                text = "from langchain_persona.testing import ScriptedChatModel\n" + text
-                text = text.replace('"openai:gpt-5-mini"', 'ScriptedChatModel(lambda messages: "An answer.")')
-            (server.folder / name).write_text(text, encoding="utf-8")
-        monkeypatch.setenv("LANGGRAPH_URL", server.start().url)
+        def start(files: dict[str, str]) -> None:
+            folder = tmp_path / "server"
+            folder.mkdir()
+            for name, text in files.items():
+                if '"openai:gpt-5-mini"' in text:
+                    text = "from langchain_persona.testing import ScriptedChatModel\n" + text
+                    text = text.replace('"openai:gpt-5-mini"', 'ScriptedChatModel(lambda messages: "An answer.")')
+                (folder / name).write_text(text, encoding="utf-8")
+            monkeypatch.setenv("LANGGRAPH_URL", stack.enter_context(DevServer(folder)).url)
 
-    yield start
-    server.stop()
+        yield start
 
 
 @pytest.mark.model
