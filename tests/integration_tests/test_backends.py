@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from langgraph.store.memory import InMemoryStore
+from langgraph.store.postgres import PostgresStore
+from typer.testing import CliRunner
 
 from langchain_persona import PersonaMemory, VARSRetriever
+from langchain_persona.cli import app
 from langchain_persona.testing import check_source, check_store
 from tests.chroma import ChromaServer
 from tests.memories import open_store
@@ -25,6 +30,21 @@ DOCUMENTS = [Document(text, id=name, metadata={"number": number}) for number, (n
 async def test_postgres_keeps_what_is_put_there_and_users_apart(name, tmp_path, postgres):
     async with open_store(name, tmp_path, postgres) as store:
         await asyncio.to_thread(check_store, store)
+
+
+def test_the_command_line_takes_a_user_out_of_postgres(postgres):
+    user = f"ana {uuid.uuid4().hex}"
+    with PostgresStore.from_conn_string(postgres) as store:
+        store.setup()
+        PersonaMemory(store).remember(user, "Collects harpoons.")
+    run = partial(CliRunner().invoke, app)
+    exported = run(["export", user, "--store", postgres])
+    assert json.loads(exported.output)["cards"][0]["text"] == "Collects harpoons."
+    assert "Deleted: 1 cards" in run(["delete", user, "--store", postgres, "--yes"]).output
+    failed = run(["export", user, "--store", postgres])
+    assert (failed.exit_code, "nothing is held on" in failed.output) == (2, True)
+    lost = run(["export", user, "--store", "postgresql://ana:geheim@127.0.0.1:1/none"])
+    assert (lost.exit_code, "cannot be reached" in lost.output, "geheim" in lost.output) == (2, True, False)
 
 
 def test_a_chroma_server_gives_the_exact_personalised_ranking(tmp_path):

@@ -79,5 +79,6 @@ def test_a_turn_makes_few_batches(kind: turn.Kind) -> None:
     cards = 60 if kind.beyond else 3
     rows = turn.measure_kind(kind, "memory", InMemoryStore(), lambda text: None, films, cards, 3)
     counts = {row.what.rpartition(": ")[2]: row for row in rows}
-    assert counts["batches ahead, at most"].value <= 4
+    # a process that has not met the user learns from the snapshot what is younger, and reads that in a batch of its own
+    assert counts["batches ahead, at most"].value <= (5 if kind.anew else 4)
     assert counts["batches in all, at most"].value <= 8
