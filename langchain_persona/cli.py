@@ -316,11 +316,16 @@ def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
 
 
 @app.command("export")
-def export_user(user: Id, path: Folder = None, store: Store = "") -> None:
+def export_user(
+    user: Id,
+    path: Folder = None,
+    store: Store = "",
+    format: Annotated[str, typer.Option(help="pam: the cards alone, for another product.")] = "langchain-persona",
+) -> None:
     """Everything that is held on a user, as JSON: `langchain-persona export ana --path ./persona > ana.json`."""
     with _open_memory(path, store) as memory:
-        document = memory.export_user(user)
-        if not any(document[part] for part in ("cards", "ledger", "episodes", "history", "erased")):
+        document = memory.export_user(user, format=format)  # type: ignore[arg-type]
+        if not any(document.get(part) for part in ("cards", "ledger", "episodes", "history", "erased", "memories")):
             raise ConfigError(f"nothing is held on {user!r}")
     typer.echo(json.dumps(document))
 
@@ -328,7 +333,7 @@ def export_user(user: Id, path: Folder = None, store: Store = "") -> None:
 @app.command("import")
 def import_user(
     file: Annotated[
-        typer.FileBinaryRead, typer.Argument(help="Of `export`, or a list of mem0 or LangMem; - is stdin.")
+        typer.FileBinaryRead, typer.Argument(help="Of `export`; PAM; a list of mem0 or LangMem; - is stdin.")
     ],
     user: Annotated[str | None, typer.Option(help="Whose it becomes.", callback=_require_id)] = None,
     path: Folder = None,
