@@ -286,7 +286,7 @@ def _open_memory(path: Path | None, store: str, work: str = "Reading", *, new: b
 
 
 def _open_postgres(uri: str, stack: ExitStack) -> BaseStore:
-    """LangGraph's store in a PostgreSQL; its tables must be there."""
+    """LangGraph's store in a PostgreSQL; `store.setup()` has made its tables."""
     if not uri.startswith(("postgresql://", "postgres://")):
         raise ConfigError("--store takes postgresql://user@host/database")
     try:
@@ -295,9 +295,11 @@ def _open_postgres(uri: str, stack: ExitStack) -> BaseStore:
     except ImportError as error:
         raise MissingExtraError('--store needs: pip install "langchain-persona[postgres]"') from error
     try:
-        return stack.enter_context(PostgresStore.from_conn_string(uri))
+        store = stack.enter_context(PostgresStore.from_conn_string(uri))
+        store.get(("persona",), "any")  # fails where its tables are missing
     except Error as error:
-        raise ConfigError(f"the PostgreSQL of --store cannot be reached: {error}") from error
+        raise ConfigError(f"the PostgreSQL of --store cannot be used: {error}") from error
+    return store
 
 
 @app.command()

@@ -8,11 +8,13 @@ import os
 import uuid
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from langchain_core.documents import Document
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.postgres import PostgresStore
+from psycopg import connect
 from typer.testing import CliRunner
 
 from langchain_persona import PersonaMemory, VARSRetriever
@@ -70,7 +72,13 @@ def test_the_command_line_takes_a_user_out_of_postgres(postgres):
     failed = run(["export", user, "--store", postgres])
     assert (failed.exit_code, "nothing is held on" in failed.output) == (2, True)
     lost = run(["export", user, "--store", "postgresql://ana:geheim@127.0.0.1:1/none"])
-    assert (lost.exit_code, "cannot be reached" in lost.output, "geheim" in lost.output) == (2, True, False)
+    assert (lost.exit_code, "cannot be used" in lost.output, "geheim" in lost.output) == (2, True, False)
+    with connect(postgres, autocommit=True) as database:
+        name = f"empty_{uuid.uuid4().hex}"
+        database.execute(f"CREATE DATABASE {name}")
+        empty = run(["export", user, "--store", urlsplit(postgres)._replace(path=f"/{name}").geturl()])
+        assert (empty.exit_code, 'relation "store" does not exist' in empty.output) == (2, True)
+        database.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_chroma_server_gives_the_exact_personalised_ranking(tmp_path):
