@@ -13,7 +13,7 @@ import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from threading import Lock, RLock
@@ -71,7 +71,7 @@ class UserStore:
                 "namespace must be a sequence of labels such as ('persona',), each a text without dots that does not "
                 f"begin with 'langgraph'; got {root!r}"
             )
-        self.store = _unlock_pool(store)
+        self.store = store
         self.root = labels
         self.timeout_seconds = timeout_seconds
         self.closed = False
@@ -319,16 +319,6 @@ class VersionedCache(Generic[T]):
             for key in list(self._kept):
                 if label(str(key[0] if isinstance(key, tuple) else key)) == name:
                     del self._kept[key]
-
-
-def _unlock_pool(store: BaseStore) -> BaseStore:
-    """LangGraph's `PostgresStore` (3.2) runs one batch at a time, though with a pool each has its own connection.
-
-    Its async twin takes no common lock there. Without one, 50 users at once get twice the turns.
-    """
-    if type(store).__name__ == "PostgresStore" and type(getattr(store, "conn", None)).__name__ == "ConnectionPool":
-        store.lock = nullcontext()  # type: ignore[attr-defined]
-    return store
 
 
 def _storable(value: Any) -> Any:

@@ -35,19 +35,6 @@ async def test_postgres_keeps_what_is_put_there_and_users_apart(name, tmp_path, 
         await asyncio.to_thread(check_store, store)
 
 
-def test_with_a_pool_two_calls_are_under_way_at_once(postgres):
-    """LangGraph's own lock would let one wait for the other; with one connection it has to."""
-    with PostgresStore.from_conn_string(postgres, pool_config={"min_size": 2, "max_size": 2}) as store:
-        store.setup()
-        memory = PersonaMemory(store, timeout_seconds=10.0)
-        with store._cursor(pipeline=True):
-            assert memory.preferences("nobody") == []
-    with PostgresStore.from_conn_string(postgres) as single:
-        PersonaMemory(single)
-        with single._cursor(pipeline=True):
-            assert single.lock.locked()
-
-
 @pytest.mark.xfail(
     reason="langgraph-checkpoint-redis 0.5.2: 'Ana' and 'ana' meet; a batch of reads finds 10 keys at most"
 )
