@@ -7,7 +7,7 @@ host's prompt as all others.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from threading import Lock
@@ -40,7 +40,6 @@ ARMS = {
     "verbatim": "this package without a model: the user's own sentences",
     "reflection": "this package, with the model that reflects",
     "another": "the memory of another user, learned by `reflection`: a control",
-    "another-verbatim": "the memory of another user, learned by `verbatim`",
     "no-persona": "`reflection` without the persona text",
     "no-episodes": "`reflection` without earlier exchanges",
     "no-vectors": "`reflection`, cards chosen by plain relevance: nothing learned acts on their ranking",
@@ -60,7 +59,6 @@ class Kit:
         letters: how a multiple choice is answered; see `choose_letter`.
         budget: tokens for what is known of the user.
         history: tokens for the arm `everything`.
-        seed: for shuffles.
         others: memory to the memory of another user, and that user's history.
     """
 
@@ -71,8 +69,11 @@ class Kit:
     letters: How = "schema"
     budget: int = 800
     history: int = 3_000
-    seed: int = 0
     others: Mapping[str, tuple[str, Sequence[Session]]] = field(default_factory=dict)
+
+    def respond(self, messages: Sequence[BaseMessage]) -> AIMessage:
+        """The text that the model under test answers."""
+        return AIMessage(self.model.invoke(list(messages)).text)
 
 
 @dataclass(frozen=True)
@@ -256,9 +257,9 @@ class PersonaArm(Arm):
 class Another(Arm):
     """Answers with the memory of another user."""
 
-    def __init__(self, name: str, kit: Kit, base: Arm) -> None:
+    def __init__(self, name: str, kit: Kit) -> None:
         super().__init__(name, kit)
-        self.base = base
+        self.base: Arm = PersonaArm("reflection", kit)
 
     def learn(self, user: str, history: Sequence[Session]) -> bool:
         """Learn the other user's history."""
@@ -269,18 +270,16 @@ class Another(Arm):
         return self.base.answer(self.kit.others[user][0], thread, messages, respond)
 
 
-def check_arms(names: Sequence[str]) -> None:
-    """`ConfigError`: there is no arm of a name."""
-    if unknown := [name for name in names if name not in ARMS and ":" not in name]:
-        raise ConfigError(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}, and your own as module:Class")
-    for name in names:
-        if ":" in name:
-            _import_arm(name)
+_KINDS = {"none": Arm, "length": Arm, "everything": Everything, "chroma": Nearest, "another": Another}
 
 
-def _import_arm(name: str) -> type[Arm]:
-    """A class of one's own, such as "my_package.memory:MyArm"."""
-    module, _, attribute = name.partition(":")
+def arm_class(name: str) -> type[Arm]:
+    """The class of an arm, or one of your own such as "my_package.memory:MyArm"; `ConfigError`: there is none."""
+    if name in ARMS:
+        return _KINDS.get(name, PersonaArm)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(f"no arm {name}; there are {', '.join(ARMS)}, and your own as module:Class")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
@@ -292,18 +291,11 @@ def _import_arm(name: str) -> type[Arm]:
 
 def make_arms(names: Sequence[str], kit: Kit) -> dict[str, Arm]:
     """The arms of some names; `ConfigError`: there is no such arm."""
-    check_arms(names)
-    made = dict[str, Arm]()
-    plain: Mapping[str, Callable[[str, Kit], Arm]] = {"none": Arm, "length": Arm, "everything": Everything}
-    for name in names:
-        if name not in ("another", "another-verbatim"):
-            kind = _import_arm(name) if ":" in name else {**plain, "chroma": Nearest}.get(name, PersonaArm)
-            made[name] = kind(name, kit)
-    for name in names:
-        if name in ("another", "another-verbatim"):
-            base = name.partition("-")[2] or "reflection"
-            made[name] = Another(name, kit, made.get(base) or PersonaArm(base, kit))
-    return {name: made[name] for name in names}
+    made = {name: arm_class(name)(name, kit) for name in names}
+    for arm in made.values():
+        if isinstance(arm, Another):  # what was learned for the one need not be learned for the other
+            arm.base = made.get("reflection", arm.base)
+    return made
 
 
 def as_messages(turns: Sequence[Turn], name: str) -> list[AnyMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,12 @@ class Interval:
         if self.low > 0.0:
             return "better"
         return "worse" if self.high < 0.0 else "no clear difference"
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean; 0 of nothing."""
+    some = list(values)
+    return sum(some) / len(some) if some else 0.0
 
 
 def over_users(values: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Interval:

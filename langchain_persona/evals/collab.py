@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, Reply
+from langchain_persona.evals.bootstrap import mean
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
 from langchain_persona.evals.models import ask_yes_no
 
@@ -183,7 +184,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
         talk: list[AnyMessage] = [*messages]
         said = 0
         for turn in range(max(task.turns, len(task.wishes) + 1) if task.standing else task.turns):
-            reply = arm.answer(item.key, thread, talk, _plain if task.standing else _asked(kit))
+            reply = arm.answer(item.key, thread, talk, _plain if task.standing else kit.respond)
             last = reply.text
             talk.append(AIMessage(reply.text or "-", id=f"{thread}-{turn}-a"))
             arm.observe(item.key, thread, talk)
@@ -202,9 +203,9 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
             insisted.append(said)
             solved.append(float(_core(problem.solution) in last.casefold()))
     if task.standing:
-        return Outcome({"standing": _mean(standing)}, last)
+        return Outcome({"standing": mean(standing)}, last)
     scores = {"kept": kept, "insisted": insisted, "solved": solved, "words": words}
-    return Outcome({name: _mean(values) for name, values in scores.items()}, last)
+    return Outcome({name: mean(values) for name, values in scores.items()}, last)
 
 
 def _next_wish(task: _Task, answer: str, kit: Kit, said: int) -> str:
@@ -224,10 +225,6 @@ def _standing(task: _Task, reply: Reply) -> list[float]:
     return [float(bool(re.search(rule.word, reply.prompt, re.IGNORECASE))) for rule in rules]
 
 
-def _asked(kit: Kit) -> Callable[..., AIMessage]:
-    return lambda messages: AIMessage(kit.model.invoke(list(messages)).text)
-
-
 def _plain(messages: object) -> AIMessage:
     return AIMessage(PLAIN)
 
@@ -236,7 +233,3 @@ def _core(solution: str) -> str:
     """What an answer must hold to be right: the boxed part of a long solution, or the whole."""
     boxed = re.findall(r"\\boxed\{(.+?)\}", solution)
     return (boxed[-1] if boxed else solution).strip().casefold()
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
@@ -124,7 +123,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     if task == "choice":
         place, answer, letters = choose_option(item, arm, kit, "Which answer suits me best?")
         return Outcome({"correct": float(place == item.right)}, answer, letters, [item.right])
-    reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
+    reply = converse(item, arm, kit.respond)
     head = f"What is known of a user: {row.preference}\nTheir message: {item.question}\nAn answer: {reply.text}\n\n"
     fits = ask_yes_no(kit.judge, f"{head}Does the answer respect what is known of the user?")
     return Outcome({"fits": float(fits)}, reply.text)

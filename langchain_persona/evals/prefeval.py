@@ -138,7 +138,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
         reply = converse(item, arm, lambda messages: AIMessage("-"))
         told = reply.prompt.replace(item.question, "").splitlines()
         return Outcome({"in_prompt": float(_says(told, case.preference, kit))})
-    reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
+    reply = converse(item, arm, kit.respond)
     return Outcome(_judge(case, reply.text, kit), reply.text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from langchain_persona.errors import ConfigError, MissingExtraError
-from langchain_persona.evals.bootstrap import Interval, over_users
+from langchain_persona.evals.bootstrap import Interval, mean, over_users
 
 BASE = "none"
 
@@ -86,7 +86,7 @@ def mean_of(results: Mapping[str, Any], scores: Mapping[str, float], base: Mappi
         if base is None or item in base:
             unit = users[item] if results["unit"] == "user" else item
             by_unit[unit].append(score - (base[item] if base else 0.0))
-    return over_users([sum(some) / len(some) for some in by_unit.values()])
+    return over_users([mean(some) for some in by_unit.values()])
 
 
 def tables_of(results: Mapping[str, Any]) -> list[Table]:
@@ -110,8 +110,8 @@ def _costs(results: Mapping[str, Any]) -> list[list[str]]:
         some = [row for row in results["rows"] if row["arm"] == arm and not row["error"]]
         learned = [one for one in results["learning"] if one["arm"] == arm and one["calls"]]
         if some:
-            means = [_mean(row[name] for row in some) for name in ("calls", "read", "written", "seconds")]
-            told = [_mean(one["calls"] for one in learned), _mean(one["read"] + one["written"] for one in learned)]
+            means = [mean(row[name] for row in some) for name in ("calls", "read", "written", "seconds")]
+            told = [mean(one["calls"] for one in learned), mean(one["read"] + one["written"] for one in learned)]
             learning = f"{told[0]:.1f} calls, {told[1]:,.0f} tokens a history" if learned else ""
             shown = [f"{means[0]:.1f}", f"{means[1]:,.0f}", f"{means[2]:,.0f}", f"{means[3]:.2f}"]
             rows.append([arm, *shown, learning])
@@ -129,7 +129,7 @@ def _groups(results: Mapping[str, Any]) -> list[Table]:
                 metric, score = next(iter(row["scores"].items()))
                 found[f"{row['groups'][name]}: {metric}"][row["arm"]].append(score)
         rows = [
-            [group, *(f"{_mean(some[arm]):.2f} ({len(some[arm])})" if arm in some else "" for arm in arms)]
+            [group, *(f"{mean(some[arm]):.2f} ({len(some[arm])})" if arm in some else "" for arm in arms)]
             for group, some in sorted(found.items())
         ]
         if len(rows) > 1:
@@ -165,8 +165,3 @@ def _show(interval: Interval, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     bounds = "" if interval.low is None else f" [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
     return f"{interval.mean:{sign}.2f}{bounds}"
-
-
-def _mean(values: Iterable[float]) -> float:
-    some = list(values)
-    return sum(some) / len(some) if some else 0.0

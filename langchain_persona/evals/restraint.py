@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from langchain_core.messages import AIMessage
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
@@ -74,7 +73,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`same` as without memory and `correct`; `told` (in the prompt) and `used` (in the answer); or `latest`."""
     if isinstance(item.data, _Forgotten):
         arm.forget(item.key, item.data.said)
-        reply = converse(item, arm, lambda messages: AIMessage(kit.model.invoke(list(messages)).text))
+        reply = converse(item, arm, kit.respond)
         word = item.data.word.casefold()
         told, used = (float(word in text.casefold()) for text in (reply.prompt, reply.text))
         return Outcome({"used": used, "told": told}, reply.text)

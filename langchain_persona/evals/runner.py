@@ -30,7 +30,7 @@ from pydantic import ValidationError, validate_call
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
-from langchain_persona.evals.arms import Arm, Kit, check_arms, make_arms
+from langchain_persona.evals.arms import Arm, Kit, arm_class, make_arms
 from langchain_persona.evals.items import Item, Row
 from langchain_persona.evals.models import AnswerCache, How, metered
 from langchain_persona.prompt import approximate_tokens
@@ -113,15 +113,15 @@ class Run:
             letters=settings.letters,
             budget=settings.budget,
             history=settings.history,
-            seed=settings.seed,
             others=_others(self.items),
         )
         self.names = tuple(arms or self.module.ARMS)
-        check_arms(self.names)
+        for name in self.names:
+            arm_class(name)
         if not self.kit.others:
-            if any(name.startswith("another") for name in arms):
+            if "another" in arms:
                 raise ConfigError("the arm another needs a second user, and these items are all of one")
-            self.names = tuple(name for name in self.names if not name.startswith("another"))
+            self.names = tuple(name for name in self.names if name != "another")
         self.items = self.items[: settings.limit]
         self.results = self._open()
         self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])

@@ -85,7 +85,7 @@ def test_what_is_wrong_is_said_in_a_line(command, tmp_path, arguments, words):
 def test_what_there_is_to_run(command):
     code, text = command("eval", "list")
     assert code == 0
-    for words in ("prefeval: PrefEval (arXiv 2502.09597)", "--option turns=10", "another-verbatim", "rpeval"):
+    for words in ("prefeval: PrefEval (arXiv 2502.09597)", "--option turns=10", "another", "rpeval"):
         assert words in text
 
 

@@ -179,9 +179,8 @@ def test_what_each_arm_tells():
         assert "allergic to gluten" in told[name], name
         assert "trains" in told[name], name
     assert "2 + 2" in told["everything"]
-    for name in ("another", "another-verbatim"):
-        assert "heights" in told[name], name
-        assert "gluten" not in told[name], name
+    assert "heights" in told["another"]
+    assert "gluten" not in told["another"]
     assert "<earlier_exchanges>" in asked(arms["verbatim"], question="What is 2 + 2?")
     assert "<earlier_exchanges>" not in asked(arms["no-episodes"], question="What is 2 + 2?")
     with pytest.raises(ConfigError, match="no arm magic; there are none"):
@@ -281,16 +280,16 @@ def test_calls_and_tokens_are_counted_as_the_model_tells_them():
 
 
 def test_memory_shows_and_the_controls_do_not(tmp_path):
-    arms = ["none", "length", "everything", "another-verbatim", "verbatim"]
-    run = run_of(tmp_path, "prefeval", {"per_user": "1"}, arms=arms)
+    arms = ["none", "length", "everything", "another", "verbatim"]
+    run = run_of(tmp_path, "prefeval", {"per_user": "1"}, arms=arms, reflection="verbatim")
     results = run.start()
     means = {arm: sum(some.values()) / len(some) for arm, some in scores_of(results, "correct").items()}
     assert means["verbatim"] == means["everything"] == 1.0
-    assert means["none"] == means["another-verbatim"] < 1.0
+    assert means["none"] == means["another"] < 1.0
     assert means["length"] == 0.0
     table = next(one for one in tables_of(results) if one.title == "correct")
     rows = {row[0]: row for row in table.rows}
-    assert rows["another-verbatim"][3] == "+0.00 [+0.00, +0.00]"
+    assert rows["another"][3] == "+0.00 [+0.00, +0.00]"
     assert rows["verbatim"][1:3] == ["4", "1.00 [1.00, 1.00]"]
     assert rows["verbatim"][3].startswith(f"+{1 - means['none']:.2f}")
     assert "| verbatim | 4 | 1.00 [1.00, 1.00] |" in str(table)
