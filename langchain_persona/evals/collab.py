@@ -35,8 +35,10 @@ _NUMBERS = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 _HEADINGS = re.compile(r"^(?:#{1,6}\s|\*\*[^*\n]+\*\*:?\s*$)", re.MULTILINE)
 _ADVICE = re.compile(r"you (?:might|could|may) (?:also )?(?:want|consider|try)|next steps?|let me know", re.IGNORECASE)
 _POLITE = re.compile(r"\b(?:sorry|thank|great question|happy to|delighted|glad|certainly|of course)\b", re.IGNORECASE)
-_SHORT = re.compile(r"tl;?dr|in short|summary", re.IGNORECASE)
+_SHORT = re.compile(r"(?:tl;?dr|in short|summary).*\s*\Z", re.IGNORECASE)
 _PLAN = re.compile(r"outline|we(?:'ll| will) (?:cover|look)|here(?:'s| is) what|plan", re.IGNORECASE)
+_CONFIDENCE = re.compile(r"confiden|\d ?%", re.IGNORECASE)
+_TAKEAWAYS = re.compile("takeaway|summary|sum up", re.IGNORECASE)
 
 
 class Rule(NamedTuple):
@@ -44,7 +46,7 @@ class Rule(NamedTuple):
 
     Attributes:
         about: words by which it is known in the published text.
-        wish: what the user says.
+        wish: what the user asks for, behind "Please".
         word: a pattern that a rightly worded note of it has.
         kept: whether an answer keeps to it.
     """
@@ -55,64 +57,48 @@ class Rule(NamedTuple):
     kept: Callable[[str], bool]
 
 
+def _has(pattern: re.Pattern[str], part: slice = slice(None)) -> Callable[[str], bool]:
+    return lambda text: pattern.search(text[part]) is not None
+
+
+def _lacks(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: pattern.search(text) is None
+
+
+def _is_short(text: str) -> bool:
+    return len([one for one in re.split(r"(?<=[.!?])\s+", text.strip()) if one]) <= 3
+
+
 RULES = (
     Rule(
         "no longer than three sentences",
-        "Please keep every answer to three sentences at most.",
-        r"(?:three|3) sentences",
-        lambda text: len([one for one in re.split(r"(?<=[.!?])\s+", text.strip()) if one]) <= 3,
+        "keep every answer to three sentences at most",
+        "(?:three|3) sentences",
+        _is_short,
     ),
+    Rule("bullet-point format", "always answer in bullet points", "bullet", _has(_LIST)),
+    Rule("have numbered steps", "always number the steps", "number", _has(_NUMBERS)),
+    Rule("headings for each section", "always give each section a heading", "heading", _has(_HEADINGS)),
+    Rule("one-line TL;DR at the end", "always end with a one-line TL;DR", "tl;?dr", _has(_SHORT)),
+    Rule("contain confidence estimates", "always say how confident you are", "confiden", _has(_CONFIDENCE)),
     Rule(
-        "bullet-point format", "Please always answer in bullet points.", "bullet", lambda text: bool(_LIST.search(text))
+        "start out with an outline", "always start with an outline of your answer", "outline", _has(_PLAN, slice(300))
     ),
-    Rule("have numbered steps", "Please always number the steps.", "number", lambda text: bool(_NUMBERS.search(text))),
-    Rule(
-        "headings for each section",
-        "Please always give each section a heading.",
-        "heading",
-        lambda text: bool(_HEADINGS.search(text)),
-    ),
-    Rule(
-        "one-line TL;DR at the end",
-        "Please always end with a one-line TL;DR.",
-        r"tl;?dr",
-        lambda text: bool(_SHORT.search((text.strip().splitlines() or [""])[-1])),
-    ),
-    Rule(
-        "contain confidence estimates",
-        "Please always say how confident you are.",
-        "confiden",
-        lambda text: bool(re.search(r"confiden|\d ?%", text, re.IGNORECASE)),
-    ),
-    Rule(
-        "start out with an outline",
-        "Please always start with an outline of your answer.",
-        "outline",
-        lambda text: bool(_PLAN.search(text[:300])),
-    ),
-    Rule(
-        "key takeaways or a summary",
-        "Please always add the key takeaways.",
-        "takeaway",
-        lambda text: bool(re.search(r"takeaway|summary|sum up", text, re.IGNORECASE)),
-    ),
+    Rule("key takeaways or a summary", "always add the key takeaways", "takeaway", _has(_TAKEAWAYS)),
     Rule(
         "does not provide unsolicited suggestions",
-        "Please never add suggestions that I did not ask for.",
+        "never add suggestions that I did not ask for",
         "suggest",
-        lambda text: not _ADVICE.search(text),
+        _lacks(_ADVICE),
     ),
     Rule(
-        "always end responses with a proactive suggestion",
-        "Please always end with a suggestion for a next step.",
+        "end responses with a proactive suggestion",
+        "always end with a suggestion for a next step",
         "next step",
-        lambda text: bool(_ADVICE.search(text[-300:])),
+        _has(_ADVICE, slice(-300, None)),
     ),
     Rule(
-        "blunt without pleasantries",
-        "Please always answer bluntly, without pleasantries.",
-        "blunt|pleasantr",
-        lambda text: not _POLITE.search(text),
+        "blunt without pleasantries", "always answer bluntly, without pleasantries", "blunt|pleasantr", _lacks(_POLITE)
     ),
 )
 
@@ -212,7 +198,7 @@ def _next_wish(task: _Task, answer: str, kit: Kit, said: int) -> str:
     """What the user insists on next; "" where the answer keeps to all, or all was said."""
     for text, rule in task.wishes[said:]:
         if rule is not None and (task.standing or not rule.kept(answer)):
-            return rule.wish
+            return f"Please {rule.wish}."
         asked = f"An answer:\n{answer}\n\nA rule for it: {text}\n\nIs the rule to be enforced?"
         if rule is None and ask_yes_no(kit.judge, asked):
             return text.partition(" Enforce ")[0].replace("You prefer", "I prefer", 1).replace("you prefer", "I prefer")
