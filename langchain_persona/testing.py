@@ -451,17 +451,8 @@ def _check_erasure(open: _Open) -> None:
 
 
 _STORE_CHECKS = (
-    _check_ledger,
-    _check_cards,
-    _check_persona,
-    _check_turns,
-    _check_users,
-    _check_texts,
-    _check_pages,
-    _check_deletion,
-    _check_document,
-    _check_writers,
-    _check_erasure,
+    *(_check_ledger, _check_cards, _check_persona, _check_turns, _check_users, _check_texts),
+    *(_check_pages, _check_deletion, _check_document, _check_writers, _check_erasure),
 )
 
 

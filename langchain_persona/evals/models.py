@@ -216,8 +216,8 @@ def _letter_in(text: str, letters: str) -> str:
     return next((one.upper() for one in found if one.upper() in letters), "")
 
 
-def ask_yes_no(model: BaseChatModel, question: str, how: How = "schema") -> bool:
+def ask_yes_no(model: BaseChatModel, question: str) -> bool:
     """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged."""
     asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
     with metered():
-        return choose_letter(model, 2, how)([HumanMessage(asked)]).text == "A"
+        return choose_letter(model, 2, "schema")([HumanMessage(asked)]).text == "A"

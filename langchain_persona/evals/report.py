@@ -147,11 +147,11 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     found = {arm: mean_of(results, some, None) for arm, some in scores_of(results, metric).items()}
     figure = Figure(figsize=(7, 1 + 0.4 * len(found)), layout="constrained")
     axes = figure.subplots()
-    means = [one.mean for one in found.values()]
-    spread = [
-        [one.mean - (one.mean if one.low is None else one.low) for one in found.values()],
-        [(one.mean if one.high is None else one.high) - one.mean for one in found.values()],
+    ends = [
+        (one.mean, one.mean) if one.low is None or one.high is None else (one.low, one.high) for one in found.values()
     ]
+    means = np.array([one.mean for one in found.values()])
+    spread = np.abs(np.array(ends).T - means)
     colours = ["tab:blue" if arm in ("verbatim", "reflection") else "tab:gray" for arm in found]
     axes.barh(list(found), means, xerr=spread, color=colours, ecolor="black", capsize=3)
     axes.invert_yaxis()

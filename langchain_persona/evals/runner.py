@@ -33,6 +33,7 @@ from langchain_persona.evals import Benchmark, benchmark
 from langchain_persona.evals.arms import Arm, Kit, arm_class, make_arms
 from langchain_persona.evals.items import Item, Row
 from langchain_persona.evals.models import AnswerCache, How, metered
+from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 
@@ -216,25 +217,14 @@ class Run:
     def _open(self) -> dict[str, Any]:
         """The results so far, without rows that failed; or new ones."""
         plain = {key: value for key, value in asdict(self.settings).items() if key != "limit"}
-        found = dict[str, Any]()
-        if self.out.exists():
-            try:
-                found = json.loads(self.out.read_text(encoding="utf-8"))
-                found["rows"] = [one for one in found["rows"] if not one["error"]]
-                differ = [key for key, value in plain.items() if found["settings"][key] != value]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{self.out} is no results file; name another one with --out") from error
-            if differ:
+        found = read_results(self.out) if self.out.exists() else {}
+        if found:
+            found["rows"] = [one for one in found["rows"] if not one["error"]]
+            if differ := [key for key, value in plain.items() if found["settings"].get(key) != value]:
                 raise ConfigError(f"{self.out} has other settings ({', '.join(differ)}); name another file with --out")
         unit, about = self.module.UNIT, self.module.ABOUT
-        new: dict[str, Any] = {"settings": plain, "about": about, "unit": unit, "versions": _versions()}
-        new |= {
-            "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-            "calls": 0,
-            "learning": [],
-            "rows": [],
-            "warnings": {},
-        }
+        new: dict[str, Any] = {"settings": plain, "about": about, "unit": unit, "versions": _versions(), "calls": 0}
+        new |= {"started": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "learning": [], "rows": [], "warnings": {}}
         return new | found | {"arms": list(dict.fromkeys([*found.get("arms", ()), *self.names]))}
 
     def _save(self, *, now: bool = False) -> None:
