@@ -20,10 +20,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
-from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
+from langchain_persona.errors import PersonaError
 from langchain_persona.evals.items import LETTERS
 from langchain_persona.prompt import approximate_tokens
-from langchain_persona.reflection.model import answer_json, answer_text, bind_schema
+from langchain_persona.reflection.model import answer_json, answer_text, bind_schema, chat_model
 
 Respond = Callable[[Sequence[BaseMessage]], AIMessage]
 """What answers a conversation: the model, or the model held to something."""
@@ -131,17 +131,12 @@ def open_model(
     api_key: str = "",
     temperature: float | None = 0.0,
     max_tokens: int | None = None,
-    timeout: float = 1_200.0,
 ) -> BaseChatModel:
     """A chat model by name, such as "openai:gpt-5-mini"; with a base URL, of any server that speaks OpenAI's API.
 
     `ConfigError`: there is no such model, or its provider's package or key is missing.
     """
-    try:
-        from langchain.chat_models import init_chat_model
-    except ImportError as error:
-        raise MissingExtraError('a model by name needs: pip install "langchain-persona[evals]"') from error
-    given: dict[str, Any] = {"max_retries": 5, "timeout": timeout}
+    given: dict[str, Any] = {"max_retries": 5, "timeout": 1_200.0}
     given |= {"temperature": temperature} if temperature is not None else {}
     given |= {"max_tokens": max_tokens} if max_tokens else {}
     if base_url:
@@ -151,11 +146,7 @@ def open_model(
             import httpx
 
             given["http_client"] = httpx.Client(trust_env=False)  # no proxy stands between
-    try:
-        model: BaseChatModel = init_chat_model(name, **given)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"the model {name!r} cannot be opened: {error}") from error
-    return model
+    return chat_model(name, **given)
 
 
 def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:

@@ -189,8 +189,8 @@ def _fits(schema: type[Findings], given: dict[str, Any]) -> bool:
     return True
 
 
-def chat_model(model: object) -> BaseChatModel:
-    """A chat model, given itself or its name for `init_chat_model`; `ConfigError` for anything else."""
+def chat_model(model: object, **options: Any) -> BaseChatModel:
+    """A chat model, given itself or its name and options for `init_chat_model`; `ConfigError` for anything else."""
     if isinstance(model, BaseChatModel):
         return model
     if not isinstance(model, str):
@@ -201,9 +201,10 @@ def chat_model(model: object) -> BaseChatModel:
         needed = 'a model by name needs the package langchain: pip install "langchain-persona[langchain]"'
         raise MissingExtraError(needed) from error
     try:
-        return init_chat_model(model)
-    except ValueError as error:
-        raise ConfigError(f"{model!r} is no model that init_chat_model knows: {error}") from error
+        opened: BaseChatModel = init_chat_model(model, **options)
+    except Exception as error:  # no such provider, or not its package or its key: each has errors of its own
+        raise ConfigError(f"the model {model!r} cannot be opened: {error}") from error
+    return opened
 
 
 def output_schema(schema: type[Findings]) -> dict[str, Any]:

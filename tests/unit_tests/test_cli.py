@@ -173,9 +173,11 @@ def test_a_model_by_name_is_opened_with_what_was_given(monkeypatch):
     assert asked.keys() == {"name", "max_retries", "timeout"}
 
 
-def test_a_model_that_cannot_be_opened_is_named():
-    with pytest.raises(ConfigError, match="the model 'nothing' cannot be opened"):
-        models.open_model("nothing")
+def test_a_model_that_cannot_be_opened_is_named(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name, why in (("nothing", ""), ("openai:gpt-5-mini", ".*api_key")):
+        with pytest.raises(ConfigError, match=f"the model '{name}' cannot be opened{why}"):
+            models.open_model(name)
 
 
 def test_answers_are_kept_apart_from_the_port_of_the_server(tmp_path):
