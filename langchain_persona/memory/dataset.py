@@ -24,7 +24,7 @@ from langchain_persona.masking import mask
 from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.ledger import Entry, Ledger
-from langchain_persona.memory.portability import story
+from langchain_persona.memory.portability import traces
 from langchain_persona.memory.store import UserStore
 from langchain_persona.records import Episode, Feedback, Withdrawal
 
@@ -101,7 +101,7 @@ class Datasets:
         """What may be used of a user, oldest first, each with the messages that were answered."""
         episodes = self.episodes.all(user)  # ahead of the cards: what is erased meanwhile has its tombstone there
         cards, withdrawn = self.cards.read(user), _withdrawn(self.ledger.entries(user))
-        _, tells = story(cards.silent)
+        _, tells = traces(cards.silent)
         held_back, earlier = {card.id for card in cards.rest if card.held_back}, dict[tuple[str, str], Episode]()
 
         def reason(one: Episode) -> str:

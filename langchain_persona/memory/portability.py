@@ -149,7 +149,7 @@ class Portability:
         """Erase cards and what tells of them: see `PersonaMemory.forget`."""
         gone = self._cards.bury(user, card_ids)
         doomed = {card.id for card in gone} | set(card_ids)
-        texts, tells = story(gone)
+        texts, tells = traces(gone)
         episodes = {episode.id for episode in self._episodes.all(user) if tells(episode)}
         self._episodes.erase(user, episodes)
         self._personas.drop(user, doomed | episodes, texts)
@@ -186,7 +186,7 @@ class Portability:
             raise ConfigError("this user was deleted: memory.readmit_user(user) first, if they really come back")
         tombs = {item.key for item in self._store.scan((user, "erased"))}
         gone = [card for card in read.cards if _tombstone(card.id) in tombs]
-        texts, tells = story(gone)
+        texts, tells = traces(gone)
         stays_out = {one.id for one in read.episodes if tells(one) or _tombstone(one.id) in tombs}
         known = {card.id for card in self._cards.read(user).all} | {one.id for one in self._episodes.all(user)}
         new = lambda one: one.id not in known and _tombstone(one.id) not in tombs and one.id not in stays_out  # noqa: E731
@@ -271,7 +271,7 @@ def _is_readable(entry: Entry) -> bool:
         return False
 
 
-def story(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode], bool]]:
+def traces(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode], bool]]:
     """The texts of erased cards, and which episodes tell of them: those that they came from, or that repeat them."""
     evidence = [one for card in gone for one in card.evidence]
     # a quote such as "the second one" says nothing by itself: it is looked for where it was said

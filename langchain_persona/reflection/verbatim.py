@@ -121,8 +121,7 @@ def _operation(sentence: str) -> Operation:
         kind = "dislike"
     elif not rule and _found("like", sentence):
         kind = "like"
-    # what speaks of several things ("I love spicy food but my husband hates it") would act against itself
-    if kind in ("like", "dislike") and (_found("mixed", sentence) or _both(sentence) or _is_second(sentence, kind)):
+    if kind in ("like", "dislike") and _is_mixed(sentence, kind):
         kind = "fact"
     health = _found("respect", sentence)
     kind = "fact" if health and kind == "like" else kind  # "I'm allergic to dogs and I like mornings"
@@ -130,15 +129,16 @@ def _operation(sentence: str) -> Operation:
     return Operation.model_validate({"text": sentence, "quote": sentence, "kind": kind, "scope": scope})
 
 
-def _both(sentence: str) -> bool:
-    """Whether a like stands beside a dislike: "I like tea and hate coffee"; "I don't like tea" is one."""
-    return _found("dislike", sentence) and _found("like", _marker("dislike", start=False).sub(" ", sentence))
+def _is_mixed(sentence: str, kind: str) -> bool:
+    """Whether a like or dislike speaks of several things, so that it would act against itself.
 
-
-def _is_second(sentence: str, kind: str) -> bool:
-    """Whether a like or a dislike stands in a second clause: "I'm vegan and I hate meetings"."""
-    marker = _marker(kind, start=False).search(sentence)
-    return marker is not None and any(_found("me", part) for part in _AND.split(sentence[: marker.start()])[:-1])
+    "I love spicy food but my husband hates it"; "I like tea and hate coffee", but not "I don't like tea"; and one in a
+    second clause: "I'm vegan and I hate meetings".
+    """
+    dislike, marker = _marker("dislike", start=False), _marker(kind, start=False).search(sentence)
+    both = dislike.search(sentence) is not None and _found("like", dislike.sub(" ", sentence))
+    ahead = _AND.split(sentence[: marker.start()])[:-1] if marker else []
+    return both or _found("mixed", sentence) or any(_found("me", part) for part in ahead)
 
 
 def _found(role: str, text: str, *, start: bool = False) -> bool:
