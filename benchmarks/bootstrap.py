@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from langchain_persona.evals.bootstrap import Interval, over_users
+from langchain_persona.evals.report import Interval, over_users
 
-__all__ = ["Interval", "auc", "over_users"]
+__all__ = ["Interval", "auc", "over_users", "verdict"]
+
+
+def verdict(found: Interval) -> str:
+    """What a difference "ours minus the other rule" says: better, worse, or no clear difference (0 lies inside)."""
+    if found.low is None or found.high is None:
+        return "too few users"
+    if found.low > 0.0:
+        return "better"
+    return "worse" if found.high < 0.0 else "no clear difference"
 
 
 def auc(scores: npt.ArrayLike, liked: npt.ArrayLike) -> float:

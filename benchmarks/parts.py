@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.bootstrap import Interval, over_users
+from benchmarks.bootstrap import Interval, over_users, verdict
 from benchmarks.contenders import OURS, OURS_FITTED, PAPER, Contender, described
 from benchmarks.fitted import CrossFitted
 from benchmarks.learners import Array
@@ -79,4 +79,4 @@ def _intervals(rows: Array, resamples: int) -> list[Interval]:
 
 
 def _differences(rows: Array, resamples: int) -> list[dict[str, Any]]:
-    return [plain(one) | {"verdict": one.verdict} for one in _intervals(rows, resamples)]
+    return [plain(one) | {"verdict": verdict(one)} for one in _intervals(rows, resamples)]

@@ -16,9 +16,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, Reply
-from langchain_persona.evals.bootstrap import mean
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
 from langchain_persona.evals.models import ask_yes_no
+from langchain_persona.evals.report import mean
 
 ABOUT = "MultiSessionCollab (arXiv 2601.02702): users who insist on the form of answers, over several sessions"
 ARMS = ("none", "everything", "verbatim", "reflection")

@@ -4,20 +4,66 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from langchain_persona.errors import ConfigError, MissingExtraError
-from langchain_persona.evals.bootstrap import Interval, mean, over_users
 
 BASE = "none"
 
 Scores = Mapping[str, Mapping[str, float]]
 """Arm to item to score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over users with its 95 % bootstrap interval.
+
+    Attributes:
+        mean: over the users that have a value; NaN without any.
+        low, high: the 2.5th and 97.5th percentile of the resampled means; None with fewer than two users.
+        users: how many users have a value.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    users: int
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean; 0 of nothing."""
+    some = list(values)
+    return sum(some) / len(some) if some else 0.0
+
+
+def over_users(values: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """Bootstrap over users: resample them with replacement, take the mean, 2.5th to 97.5th percentile.
+
+    Give it differences between two rules, one a user, and the comparison is paired.
+
+    Args:
+        values: one number a user, shape (n,), averaged over seeds before; users with NaN are left out.
+        resamples: how many times.
+        seed: the same seed gives the same interval.
+    """
+    kept = np.asarray(values, dtype=np.float64)
+    kept = kept[np.isfinite(kept)]
+    if kept.size < 2:
+        return Interval(float(kept[0]) if kept.size else float("nan"), None, None, int(kept.size))
+    rng = np.random.default_rng(seed)
+    # in slices: 10,000 times some hundred users is too much memory for one array on a small machine
+    means = [
+        kept[rng.integers(kept.size, size=(min(1_000, resamples - start), kept.size))].mean(axis=1)
+        for start in range(0, resamples, 1_000)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return Interval(float(kept.mean()), float(low), float(high), int(kept.size))
 
 
 @dataclass(frozen=True)

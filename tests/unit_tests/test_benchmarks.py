@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from benchmarks import cache, learning, movielens, recall
 from benchmarks.blocks import SUMMED
-from benchmarks.bootstrap import auc, over_users
+from benchmarks.bootstrap import auc, over_users, verdict
 from benchmarks.contenders import contenders
 from benchmarks.films import AFTER
 from benchmarks.life import live
@@ -56,7 +56,7 @@ def test_bootstrap_by_hand() -> None:
     # means of two draws from {0, 1}: 0 and 1 with probability 1/4 each, so that the 95 % interval is everything
     found = over_users([0.0, 1.0], resamples=2_000)
     assert (found.mean, found.low, found.high, found.users) == (0.5, 0.0, 1.0, 2)
-    assert found.verdict == "no clear difference"
+    assert verdict(found) == "no clear difference"
 
 
 def test_bootstrap_agrees_with_the_exact_distribution() -> None:
@@ -74,12 +74,12 @@ def test_bootstrap_is_the_same_twice_and_leaves_out_who_has_no_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "verdict"),
+    ("values", "said"),
     [([0.1, 0.2, 0.3], "better"), ([-0.1, -0.2], "worse"), ([0.5], "too few users"), ([], "too few users")],
 )
-def test_verdict(values: list[float], verdict: str) -> None:
+def test_verdict(values: list[float], said: str) -> None:
     found = over_users(values, resamples=500)
-    assert found.verdict == verdict
+    assert verdict(found) == said
     assert found.users == len(values)
 
 
