@@ -170,7 +170,7 @@ class Retrieval(Record):
         session: the thread in which it happened.
         embedding, dimension: name of the embedding model, and the numbers in an embedding.
         candidates: ids of the candidates, best first as ranked for the user.
-        base, scores, probabilities: relevance, relevance + bonus, and `π` of each candidate.
+        base, scores: relevance, and relevance + bonus, of each candidate.
         chosen, titles: ids and first words of the documents returned, in order.
         chosen_vectors: their unit embeddings, as float16.
         expected: `Σ π_m e_m` over the candidates, as float32.
@@ -186,7 +186,6 @@ class Retrieval(Record):
     candidates: tuple[str, ...]
     base: tuple[float, ...]
     scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
     chosen: tuple[str, ...]
     titles: tuple[str, ...] = ()
     chosen_vectors: str

@@ -123,7 +123,6 @@ def show(
         candidates=tuple(ids),
         base=base,
         scores=base,
-        probabilities=tuple(map(float, weights)),
         chosen=tuple(ids[:k]),
         titles=tuple(TEXTS[name] for name in ids[:k]),
         chosen_vectors=encode_vectors([vectors[name] for name in ids[:k]], HALF),

@@ -187,7 +187,6 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
             "candidates": [found.ids[place] for place in order],
             "base": ranking.base[order].tolist(),
             "scores": total[order].tolist(),
-            "probabilities": probabilities[order].tolist(),
             "chosen": [found.ids[place] for place in chosen],
             # a card's text is the user's own: it must not outlive the card
             "titles": [] if plan.source.name == "cards" else [found.texts[i][:80] for i in chosen],

@@ -37,7 +37,6 @@ RETRIEVAL = Retrieval(
     candidates=("a", "b"),
     base=(0.5, 0.25),
     scores=(0.5, 0.25),
-    probabilities=(0.6, 0.4),
     chosen=("a",),
     titles=("A",),
     chosen_vectors="AAAAAA==",

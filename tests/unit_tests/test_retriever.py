@@ -113,7 +113,7 @@ def test_the_record_keeps_what_feedback_needs_and_the_first_words(collection):
     assert list(kept.titles) == [TEXTS[name] for name in ids(docs)]
     assert list(kept.scores) == sorted(kept.scores, reverse=True)
     assert kept.candidates[:3] == kept.chosen
-    assert len(kept.candidates) == len(kept.base) == len(kept.probabilities) == 12
+    assert len(kept.candidates) == len(kept.base) == len(kept.scores) == 12
     assert (kept.session, kept.dimension, kept.embedding) == ("t1", D, f"HashEmbeddings/hash-{D}/{D}")
     assert kept.logged is None
     assert kept.expires - kept.time == pytest.approx(30 * 86_400)
