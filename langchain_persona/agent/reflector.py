@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,8 @@ class ReflectNode(Node):
         # what waits for a graph that asks a person is not for one that does not
         self.queue = f"{self.reflection.name} approved" if loop.approve else self.reflection.name
         loop.memory.turns.processors[self.queue] = self
-        self._asked: dict[str, int] = {}  # users whose episodes are being worked through, and how often that was asked
+        self._asked: dict[str, bool] = {}  # users whose episodes are being worked through, and whether once more
+        self._lock = Lock()
 
     def process(self, user: str, reading: PendingReading | None = None) -> int:
         """Work through all that waits of a user. With `approve` the persona stays as it is, for nobody is asked.
@@ -107,16 +109,24 @@ class ReflectNode(Node):
 
     def _passes(self, user: str) -> Generator[None, None, None]:
         """Once, and again while it was asked for meanwhile; not at all where another call is at it."""
-        self._asked[user] = self._asked.get(user, 0) + 1
-        if self._asked[user] > 1:
+        with self._lock:
+            busy = user in self._asked
+            self._asked[user] = True
+        if busy:
             return
         try:
-            while self._asked[user]:
-                self._asked[user] = 1
+            while self._takes_up(user):
                 yield
-                self._asked[user] -= 1
-        finally:
-            del self._asked[user]
+        except BaseException:  # left half-way
+            self._asked.pop(user, None)
+            raise
+
+    def _takes_up(self, user: str) -> bool:
+        """Whether it was asked for; what is asked from now on is for the next time."""
+        with self._lock:
+            if asked := self._asked.pop(user):
+                self._asked[user] = False
+            return asked
 
     def _work(self, user: str, reading: PendingReading | None = None) -> Update:
         """Work through what has waited longest. The update: `learned`, `proposal`, `reflection`."""

@@ -42,21 +42,20 @@ def mean(values: Iterable[float]) -> float:
     return sum(some) / len(some) if some else 0.0
 
 
-def over_users(values: npt.ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Interval:
+def over_users(values: npt.ArrayLike, *, resamples: int = 10_000) -> Interval:
     """Bootstrap over users: resample them with replacement, take the mean, 2.5th to 97.5th percentile.
 
     Give it differences between two rules, one a user, and the comparison is paired.
 
     Args:
         values: one number a user, shape (n,), averaged over seeds before; users with NaN are left out.
-        resamples: how many times.
-        seed: the same seed gives the same interval.
+        resamples: how many times, with the same draws at each call.
     """
     kept = np.asarray(values, dtype=np.float64)
     kept = kept[np.isfinite(kept)]
     if kept.size < 2:
         return Interval(float(kept[0]) if kept.size else float("nan"), None, None, int(kept.size))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # in slices: 10,000 times some hundred users is too much memory for one array on a small machine
     means = [
         kept[rng.integers(kept.size, size=(min(1_000, resamples - start), kept.size))].mean(axis=1)

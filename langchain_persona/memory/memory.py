@@ -276,10 +276,12 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         id was erased. Where a card in force says the same and counts as much, that one is returned.
         """
         made, name = _as_card(card), normalise_user(user)
-        if name != ANONYMOUS and (twin := self.cards.twin(name, made)):
+        if name == ANONYMOUS:
+            return made
+        if twin := self.cards.twin(name, made):
             return twin
         made = self._embed(made)
-        if name != ANONYMOUS and not self.cards.write(name, [made]):
+        if not self.cards.write(name, [made]):
             raise KeyError(f"card {made.id!r} was erased; remember its text to keep it anew")
         return made
 

@@ -315,7 +315,7 @@ def _foreign_card(item: Mapping[str, Any]) -> PreferenceCard:
     text = mask(content.strip())
     name = item.get("id") or item.get("key") or hashlib.sha256(text.encode()).hexdigest()[:32]
     times = [item.get("created_at"), item.get("updated_at") or item.get("created_at")]
-    created, updated = (datetime.fromisoformat(one).timestamp() if one else time.time() for one in times)
+    created, updated = (_seconds(one) if one else time.time() for one in times)
     return PreferenceCard(id=str(name), text=text, origin="inferred", created=created, updated=updated)
 
 
