@@ -47,7 +47,7 @@ Store = Annotated[str, typer.Option(help="postgresql://user@host/database instea
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _report_errors() -> Iterator[None]:
     """What is wrong with an argument is said in one line."""
     try:
         yield
@@ -104,7 +104,7 @@ def run_benchmark(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it starts.")] = False,
 ) -> None:
     """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
-    with _told():
+    with _report_errors():
         from langchain_persona.embeddings import LocalEmbeddings
         from langchain_persona.evals.models import AnswerCache, open_model
         from langchain_persona.evals.runner import Run, Settings
@@ -164,7 +164,7 @@ def report(
     figure: Annotated[Path | None, typer.Option(help="Draw the main metric to this file.")] = None,
 ) -> None:
     """The tables of a results file."""
-    with _told():
+    with _report_errors():
         from langchain_persona.evals.report import draw, read_results
 
         found = read_results(results)
@@ -218,9 +218,9 @@ def doctor(
         "evals": ("langchain", "langchain_openai", "matplotlib"),
     }
     for extra, modules in extras.items():
-        missing = [one for one in modules if not _installed(one)]
+        missing = [one for one in modules if not _is_installed(one)]
         _say(f"extra {extra}", not missing, f'pip install "langchain-persona[{extra}]"', harmless=True)
-    with tempfile.TemporaryDirectory() as folder, _told(), PersonaMemory.local(folder) as memory:
+    with tempfile.TemporaryDirectory() as folder, _report_errors(), PersonaMemory.local(folder) as memory:
         checks: list[tuple[str, Callable[[], object]]] = [
             ("the embedding model answers", lambda: len(memory.embedder.embed_query("a film for tonight")) > 0),
             ("a new store keeps what it is given, users apart, and erases", lambda: check_store(memory.store)),
@@ -235,7 +235,7 @@ def doctor(
     raise typer.Exit(0 if all(good) else 1)
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:
@@ -265,7 +265,7 @@ def _open_memory(path: Path | None, store: str, work: str = "Reading", *, new: b
     """The memory that the options name; `work` is told while it goes on, and `new` makes a folder that is missing."""
     from langchain_persona.memory import PersonaMemory
 
-    with _told(), ExitStack() as stack:
+    with _report_errors(), ExitStack() as stack:
         if (path is None) == (not store):
             raise ConfigError("name either --path, a folder of PersonaMemory.local, or --store, a PostgreSQL")
         if path is not None and not (new or (path / "persona.sqlite3").is_file()):

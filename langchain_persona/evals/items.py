@@ -114,11 +114,11 @@ class Row:
     error: str = ""
 
 
-def shuffled(options: Sequence[str], right: int, seed: object) -> tuple[tuple[str, ...], int]:
+def shuffle_options(options: Sequence[str], right: int, seed: object) -> tuple[tuple[str, ...], int]:
     """Options in an order that the seed alone decides, and the new place of the right one.
 
     Example:
-        >>> shuffled(["yes", "no", "maybe"], 0, "item-7")
+        >>> shuffle_options(["yes", "no", "maybe"], 0, "item-7")
         (('no', 'maybe', 'yes'), 2)
     """
     order = list(range(len(options)))

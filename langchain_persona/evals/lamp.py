@@ -75,7 +75,7 @@ def load(
     )
     items = list[Item]()
     for number, row in enumerate(rows, start=1):
-        told, options = [_told(one) for one in row.profile[-profile:]], STARS
+        told, options = [_tell(one) for one in row.profile[-profile:]], STARS
         if task == "2M":
             options = tuple(one.strip() for one in re.findall(r"tags: \[(.+?)\]", row.input)[0].split(","))
         gold = golds.get(row.id)
@@ -95,7 +95,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     return Outcome(scores, answer)
 
 
-def _told(one: _Film | _Review) -> Turn:
+def _tell(one: _Film | _Review) -> Turn:
     if isinstance(one, _Film):
         return Turn(f'I give the film "{one.description}" the tag "{one.tag}".')
     return Turn(f'I gave {one.score} of 5 stars in my review: "{one.text}"')

@@ -114,7 +114,7 @@ register_configure_hook(_meter, inheritable=True)
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
+def count_calls() -> Iterator[Meter]:
     """Counts all that models are asked within the block; a block around it does not count that again."""
     meter = Meter()
     token = _meter.set(meter)
@@ -210,5 +210,5 @@ def _letter_in(text: str, letters: str) -> str:
 def ask_yes_no(model: BaseChatModel, question: str) -> bool:
     """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged."""
     asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
-    with metered():
+    with count_calls():
         return choose_letter(model, 2, "schema")([HumanMessage(asked)]).text == "A"

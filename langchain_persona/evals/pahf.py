@@ -25,7 +25,7 @@ from langchain_persona.evals.items import (
     find,
     read_object,
     read_rows,
-    shuffled,
+    shuffle_options,
 )
 
 ABOUT = "PAHF (arXiv 2602.16173), shopping and embodied: offers are corrected in words, then the taste drifts"
@@ -96,7 +96,7 @@ def load(
             chosen = random.Random(f"{seed}-{user}").sample(matter, min(per_user or len(matter), len(matter)))
             for number, (_, _, question, options, taken) in enumerate(chosen):
                 name = f"{user}-{phase}-{number}"
-                shown, first = shuffled(options, min(taken), f"{seed}-{name}")
+                shown, first = shuffle_options(options, min(taken), f"{seed}-{name}")
                 data = {place for place, text in enumerate(shown) if options.index(text) in taken}
                 about = {"options": shown, "right": first, "data": data, "groups": {"phase": when}}
                 given = {**about, "memory": f"{user}, {when}", "history": history}

@@ -25,7 +25,7 @@ from langchain_persona.evals.items import (
     Turn,
     read_object,
     read_rows,
-    shuffled,
+    shuffle_options,
 )
 from langchain_persona.evals.models import ask_yes_no
 
@@ -106,7 +106,7 @@ def load(
             continue
         link = row.chat_history_32k_link if size == "32k" else row.chat_history_128k_link
         name = f"{row.persona_id}-{number}"
-        options, right = shuffled([row.correct_answer, *row.incorrect_answers], 0, f"{seed}-{name}")
+        options, right = shuffle_options([row.correct_answer, *row.incorrect_answers], 0, f"{seed}-{name}")
         sensitive = "yes" if row.sensitive_info.strip().lower() not in ("", "false", "no", "none") else "no"
         groups = {"pref_type": row.pref_type, "updated": row.updated, "who": row.who, "sensitive": sensitive}
         about = {"memory": f"{row.persona_id}, {link}", "history": (read(path.parent / link),), "groups": groups}

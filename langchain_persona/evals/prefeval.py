@@ -17,7 +17,7 @@ import numpy as np
 from langchain_core.messages import AIMessage
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
-from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Session, Turn, read_rows, shuffled
+from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Session, Turn, read_rows, shuffle_options
 from langchain_persona.evals.models import ask_yes_no
 from langchain_persona.evals.restraint import general_knowledge
 
@@ -118,10 +118,10 @@ def load(
     items = list[Item]()
     for start in range(0, len(mixed), per_user):
         some, user = mixed[start : start + per_user], f"user-{start // per_user}"
-        history = [tuple(_told(case)) for _, case, _, _ in some]
+        history = [tuple(_tell(case)) for _, case, _, _ in some]
         for topic, case, choice, number in some:
             name = f"{topic}-{number}"
-            options, right = shuffled(choice.classification_task_options, 0, f"{seed}-{name}")
+            options, right = shuffle_options(choice.classification_task_options, 0, f"{seed}-{name}")
             about = {"groups": {"form": form, "topic": topic}, "history": history, "before": before}
             given = {**about, "options": options, "right": right, "data": (task, case)}
             items.append(Item(id=name, user=user, question=case.question, **given))  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def _says(lines: Sequence[str], preference: str, kit: Kit) -> bool:
     return bool((rows[1:] @ rows[0] >= SAME).any())
 
 
-def _told(case: _Case) -> Session:
+def _tell(case: _Case) -> Session:
     """The session in which a preference is told."""
     if isinstance(case, _ChoiceCase):
         said = case.conversation

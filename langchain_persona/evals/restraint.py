@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import Field
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
-from langchain_persona.evals.items import DataRow, Item, Outcome, Turn, read_object, shuffled
-from langchain_persona.evals.models import metered
+from langchain_persona.evals.items import DataRow, Item, Outcome, Turn, read_object, shuffle_options
+from langchain_persona.evals.models import count_calls
 
 ABOUT = "restraint: objective questions stay the same, what was forgotten stays so, the latest of two statements holds"
 ARMS = ("none", "everything", "verbatim", "reflection")
@@ -50,7 +50,7 @@ def load(path: Path | None = None, *, seed: int = 0) -> list[Item]:
     for number, (question, *options) in enumerate(data.objective):
         place = number % len(data.users)
         told = [tuple(Turn(one) for one in data.users[place])]
-        made, right = shuffled(options, 0, f"{seed}-{number}")
+        made, right = shuffle_options(options, 0, f"{seed}-{number}")
         name, user = f"objective-{number}", f"objective-{place}"
         given = {"history": told, "groups": {"kind": "objective"}, "options": made, "right": right}
         kinds[0].append(Item(id=name, user=user, question=question, **given))  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def load(path: Path | None = None, *, seed: int = 0) -> list[Item]:
         kinds[1].append(Item(id=name, user=name, question=one.question, history=told, groups=groups, data=one))
     for number, update in enumerate(data.updates):
         told = [(Turn(update.first),), (Turn(update.then),)]
-        made, right = shuffled(update.options, 0, f"{seed}-{number}")
+        made, right = shuffle_options(update.options, 0, f"{seed}-{number}")
         name, groups = f"update-{number}", {"kind": "update"}
         kinds[2].append(
             Item(id=name, user=name, question=update.question, history=told, groups=groups, options=made, right=right)
@@ -82,7 +82,7 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     place, answer, _ = choose_option(item, arm, kit, close)
     if kind == "update":
         return Outcome({"latest": float(place == item.right)}, answer)
-    with metered():  # what it is compared with is no cost of this arm
+    with count_calls():  # what it is compared with is no cost of this arm
         plain, *_ = choose_option(item, Arm("none", kit), kit, close)
     return Outcome({"same": float(place == plain >= 0), "correct": float(place == item.right)}, answer)
 

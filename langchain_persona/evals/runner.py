@@ -32,7 +32,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
 from langchain_persona.evals.arms import Arm, Kit, arm_class, make_arms
 from langchain_persona.evals.items import Item, Row
-from langchain_persona.evals.models import AnswerCache, How, metered
+from langchain_persona.evals.models import AnswerCache, How, count_calls
 from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
@@ -137,18 +137,18 @@ class Run:
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
         todo, total = Counter(name for _, name in self._todo()), np.zeros(2)
 
-        def asked() -> npt.NDArray[np.int64]:
+        def count_asked() -> npt.NDArray[np.int64]:
             texts = [one.text for call in mute.calls for one in call]
             return np.array([len(mute.calls), sum(map(approximate_tokens, texts))])
 
         with quiet():
             for name, arm in make_arms(self.names, kit).items():
-                before = asked()
+                before = count_asked()
                 arm.learn(key, sample[0].history)
-                learned = asked()
+                learned = count_asked()
                 for item in sample:
                     self.module.run(item, arm, kit)
-                each = (learned - before) * histories + (asked() - learned) * len(self.items) / len(sample)
+                each = (learned - before) * histories + (count_asked() - learned) * len(self.items) / len(sample)
                 total += each * todo[name] / len(self.items)
         return Estimate(todo.total(), round(total[0]), round(total[1]))
 
@@ -173,13 +173,13 @@ class Run:
 
     def _work(self, arm: Arm, items: Sequence[Item], progress: Callable[[int], None]) -> None:
         for item in items:
-            if self._stopped():
+            if self._is_stopped():
                 return
             row = Row(item=item.id, user=item.user, arm=arm.name, groups=dict(item.groups))
             try:
                 self._learn(arm, item)
                 began = time.perf_counter()
-                with metered() as used:
+                with count_calls() as used:
                     done = self.module.run(item, arm, self.kit)
                 row.scores, row.answer = done.scores, done.answer[:_SHOWN]
                 row.letters, row.right = [round(one, 4) for one in done.letters], list(done.right)
@@ -187,7 +187,7 @@ class Run:
                 row.seconds = round(time.perf_counter() - began, 3)
             except Exception as error:
                 row.error = f"{type(error).__name__}: {error}"[:_SHOWN]
-            if self._stopped():  # what was learned or answered without the model counts for nothing
+            if self._is_stopped():  # what was learned or answered without the model counts for nothing
                 return
             with self._lock:
                 self.results["rows"].append(asdict(row))
@@ -196,7 +196,7 @@ class Run:
 
     def _learn(self, arm: Arm, item: Item) -> None:
         began = time.perf_counter()
-        with metered() as used:
+        with count_calls() as used:
             new = arm.learn(item.key, item.history)
         name = getattr(arm, "base", arm).name
         known = {(one["arm"], one["memory"]) for one in self.results["learning"]}
@@ -206,7 +206,7 @@ class Run:
             with self._lock:
                 self.results["learning"].append({"arm": name, "memory": item.key, **cost})
 
-    def _stopped(self) -> bool:
+    def _is_stopped(self) -> bool:
         return self._stop or self.cache.exhausted
 
     def _todo(self) -> list[tuple[Item, str]]:

@@ -92,7 +92,7 @@ class Datasets:
             # answers to the same words can be compared, whenever they were given
             groups[_digest({"prompt": prompt}) if form == "dpo" else episode.id].append((prompt, episode))
         for group in groups.values():
-            ranked = [(clean(text), rank) for _, one in group for text, rank in _ranked(one, threshold)]
+            ranked = [(clean(text), rank) for _, one in group for text, rank in _rank(one, threshold)]
             rows = _make(form, group[0][0], ranked)
             left[_NO_ROW[form]] += 0 if rows else len(group)
             yield from rows
@@ -100,7 +100,7 @@ class Datasets:
     def _exchanges(self, user: str, left: Counter[str]) -> Iterator[tuple[Messages, Episode]]:
         """What may be used of a user, oldest first, each with the messages that were answered."""
         episodes = self.episodes.all(user)  # ahead of the cards: what is erased meanwhile has its tombstone there
-        cards, withdrawn = self.cards.read(user), _withdrawn(self.ledger.entries(user))
+        cards, withdrawn = self.cards.read(user), _find_withdrawn(self.ledger.entries(user))
         _, tells = traces(cards.silent)
         held_back, earlier = {card.id for card in cards.rest if card.held_back}, dict[tuple[str, str], Episode]()
 
@@ -127,7 +127,7 @@ class Datasets:
                 yield [*context, _message("user", one.query)], one
 
 
-def _ranked(episode: Episode, threshold: float) -> Iterator[tuple[str, int]]:
+def _rank(episode: Episode, threshold: float) -> Iterator[tuple[str, int]]:
     """The answers of a turn, and what their user thought of them. Of one that was only given nothing is known."""
     reward, last = episode.reward or 0.0, episode.accepted or episode.answer
     if episode.accepted or reward > threshold:
@@ -160,7 +160,7 @@ def _make(form: DatasetFormat, prompt: Messages, ranked: Sequence[tuple[str, int
     return [{"prompt": prompt, "chosen": chosen, "rejected": rejected} for chosen, rejected in product(*sides)]
 
 
-def _withdrawn(entries: Sequence[Entry]) -> set[str]:
+def _find_withdrawn(entries: Sequence[Entry]) -> set[str]:
     """Ids of turns whose verdict was taken back; the loop calls its entries `turn:source:number`."""
     targets = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
     latest = dict[tuple[str, str], Feedback]()

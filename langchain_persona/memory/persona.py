@@ -134,7 +134,7 @@ class Personas:
 
     def drop(self, user: str, ids: Collection[str], texts: Collection[str]) -> None:
         """Take lines that rest on erased cards and episodes, or repeat an erased text, out of every revision."""
-        said = [folded for folded in map(_folded, texts) if folded]
+        said = [folded for folded in map(_fold, texts) if folded]
         ops = [
             self._store.put((user, "persona", "revisions"), key, kept.to_json())
             for key, old in self._revisions(user)
@@ -177,7 +177,7 @@ def _without(revision: PersonaRevision, ids: Collection[str], said: Sequence[str
     kept = [
         (line, names)
         for line, names in revision.lines
-        if not set(names).intersection(ids) and not any(text in _folded(line) for text in said)
+        if not set(names).intersection(ids) and not any(text in _fold(line) for text in said)
     ]
     if len(kept) == len(revision.lines):
         return revision
@@ -186,5 +186,5 @@ def _without(revision: PersonaRevision, ids: Collection[str], said: Sequence[str
     return revision.model_copy(update={**left, "reason": reason, "diff": ""})  # the diff quotes the revision before
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .!-")

@@ -81,7 +81,9 @@ _SAID, _BEFORE = 6_000, 1_500  # characters of a message of the user and of the 
 
 
 class ModelReflection:
-    """Asks a chat model what a turn teaches, in one call. `ConfigError`: an argument that cannot work.
+    """Asks a chat model what a turn teaches, in one call; a second one mends what cannot be read.
+
+    `ConfigError`: an argument that cannot work.
 
     Args:
         model: a chat model, or its name for `init_chat_model`. None is the agent's own, once it is known.

@@ -69,7 +69,7 @@ def own_words(text: str) -> str:
     text = "\n".join(_CODE.split(text)[::2])
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith((">", "＞")))
     text = _LONG_QUOTE.sub('""', text.translate(_STRAIGHT)).strip()
-    if _found("play", text[:_EDGE], start=True) or _found("private", text[:_EDGE]) or _found("private", text[-_EDGE:]):
+    if _has("play", text[:_EDGE], start=True) or _has("private", text[:_EDGE]) or _has("private", text[-_EDGE:]):
         return ""
     lines = text.split("\n")
     for index, line in enumerate(lines):
@@ -102,28 +102,28 @@ def without_question(sentence: str) -> str:
 def _statement(sentence: str) -> str:
     """The sentence, or what is stated ahead of a question, if it is to be kept."""
     sentence = sentence if _is_rule(sentence) else without_question(sentence)
-    if _found("skip", sentence):
+    if _has("skip", sentence):
         return ""
-    speaks = _found("me", sentence) or (_found("respect", sentence) and _found("mine", sentence))
+    speaks = _has("me", sentence) or (_has("respect", sentence) and _has("mine", sentence))
     return sentence if speaks or _is_rule(sentence) else ""
 
 
 def _is_rule(sentence: str) -> bool:
     """Whether a sentence says how to answer from now on."""
-    asks = _found("ask", sentence, start=True) or (_found("ever", sentence, start=True) and _found("ask", sentence))
-    return _found("rule", sentence, start=True) or (asks and _found("ever", sentence))
+    asks = _has("ask", sentence, start=True) or (_has("ever", sentence, start=True) and _has("ask", sentence))
+    return _has("rule", sentence, start=True) or (asks and _has("ever", sentence))
 
 
 def _operation(sentence: str) -> Operation:
     rule = _is_rule(sentence)
     kind = "style" if rule else "fact"
-    if _found("dislike", sentence):
+    if _has("dislike", sentence):
         kind = "dislike"
-    elif not rule and _found("like", sentence):
+    elif not rule and _has("like", sentence):
         kind = "like"
     if kind in ("like", "dislike") and _is_mixed(sentence, kind):
         kind = "fact"
-    health = _found("respect", sentence)
+    health = _has("respect", sentence)
     kind = "fact" if health and kind == "like" else kind  # "I'm allergic to dogs and I like mornings"
     scope = "always" if rule or health else "topic"
     return Operation.model_validate({"text": sentence, "quote": sentence, "kind": kind, "scope": scope})
@@ -136,12 +136,12 @@ def _is_mixed(sentence: str, kind: str) -> bool:
     second clause: "I'm vegan and I hate meetings".
     """
     dislike, marker = _marker("dislike", start=False), _marker(kind, start=False).search(sentence)
-    both = dislike.search(sentence) is not None and _found("like", dislike.sub(" ", sentence))
+    both = dislike.search(sentence) is not None and _has("like", dislike.sub(" ", sentence))
     ahead = _AND.split(sentence[: marker.start()])[:-1] if marker else []
-    return both or _found("mixed", sentence) or any(_found("me", part) for part in ahead)
+    return both or _has("mixed", sentence) or any(_has("me", part) for part in ahead)
 
 
-def _found(role: str, text: str, *, start: bool = False) -> bool:
+def _has(role: str, text: str, *, start: bool = False) -> bool:
     """Whether a marker of a role occurs; `start`: at the beginning, after words such as "please" or "and"."""
     return _marker(role, start=start).search(text) is not None
 
@@ -153,7 +153,7 @@ def _words() -> dict[str, dict[str, str]]:
     return words
 
 
-def _joined(role: str, *, spaced: bool) -> str:
+def _join(role: str, *, spaced: bool) -> str:
     found = [words[role] for name, words in _words().items() if role in words and (name not in _UNSPACED) is spaced]
     return "|".join(found) or r"(?!)"
 
@@ -161,13 +161,13 @@ def _joined(role: str, *, spaced: bool) -> str:
 @cache
 def _marker(role: str, *, start: bool) -> re.Pattern[str]:
     """Compiled at the first message: the languages with spaces between words, and those without."""
-    lead = rf"^\W*(?:(?:{_joined('lead', spaced=True)})\W+)*" if start else r"(?<!\w)"
-    spaced = rf"{lead}(?:{_joined(role, spaced=True)})(?!\w)"
-    return re.compile(f"{spaced}|{_joined(role, spaced=False)}", re.IGNORECASE)
+    lead = rf"^\W*(?:(?:{_join('lead', spaced=True)})\W+)*" if start else r"(?<!\w)"
+    spaced = rf"{lead}(?:{_join(role, spaced=True)})(?!\w)"
+    return re.compile(f"{spaced}|{_join(role, spaced=False)}", re.IGNORECASE)
 
 
 @cache
 def _task() -> re.Pattern[str]:
     """A task on a text, such as "translate", and the colon behind it if there is one."""
-    words = rf"(?<!\w)(?:{_joined('paste', spaced=True)})(?!\w)|{_joined('paste', spaced=False)}"
+    words = rf"(?<!\w)(?:{_join('paste', spaced=True)})(?!\w)|{_join('paste', spaced=False)}"
     return re.compile(rf"(?:{words})(?:[^:：\n]{{0,80}}([:：]))?", re.IGNORECASE)

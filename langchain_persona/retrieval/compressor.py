@@ -106,4 +106,4 @@ class _Found(Source):
         return replace(found, relevance=np.sort(found.relevance)[::-1])
 
     def sample(self, n: int, filter: Any = None) -> Vector:
-        return self._texts.of(self._documents)
+        return self._texts.of(self._documents[:n])

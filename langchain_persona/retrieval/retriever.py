@@ -67,7 +67,8 @@ class VARSRetriever(BaseRetriever):
             user's own preference cards write `memory.as_retriever()`.
         memory: a `PersonaMemory`.
         embeddings: the model that made the store's vectors; a `VectorStore` has its own.
-        k, fetch_k: documents to return, at least 1, and candidates to read; by default `memory.config.candidates`.
+        k, fetch_k: documents to return, at least 1, and candidates to read; by default `candidates` of the memory's
+            config, or `k + 2` where that is more, and 20 for "mmr".
         filter: in the language of the store, such as `{"genre": "comedy"}`.
         strength, max_bonus: as in `VARSConfig`; by default the memory's.
         words: what a stated like is worth, 0 (off) to 10, in cosines; by default that of the memory's `Words`.

@@ -277,7 +277,7 @@ class VectorStoreSource(Source):
         queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
         some = [search(query.tolist(), **_options(16, filter)) for query in queries]
         found = {(doc.id, doc.page_content): doc for documents in some for doc in documents}
-        return self._vectors_of(list(found.values()))
+        return self._vectors_of(list(found.values())[:n])
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
         """For stores that give documents by id."""

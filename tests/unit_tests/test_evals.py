@@ -14,7 +14,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
 from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, make_arms
 from langchain_persona.evals.items import DataError, Turn, read_rows
-from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, metered
+from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, count_calls
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
 from langchain_persona.evals.runner import Run, Settings
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
@@ -270,7 +270,7 @@ def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
 def test_calls_and_tokens_are_counted_as_the_model_tells_them():
     usage = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107}
     model = ScriptedChatModel([AIMessage("a", usage_metadata=usage), "four by four"])
-    with metered() as used:
+    with count_calls() as used:
         model.invoke("one")
         model.invoke("to be counted roughly")
     model.then = "loop"
