@@ -183,13 +183,11 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
 
 
 def _read_letter(answer: Any, letters: str) -> str:
-    if isinstance(answer, dict):
-        try:
-            found = str(answer_json(answer)["letter"])
-        except (ValueError, TypeError, KeyError):
-            found = ""
-        return found if found in letters and found else _letter_in(answer_text(answer), letters)
-    return _letter_in(answer.text, letters)
+    try:
+        found = str(answer_json(answer)["letter"])
+    except (ValueError, TypeError, KeyError):
+        found = ""
+    return found if found and found in letters else _letter_in(answer_text(answer), letters)
 
 
 def _likely_letters(answer: AIMessage, letters: str) -> dict[str, float]:

@@ -666,7 +666,7 @@ def _check_type(name: str, value: object, kind: type, advice: str, *, optional: 
 
 def _require_text(name: str, value: object, what: str) -> None:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} must be {what}, got {value!r}")
+        raise ConfigError(f"{name} must be {what}, got {value!r:.200}")
 
 
 def _known_user(user: User | None) -> str:
@@ -680,7 +680,9 @@ def _document_ids(docs: str | Document | Sequence[str | Document]) -> list[str]:
     given = [docs] if isinstance(docs, str | Document) else list(docs)
     ids = [str(doc.id) if isinstance(doc, Document) and doc.id else doc for doc in given]
     if not ids or not all(isinstance(one, str) and one for one in ids):
-        raise ConfigError(f"docs takes documents of a retrieval or their ids, or is left out for all; got {docs!r}")
+        raise ConfigError(
+            f"docs takes documents of a retrieval or their ids, or is left out for all; got {docs!r:.200}"
+        )
     return [str(one) for one in ids]
 
 
@@ -693,7 +695,7 @@ def _as_card(card: str | PreferenceCard) -> PreferenceCard:
         clean |= {"vector": "", "embedding": "", "replaces": ""}
         return card.model_copy(update={**clean, "questions": tuple(map(mask, card.questions))})
     if not isinstance(card, str) or not card.strip():
-        raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r}")
+        raise ConfigError(f"a card is a line of text or a PreferenceCard, got {card!r:.200}")
     try:
         return PreferenceCard(text=mask(card.strip()))
     except ValidationError as error:
