@@ -41,7 +41,7 @@ class _Notes(Arm):
         if not (texts := self.texts(user)):
             return ""
         rows = np.asarray(self.kit.embeddings.embed_documents([messages[-1].text, *texts]))
-        left, lines = self.kit.budget, list[str]()
+        left, lines = self.kit.settings.budget, list[str]()
         for place in np.argsort(-(rows[1:] @ rows[0]), kind="stable"):
             left -= approximate_tokens(texts[place]) + 2
             if left < 0:

@@ -106,8 +106,9 @@ def run_benchmark(
     """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
     with _report_errors():
         from langchain_persona.embeddings import LocalEmbeddings
+        from langchain_persona.evals.arms import Settings
         from langchain_persona.evals.models import AnswerCache, open_model
-        from langchain_persona.evals.runner import Run, Settings
+        from langchain_persona.evals.runner import Run
         from langchain_persona.testing import HashEmbeddings
 
         pairs = [one.partition("=") for one in option or []]

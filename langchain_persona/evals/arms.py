@@ -48,6 +48,33 @@ ARMS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the results; a results file of other settings is not gone on with.
+
+    Attributes:
+        benchmark, options: its name, and what its `load` is given beside the path.
+        model, judge, embeddings: names of these.
+        limit: the first so many items; None for all. It may change between two runs on one file.
+        reflection: "model" (one call a turn), "flat" (for small models) or "verbatim" (without a model).
+        letters: how a multiple choice is answered; see `choose_letter`.
+        budget, history: tokens for what is known of the user, and for the arm `everything`.
+        seed: for shuffles.
+    """
+
+    benchmark: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    judge: str = ""
+    embeddings: str = ""
+    limit: int | None = None
+    reflection: str = "model"
+    letters: How = "schema"
+    budget: int = 800
+    history: int = 3_000
+    seed: int = 0
+
+
 @dataclass
 class Kit:
     """What arms and benchmarks work with.
@@ -55,20 +82,13 @@ class Kit:
     Attributes:
         model, judge: the model under test, which also reflects, and who judges free answers.
         embeddings: of cards and turns.
-        reflection: "model" (one call a turn), "flat" (for small models) or "verbatim" (without a model).
-        letters: how a multiple choice is answered; see `choose_letter`.
-        budget: tokens for what is known of the user.
-        history: tokens for the arm `everything`.
         others: memory to the memory of another user, and that user's history.
     """
 
     model: BaseChatModel
     judge: BaseChatModel
     embeddings: Embeddings
-    reflection: str = "model"
-    letters: How = "schema"
-    budget: int = 800
-    history: int = 3_000
+    settings: Settings
     others: Mapping[str, tuple[str, Sequence[Session]]] = field(default_factory=dict)
 
     def respond(self, messages: Sequence[BaseMessage]) -> AIMessage:
@@ -144,7 +164,7 @@ class Everything(Arm):
 
     def tell(self, user: str, messages: Sequence[AnyMessage]) -> str:
         """As many turns as fit, oldest first; those of the present conversation stand there anyway."""
-        present, left, lines = {one.text for one in messages}, self.kit.history, list[str]()
+        present, left, lines = {one.text for one in messages}, self.kit.settings.history, list[str]()
         for turn in self.choose(user, messages):
             line = f"User: {turn.user}\nAssistant: {turn.assistant}"
             left -= approximate_tokens(line)
@@ -201,7 +221,7 @@ class PersonaArm(Arm):
         super().__init__(name, kit)
         config = {"no-vectors": VARSConfig(strength=0.0), "no-words": VARSConfig(words=Words(weight=0.0))}.get(name)
         self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, config=config, timeout_seconds=120.0)
-        shape = "verbatim" if name == "verbatim" else kit.reflection
+        shape = "verbatim" if name == "verbatim" else kit.settings.reflection
         reflection: Any = shape
         if shape == "flat":
             reflection = FlatReflection(kit.model)
@@ -215,7 +235,7 @@ class PersonaArm(Arm):
             memory=self.memory,
             system_prompt=SYSTEM,
             reflection=reflection,
-            budget_tokens=kit.budget,
+            budget_tokens=kit.settings.budget,
             **{"no-persona": {"align_every": 0}, "no-episodes": {"episodes": 0}}.get(name, {}),  # type: ignore[arg-type]
         ).compile()
 
@@ -318,8 +338,8 @@ def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option sui
         longest = max(item.options, key=len)
         return Choice(item.options.index(longest), longest)
     options = "\n".join(f"{LETTERS[place]}. {text}" for place, text in enumerate(item.options))
-    form = 'End with "Final Answer: X".' if kit.letters == "text" else "Answer with its letter alone."
-    choose, told = choose_letter(kit.model, len(item.options), kit.letters), list[float]()
+    form = 'End with "Final Answer: X".' if kit.settings.letters == "text" else "Answer with its letter alone."
+    choose, told = choose_letter(kit.model, len(item.options), kit.settings.letters), list[float]()
 
     def respond(messages: Sequence[BaseMessage]) -> AIMessage:
         chosen = choose(messages)

@@ -12,10 +12,10 @@ import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,9 +30,9 @@ from pydantic import ValidationError, validate_call
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
-from langchain_persona.evals.arms import Arm, Kit, arm_class, make_arms
+from langchain_persona.evals.arms import Arm, Kit, Settings, arm_class, make_arms
 from langchain_persona.evals.items import Item, Row
-from langchain_persona.evals.models import AnswerCache, How, count_calls
+from langchain_persona.evals.models import AnswerCache, count_calls
 from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
@@ -41,30 +41,6 @@ PACKAGES = ("langchain-persona", "langchain-core", "langgraph", "langchain-opena
 _SAVE_EVERY = 5.0  # seconds
 _SAMPLE = 4  # items of the first history, from which an estimate is made
 _SHOWN = 300  # characters of an answer in the results
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What decides the results; a results file of other settings is not gone on with.
-
-    Attributes:
-        benchmark, options: its name, and what its `load` is given beside the path.
-        model: name of the model under test.
-        limit: the first so many items; None for all. It may change between two runs on one file.
-        reflection, letters, budget, history, seed: see `Kit`.
-    """
-
-    benchmark: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    model: str = ""
-    judge: str = ""
-    embeddings: str = ""
-    limit: int | None = None
-    reflection: str = "model"
-    letters: How = "schema"
-    budget: int = 800
-    history: int = 3_000
-    seed: int = 0
 
 
 class Estimate(NamedTuple):
@@ -110,10 +86,7 @@ class Run:
             model=model,
             judge=judge or model,
             embeddings=embeddings,
-            reflection=settings.reflection,
-            letters=settings.letters,
-            budget=settings.budget,
-            history=settings.history,
+            settings=settings,
             others=_others(self.items),
         )
         self.names = tuple(arms or self.module.ARMS)

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
-from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, make_arms
+from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, Settings, make_arms
 from langchain_persona.evals.items import DataError, Turn, read_rows
 from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, count_calls
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
-from langchain_persona.evals.runner import Run, Settings
+from langchain_persona.evals.runner import Run
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.eval_data import WORDS, WRITERS
 
@@ -154,9 +154,9 @@ def test_the_persona_in_a_history_and_the_question_are_never_learned(tmp_path):
     assert item.history == ((Turn("I can't stand gluten.\nAnyway, what is 2 + 2?", "4."),),)
 
 
-def kit_of(model=None, **more):
-    model = model or ScriptedChatModel(answer)
-    return Kit(model=model, judge=model, embeddings=HashEmbeddings(), reflection="verbatim", **more)
+def kit_of(model=None, others=None, **more):
+    model, settings = model or ScriptedChatModel(answer), Settings(benchmark="", **{"reflection": "verbatim", **more})
+    return Kit(model=model, judge=model, embeddings=HashEmbeddings(), settings=settings, others=others or {})
 
 
 HISTORY = [(Turn("I'm allergic to gluten."), Turn("What is 2 + 2?", "4.")), (Turn("I love trains."),)]
@@ -205,23 +205,19 @@ def test_a_class_of_ones_own_is_an_arm_by_its_path(monkeypatch):
 def test_stored_questions_are_left_out_where_an_arm_says_so():
     found = {"action": "add", "text": "Loves trains.", "quote": "I love trains.", "questions": ["a trip"]}
     model = ScriptedChatModel(lambda messages: {"operations": [found]})
-    kit = kit_of(model)
-    kit.reflection = "model"
-    arms = make_arms(["reflection", "no-questions"], kit)
+    arms = make_arms(["reflection", "no-questions"], kit_of(model, reflection="model"))
     for name, questions in (("reflection", ("a trip",)), ("no-questions", ())):
         arms[name].learn("ana", [(Turn("I love trains."),)])
         assert [card.questions for card in arms[name].memory.preferences("ana")] == [questions]
 
 
 def test_a_small_model_reflects_sentence_by_sentence():
-    kit = kit_of(ScriptedChatModel(lambda messages: {"note": "Fears horror films.", "who": "user", "kind": "dislike"}))
-    kit.reflection = "flat"
-    arm = make_arms(["reflection"], kit)["reflection"]
+    model = ScriptedChatModel(lambda messages: {"note": "Fears horror films.", "who": "user", "kind": "dislike"})
+    arm = make_arms(["reflection"], kit_of(model, reflection="flat"))["reflection"]
     arm.learn("ana", [(Turn("Horror films, brr, not with these nerves.", "Oh."),)])
     assert "Horror films, brr, not with these nerves." in asked(arm)
-    kit.reflection = "deep"
     with pytest.raises(ConfigError, match='"model", "flat" or "verbatim", got \'deep\''):
-        make_arms(["reflection"], kit)
+        make_arms(["reflection"], kit_of(reflection="deep"))
 
 
 def test_what_is_to_be_forgotten_is_told_before_and_not_after():
