@@ -298,15 +298,13 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
 
         `ConfigError`: the text is empty or too long.
         """
-        new = _as_card(card)
+        new, name = _as_card(card), _known_user(user)
         if isinstance(card, str):
-            new = new.model_copy(
-                update=self.cards.get(_known_user(user), card_id).model_dump(include={"kind", "scope"})
-            )
+            new = new.model_copy(update=self.cards.get(name, card_id).model_dump(include={"kind", "scope"}))
         new = self._embed(new)
-        if new.id == card_id:  # a changed copy of the old card: it must not overwrite what it replaces
+        if any(one.id == new.id for one in self.cards.read(name).all):  # a changed copy: what it is of stays
             new = new.model_copy(update={"id": new_id(), "created": time.time()})
-        return self.cards.replace(_known_user(user), card_id, new, "updated")
+        return self.cards.replace(name, card_id, new, "updated")
 
     def retire(self, user: User | None, card_id: str, reason: str = "") -> PreferenceCard:
         """Take a card out of force. It stays readable with `preferences(all=True)`, and `revive` brings it back."""

@@ -380,4 +380,5 @@ def _date(moment: float) -> str:
 
 
 def _seconds(date: str) -> float:
-    return datetime.fromisoformat(date).timestamp()
+    moment = datetime.fromisoformat(date)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()  # wherever this process runs

@@ -93,6 +93,12 @@ async def test_a_card_may_be_replaced_by_a_changed_copy_of_itself(quick):
         await quick.memory.update("bo", copy.id, "new")
 
 
+async def test_a_changed_copy_of_one_card_in_the_place_of_another_leaves_it_as_it_is(quick):
+    tea, lyon = [await quick.memory.remember("ana", text) for text in ("likes tea", "Lives in Lyon.")]
+    await quick.memory.update("ana", tea.id, lyon.model_copy(update={"text": "likes decaf"}))
+    assert [card.text for card in await quick.memory.preferences("ana")] == ["Lives in Lyon.", "likes decaf"]
+
+
 async def test_a_persona_keeps_its_lines_and_a_profile_style_and_facts(quick):
     memory = quick.memory
     assert ((await memory.persona("ana")).revision.number, await memory.history("ana")) == (0, [])

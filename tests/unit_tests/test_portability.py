@@ -403,6 +403,18 @@ def test_what_other_tools_remember_becomes_cards():
     assert memory.cards.read("ana").vectors.any(axis=1).all()
 
 
+def test_a_date_without_a_zone_is_utc_wherever_it_is_read(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        memory = fresh()
+        memory.import_user([{"memory": "Likes tea", "created_at": "2026-01-02T03:04:05"}], "ana")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert memory.preferences("ana")[0].created == 1_767_323_045.0
+
+
 def test_cards_travel_to_another_product_and_back_in_portable_ai_memory():
     memory, other = fresh(), fresh()
     old = memory.remember("ana", PreferenceCard(text="Drinks coke.", kind="like", confidence=0.5, origin="inferred"))
