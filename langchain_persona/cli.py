@@ -256,11 +256,9 @@ def inspect(
 ) -> None:
     """What is held on a user: cards, persona, ratings, and what they come to."""
     with _told():
-        from langchain_persona.errors import ConfigError
         from langchain_persona.memory import PersonaMemory
 
-        if not path.is_dir():
-            raise ConfigError(f"no folder {path}; --path names the one of PersonaMemory.local")
+        _require_folder(path)
         with PersonaMemory.local(path) as memory:
             table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
             for card in memory.preferences(user, all=True):
@@ -275,3 +273,52 @@ def inspect(
             )
             console.print(f"{len(memory.ratings(user))} ratings", highlight=False)
             console.print(str(memory.explain(user)), markup=False, highlight=False)
+
+
+@app.command()
+def inspector(
+    path: Annotated[Path, typer.Option(help="The folder of `PersonaMemory.local`.")],
+    user: Annotated[str, typer.Option(help="Show this user only; else one is chosen on the page.")] = "",
+    documents: Annotated[Path | None, typer.Option(help="A text file, one document a line, to rank.")] = None,
+    port: Annotated[int, typer.Option(help="Where it listens, on this machine only.")] = 8765,
+) -> None:
+    """Web pages on what is held on a user, why a ranking is as it is, and how it learns."""
+    with _told():
+        from langchain_persona.inspector import create_inspector
+        from langchain_persona.memory import PersonaMemory
+
+        try:
+            import uvicorn
+        except ImportError as error:
+            raise MissingExtraError('the pages need: pip install "langchain-persona[inspector]"') from error
+        _require_folder(path)
+        with PersonaMemory.local(path) as memory:
+            retriever = None if documents is None else _rank_lines(documents, memory)
+            pages = create_inspector(memory, retriever, local=True, user=user or None)
+            console.print(f"http://127.0.0.1:{port}/persona/", highlight=False)
+            console.print("Nobody signs in: only this machine can open it, and whoever uses this machine can.")
+            # a proxy's headers are no reason to trust a caller
+            uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False)
+
+
+def _rank_lines(documents: Path, memory: Any) -> Any:
+    """A retriever over the lines of a text file."""
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from langchain_persona.errors import ConfigError
+    from langchain_persona.retrieval import VARSRetriever
+
+    try:
+        lines = [line.strip() for line in documents.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{documents} cannot be read: {error}") from error
+    # a line is its own id, so that ratings hold when the file is read again
+    store = InMemoryVectorStore.from_texts(lines, memory.embeddings, ids=lines)
+    return VARSRetriever(vectorstore=store, memory=memory)
+
+
+def _require_folder(path: Path) -> None:
+    from langchain_persona.errors import ConfigError
+
+    if not path.is_dir():
+        raise ConfigError(f"no folder {path}; --path names the one of PersonaMemory.local")
