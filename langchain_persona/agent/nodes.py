@@ -20,12 +20,21 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from langgraph.graph import END
+from langgraph.graph.ui import push_ui_message
 from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from langchain_persona import prompt
-from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
+from langchain_persona.agent.state import (
+    PersonaState,
+    episode_at,
+    episode_id,
+    feedback_in,
+    has_question,
+    last_user_message,
+    text_of,
+)
 from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
@@ -485,6 +494,15 @@ def _new_messages(answer: Any, given: Sequence[AnyMessage]) -> Update:
         text = last.text or LIMIT_NOTICE
         new[-1] = AIMessage(text, id=last.id, response_metadata=last.response_metadata)
     return {"messages": new}
+
+
+def show_cards(state: PersonaState) -> Update:
+    """With `ui=True`: the component of the cards that the model saw, beside its answer."""
+    cards = (state.get("persona") or {}).get("cards") or ()
+    if cards:
+        told = [{name: card[name] for name in ("id", "text", "kind", "why")} for card in cards]
+        push_ui_message("persona_cards", {"cards": told}, message=state["messages"][-1])
+    return {}
 
 
 def after_act(state: State) -> list[Send] | str:

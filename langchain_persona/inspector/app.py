@@ -114,6 +114,8 @@ class _Inspector:
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self._templates.filters.update(pages.FILTERS)
+        for name in loader.list_templates():  # compiled now, not in the first request
+            self._templates.get_template(name)
 
     # who --------------------------------------------------------------------------------------------------------------
 

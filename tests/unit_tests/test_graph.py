@@ -111,6 +111,20 @@ async def test_the_prompt_never_enters_what_a_run_gives_back(agent):
     assert "Berlin" in (await agent.state("t2"))["system"]
 
 
+async def test_a_chat_ui_gets_the_cards_that_were_used_only_where_it_was_asked_for(memory):
+    card = await memory.aremember("ana", "Allergic to peanuts.")
+    agent = Agent(echo(), memory, how="ainvoke", ui=True)
+    for user, text in (("ana", "A snack?"), ("bob", "A snack?"), ("ana", "And a drink?")):
+        state = await agent.run({"messages": [HumanMessage(text)]}, thread=user, user=user)
+        if user == "bob":
+            assert not state.get("ui"), "nothing is known of bob"
+    told = {"id": card.id, "text": "Allergic to peanuts.", "kind": "fact", "why": "all"}
+    assert [one["props"] for one in state["ui"]] == [{"cards": [told]}] * 2
+    answers = [message.id for message in state["messages"] if isinstance(message, AIMessage)]
+    assert [one["metadata"]["message_id"] for one in state["ui"]] == answers
+    assert "ui" not in await Agent(echo(), memory, how="ainvoke").run({"messages": [HumanMessage("Hello")]})
+
+
 async def test_node_updates_carry_what_changed_and_nothing_else(agent):
     await agent.say("I live in Berlin.")
     await agent.say("hello")
