@@ -53,6 +53,7 @@ ACTIONS: dict[str, tuple[Action, str]] = {
     "retire": (lambda m, u, f: m.retire(u, f["card"], "you set it aside"), "Set aside, under “No longer used”."),
     "revive": (lambda m, u, f: m.revive(u, f["card"]), "In use again."),
     "forget": (lambda m, u, f: m.forget(u, f["card"]), "Forgotten for good."),
+    "set_style": (lambda m, u, f: m.set_style(u, **{f["axis"]: float(f["value"]) if f["value"] else None}), "Noted."),
     "revise_persona": (lambda m, u, f: m.revise_persona(u, f["text"]), "Your text is saved."),
     "pin_persona": (lambda m, u, f: m.pin_persona(u), "Pinned: the text is never rewritten automatically."),
     "unpin_persona": (lambda m, u, f: m.pin_persona(u, False), "The text may be rewritten automatically."),

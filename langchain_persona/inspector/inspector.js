@@ -52,6 +52,8 @@ document.addEventListener("submit", (event) => {
   send(form, event.submitter);
 });
 
+document.addEventListener("change", (event) => event.target.form?.hasAttribute("data-change") && event.target.form.requestSubmit());
+
 let wait;
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-live]");

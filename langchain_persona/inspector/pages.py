@@ -18,7 +18,7 @@ from langchain_persona.learning import Event, LearnerState, Vector, decode_vecto
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.explanation import Rating
 from langchain_persona.memory.spaces import valid_feedback
-from langchain_persona.records import CommunicationStyle, Feedback, PreferenceCard
+from langchain_persona.records import Feedback, PreferenceCard
 from langchain_persona.retrieval import VARSRetriever
 
 KINDS = {"like": "You like", "dislike": "You don't like", "fact": "About you", "style": "How you want answers"}
@@ -73,7 +73,6 @@ def read_user(memory: PersonaMemory, user: str, whole: bool) -> dict[str, Any]:
         "persona": reading.persona,
         "history": memory.history(user)[::-1],
         "style": [(name, *ends, getattr(reading.style, name)) for name, ends in AXES.items()],
-        "styled": reading.style != CommunicationStyle(),
         "ratings": ratings if whole else ratings[:_SHOWN],
         "more": 0 if whole else max(len(ratings) - _SHOWN, 0),
         "rated": len(ratings),

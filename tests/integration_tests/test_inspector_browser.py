@@ -134,6 +134,11 @@ def click_everything(page: Any, address: str, query: str = "") -> None:
     page.locator("#history li").nth(1).get_by_role("button", name="Put back").click()
     said("The earlier text is back")
     assert held()["persona"]["revision"]["text"] == "Plays games."
+    page.focus("#s-warmth")
+    page.keyboard.press("End")
+    said("Noted.")
+    assert held()["style"]["warmth"] == {"value": 1.0, "confidence": 1.0}
+    assert page.evaluate("document.activeElement.id") == "s-warmth"
     page.click("#persona-pin")
     said("never rewritten automatically")
     page.click("#persona-pin")
@@ -291,6 +296,17 @@ def test_hostile_memories_are_text(chromium: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def take_picture(page: Any, path: Path) -> None:
+    """A small PNG of what is on the screen."""
+    from PIL import Image
+
+    page.screenshot(path=path)
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
+
+
 def test_keyboard_screen_reader_narrow_screens_and_pictures(chromium: Any, tmp_path: Path) -> None:
     pictures = os.environ.get("PERSONA_TEST_PICTURES")
     nameless = """() => [...document.querySelectorAll("button, a, summary, select, textarea, input")].filter(
@@ -308,7 +324,7 @@ def test_keyboard_screen_reader_narrow_screens_and_pictures(chromium: Any, tmp_p
                         page.set_viewport_size({"width": 1240, "height": 860})
                         page.goto(f"{address}{paths[name]}?user={USER}{query}")
                         if pictures:
-                            page.screenshot(path=Path(pictures) / f"inspector-{name}-{scheme}.png")
+                            take_picture(page, Path(pictures) / f"inspector-{name}-{scheme}.png")
                         assert page.evaluate(nameless) == []
                         page.keyboard.press("Tab")
                         assert page.evaluate("document.activeElement.className") == "skip"

@@ -64,6 +64,8 @@ def read(answer: Any) -> str:
 class Spy(PersonaMemory):
     """Notes the public methods that are called from outside."""
 
+    calls: list[str] = []  # noqa: RUF012
+
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
         if callable(found) and name in vars(PersonaMemory) and not name.startswith("_"):
@@ -73,7 +75,6 @@ class Spy(PersonaMemory):
 
 def make(kind: type[PersonaMemory] = PersonaMemory) -> tuple[Any, Any]:
     """A memory with a past, and its retriever of films."""
-    kind.calls = []  # type: ignore[attr-defined]
     memory = kind(InMemoryStore(), HashEmbeddings(32))
     retriever = make_retriever(memory, memory.embeddings)
     make_past(memory, retriever, rounds=3)
@@ -87,7 +88,7 @@ def test_every_action_is_one_public_method_and_says_what_it_did():
     shown = retriever.invoke("a film", user_id=USER)
     form = {"card": card.id, "text": "Plays the piano.", "kind": "fact", "number": "1", "reward": "1"}
     form |= {"retrieval": shown[0].metadata["persona"]["retrieval_id"], "document": shown[0].id}
-    form |= {"rating": memory.ratings(USER)[0].id}
+    form |= {"axis": "warmth", "value": "0.5", "rating": memory.ratings(USER)[0].id}
     names = {"unpin": "pin", "show": "hold_back", "unpin_persona": "pin_persona"}
     reads = {"ratings", "history"}
     for do in module.ACTIONS:
@@ -113,6 +114,8 @@ def test_what_cannot_be_done_is_said_and_changes_nothing():
         ({"do": "remember", "text": "x", "kind": "admin"}, 400, "empty or too long"),
         ({"do": "revise_persona", "text": "x" * 5_000}, 400, "at most 4,000"),
         ({"do": "rollback_persona", "number": "one"}, 400, "empty or too long"),
+        ({"do": "set_style", "axis": "warmth", "value": "2"}, 400, "warmth"),
+        ({"do": "set_style", "axis": "charm", "value": ""}, 400, "no axis"),
         ({"do": "remember", "text": "x" * 300_000}, 413, "too long"),
     ]:
         answer = page.post("/persona/do", data=form)
