@@ -198,6 +198,7 @@ def doctor(
         "langchain": ("langchain",),
         "openai": ("langchain_openai",),
         "postgres": ("langgraph.store.postgres", "psycopg"),
+        "inspector": ("jinja2", "starlette", "uvicorn"),
         "evals": ("langchain", "langchain_openai", "matplotlib"),
     }
     for extra, modules in extras.items():

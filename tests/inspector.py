@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
@@ -70,3 +73,31 @@ def make_past(memory: PersonaMemory, retriever: VARSRetriever, rounds: int = 15)
         "directness": Trait(value=0.2, confidence=0.3).to_json(),
     }
     memory.import_user(document, USER)
+
+
+def attempts(count: int, other: str, ids: Sequence[str], actions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Requests of a signed-in user that try to reach another's data, by ids that are known; for `client.request`."""
+    draw, pages = random.Random(7), ["", "why", "learning", "delete", "export", "inspector.css", f"../persona/{other}"]
+    names = [other, f"{other} ", other.upper(), f"u={other}", f"{USER}&user={other}", f"{USER}\n{other}", "", USER]
+    forged = [{}, {"x-user": other, "x-forwarded-user": other, "cookie": f"user={other}; persona_user={other}"}]
+    for _ in range(count):
+        asked: dict[str, Any] = {"params": {"user": draw.choice(names), "said": draw.choice(actions), "q": "a film"}}
+        asked["headers"] = draw.choice(forged)
+        fields = ("card", "rating", "retrieval", "user", "user_id", "session", "document")
+        form = {name: draw.choice([*ids, other]) for name in fields}
+        form |= {
+            "do": draw.choice(actions),
+            "reward": "1",
+            "number": "1",
+            "text": "Mine.",
+            "axis": "warmth",
+            "value": "",
+        }
+        kind = draw.choice(["page", "page", "do", "feedback"])
+        if kind == "page":
+            yield {"method": "GET", "url": f"/persona/{draw.choice(pages)}", **asked}
+        elif kind == "do":
+            yield {"method": "POST", "url": "/persona/do", "data": form, **asked}
+        else:
+            given = {"retrieval_id": draw.choice(ids), "reward": 1.0}
+            yield {"method": "POST", "url": "/persona/feedback", "json": given, **asked}

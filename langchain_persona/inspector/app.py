@@ -143,10 +143,10 @@ class _Inspector:
         """Whose page, "" where one must be chosen; and whether the server authenticated them."""
         named = request.query_params.get("user", "")
         verified = _verified(request)
-        if verified is not None:
-            if named not in ("", verified):
-                raise _RefusedError(403, "You are signed in as somebody else than this address names.")
+        if verified and named in ("", verified):
             return verified, True
+        if verified is not None:
+            raise _RefusedError(403, "You are signed in without a name, or as somebody else than this address names.")
         if not self.local:
             raise _RefusedError(401, "Nobody is signed in. Set up authentication on the server that shows this page.")
         proxied = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
@@ -252,9 +252,9 @@ class _Inspector:
 
 
 def _verified(request: Request) -> str | None:
-    """The id of the user whom the server authenticated; None where it authenticated nobody."""
+    """The id of the authenticated user, "" for one without a name; None where nobody is authenticated."""
     user = request.scope.get("user")
-    return authenticated_name(user) if getattr(user, "is_authenticated", False) else None
+    return authenticated_name(user) or "" if getattr(user, "is_authenticated", False) else None
 
 
 def _check_site(request: Request, known: bool) -> None:

@@ -16,12 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from langchain_persona import PersonaMemory, PreferenceCard
 from langchain_persona.identity import label
 from langchain_persona.testing import HashEmbeddings
-from tests.inspector import USER, make_past, make_retriever
+from tests.inspector import USER, attempts, make_past, make_retriever
 from tests.studio import NEEDS_SERVER, ROOT, DevServer
 
 CHROMIUM = os.environ.get("PERSONA_TEST_CHROMIUM") or shutil.which("chromium") or ""
@@ -223,6 +224,8 @@ class TestOnAServer:
     pytestmark = NEEDS_SERVER
 
     def test_every_action_with_authentication(self, chromium: Any, server: DevServer) -> None:
+        from langchain_persona.inspector.app import ACTIONS
+
         address = f"{server.url}/persona/"
         # a browser cannot send a header of its own when it opens a page
         cookie = {"name": "persona_token", "url": server.url, "sameSite": "Strict", "httpOnly": True}
@@ -244,6 +247,12 @@ class TestOnAServer:
             assert "xylophones" not in page.content()
             click_everything(page, address)
             assert page.request.get(f"{address}?user={BOB}").status == 403
+        mine, ids = {"authorization": "Bearer a"}, [card["id"] for card in json.loads(theirs)["cards"]]
+        with httpx.Client(base_url=server.url, follow_redirects=True) as client:
+            for one in attempts(200, BOB, ids, [*ACTIONS]):
+                answer = client.request(**{**one, "headers": {**one["headers"], **mine}})
+                assert answer.status_code < 500
+                assert "xylophone" not in answer.text.lower() + str(answer.headers).lower(), one
         with opened(chromium, "about:blank") as page:
             for path in ("", "why", "learning", "export", "delete", "inspector.css"):
                 assert page.request.get(f"{address}{path}").status == 401, path
