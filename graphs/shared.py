@@ -7,8 +7,9 @@ The server gives the store, where everything about the users lies, and the check
     PERSONA_MODEL     name of the chat model there; gpt-5-mini
     PERSONA_GGUF      without both: a model file of yours, run on this machine; its answers are at most
     PERSONA_MAX_TOKENS  so many tokens long; 200
+    CHROMA_HOST       the films lie on a Chroma server, not in memory; CHROMA_PORT is 8000
 
-Without any of these a template answers with what a model would have been told.
+Without a model a template answers with what one would have been told.
 """
 
 import json
@@ -16,6 +17,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+import chromadb
 from langchain_core.language_models import BaseChatModel
 from langchain_core.vectorstores import InMemoryVectorStore
 
@@ -27,14 +29,18 @@ FILMS: list[dict[str, str]] = json.loads(Path(__file__).with_name("films.json").
 embeddings = LocalEmbeddings()
 
 
-def _films() -> InMemoryVectorStore:
-    store = InMemoryVectorStore(embeddings)
-    store.add_texts([f"{film['title']}: {film['text']}" for film in FILMS], ids=[film["title"] for film in FILMS])
-    return store
+def _films() -> InMemoryVectorStore | chromadb.Collection:
+    texts, ids = [f"{film['title']}: {film['text']}" for film in FILMS], [film["title"] for film in FILMS]
+    if host := os.environ.get("CHROMA_HOST"):
+        server = chromadb.HttpClient(host, int(os.environ.get("CHROMA_PORT", "8000")))
+        found = server.get_or_create_collection("films", embedding_function=None)
+        found.upsert(ids, embeddings.embed_documents(texts), documents=texts)
+        return found
+    return InMemoryVectorStore.from_texts(texts, embeddings, ids=ids)
 
 
 memory = PersonaMemory(RuntimeStore(), embeddings)
-films = VARSRetriever(vectorstore=_films(), memory=memory, k=3)
+films = VARSRetriever(vectorstore=_films(), embeddings=embeddings, memory=memory, k=3)
 
 
 @cache

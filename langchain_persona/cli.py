@@ -1,18 +1,19 @@
-"""The command `langchain-persona`: run benchmarks, look at a user's memory, see whether everything works.
+"""The command `langchain-persona`: what is held on users, also as pages; training data; benchmarks; a check-up.
 
 It needs the extra `cli`; `eval run` also `evals`.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from langchain_persona.errors import MissingExtraError, PersonaError
+from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
 
 try:
     import typer
@@ -22,12 +23,28 @@ try:
 except ImportError as error:
     raise MissingExtraError('the command needs: pip install "langchain-persona[cli]"') from error
 
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
+    from langchain_persona.memory import PersonaMemory
+    from langchain_persona.retrieval import VARSRetriever
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 evaluation = typer.Typer(no_args_is_help=True, help="Public benchmarks, with any chat model.")
 app.add_typer(evaluation, name="eval")
 console, errors = Console(), Console(stderr=True)
 
+
+def _require_id(value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise typer.BadParameter("a user's id is not blank")
+    return value
+
+
 Results = Annotated[Path, typer.Argument(help="A results file of `eval run`.")]
+Id = Annotated[str, typer.Argument(help="The user's id.", callback=_require_id)]
+Folder = Annotated[Path | None, typer.Option(help="The folder of `PersonaMemory.local`.")]
+Store = Annotated[str, typer.Option(help="postgresql://user@host/database instead; the password in PGPASSWORD.")]
 
 
 @contextmanager
@@ -35,7 +52,7 @@ def _told() -> Iterator[None]:
     """What is wrong with an argument is said in one line."""
     try:
         yield
-    except PersonaError as error:
+    except (PersonaError, OSError) as error:
         errors.print(f"[red]{type(error).__name__}[/red]: ", end="")
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
@@ -90,7 +107,6 @@ def run_benchmark(
     """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
     with _told():
         from langchain_persona.embeddings import LocalEmbeddings
-        from langchain_persona.errors import ConfigError
         from langchain_persona.evals.models import AnswerCache, open_model
         from langchain_persona.evals.runner import Run, Settings
         from langchain_persona.testing import HashEmbeddings
@@ -250,76 +266,170 @@ def _say(what: str, good: bool, why: str, *, harmless: bool = False) -> None:
     console.print(what if good else f"{what}: {why}", markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command()
-def inspect(
-    user: Annotated[str, typer.Argument(help="The user's id.")],
-    path: Annotated[Path, typer.Option(help="The folder of `PersonaMemory.local`.")],
-) -> None:
-    """What is held on a user: cards, persona, ratings, and what they come to."""
-    with _told():
-        from langchain_persona.memory import PersonaMemory
+# what is held on users ------------------------------------------------------------------------------------------------
 
-        _require_folder(path)
-        with PersonaMemory.local(path) as memory:
-            table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
-            for card in memory.preferences(user, all=True):
-                state = (
-                    f"retired: {card.retired.reason}" if card.retired else "held back" if card.held_back else "in force"
-                )
-                state += ", pinned" if card.pinned else ""
-                table.add_row(card.id[:8], card.text, card.kind, state, "; ".join(one.quote for one in card.evidence))
-            console.print(table)
-            console.print(
-                f"Persona:\n{memory.persona(user).revision.text or '(none)'}\n", markup=False, highlight=False
-            )
-            console.print(f"{len(memory.ratings(user))} ratings", highlight=False)
-            console.print(str(memory.explain(user)), markup=False, highlight=False)
+
+@contextmanager
+def _open_memory(path: Path | None, store: str, work: str = "Reading", *, new: bool = False) -> Iterator[PersonaMemory]:
+    """The memory that the options name; `work` is told while it goes on, and `new` makes a folder that is missing."""
+    from langchain_persona.memory import PersonaMemory
+
+    with _told(), ExitStack() as stack:
+        if (path is None) == (not store):
+            raise ConfigError("name either --path, a folder of PersonaMemory.local, or --store, a PostgreSQL")
+        if path is not None and not (new or (path / "persona.sqlite3").is_file()):
+            raise ConfigError(f"no memory in the folder {path}; --path names the one of PersonaMemory.local")
+        if path is not None:
+            opened = stack.enter_context(PersonaMemory.local(path, timeout_seconds=60.0))
+        else:
+            opened = PersonaMemory(_open_postgres(store, stack), timeout_seconds=60.0)
+        stack.enter_context(errors.status(work))
+        yield opened
+
+
+def _open_postgres(uri: str, stack: ExitStack) -> BaseStore:
+    """LangGraph's store in a PostgreSQL; `store.setup()` has made its tables."""
+    if not uri.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("--store takes postgresql://user@host/database")
+    try:
+        from langgraph.store.postgres import PostgresStore
+        from psycopg import Error
+    except ImportError as error:
+        raise MissingExtraError('--store needs: pip install "langchain-persona[postgres]"') from error
+    try:
+        store = stack.enter_context(PostgresStore.from_conn_string(uri))
+        store.get(("persona",), "any")  # fails where its tables are missing
+    except Error as error:
+        raise ConfigError(f"the PostgreSQL of --store cannot be used: {error}") from error
+    return store
+
+
+@app.command()
+def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
+    """What is held on a user: cards, persona, ratings, and what they come to."""
+    with _open_memory(path, store) as memory:
+        table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
+        for card in memory.preferences(user, all=True):
+            state = f"retired: {card.retired.reason}" if card.retired else "held back" if card.held_back else "in force"
+            state += ", pinned" if card.pinned else ""
+            table.add_row(card.id[:8], card.text, card.kind, state, "; ".join(one.quote for one in card.evidence))
+        console.print(table)
+        console.print(f"Persona:\n{memory.persona(user).revision.text or '(none)'}\n", markup=False, highlight=False)
+        console.print(f"{len(memory.ratings(user))} ratings", highlight=False)
+        console.print(str(memory.explain(user)), markup=False, highlight=False)
+
+
+@app.command("export")
+def export_user(
+    user: Id,
+    path: Folder = None,
+    store: Store = "",
+    format: Annotated[str, typer.Option(help="pam: the cards alone, for another product.")] = "langchain-persona",
+) -> None:
+    """Everything that is held on a user, as JSON: `langchain-persona export ana --path ./persona > ana.json`."""
+    with _open_memory(path, store) as memory:
+        document = memory.export_user(user, format=format)  # type: ignore[arg-type]
+        if not any(document.get(part) for part in ("cards", "ledger", "episodes", "history", "erased", "memories")):
+            raise ConfigError(f"nothing is held on {user!r}")
+    typer.echo(json.dumps(document))
+
+
+@app.command("import")
+def import_user(
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="Of `export`; PAM; a list of mem0 or LangMem; - is stdin.")
+    ],
+    user: Annotated[str | None, typer.Option(help="Whose it becomes.", callback=_require_id)] = None,
+    path: Folder = None,
+    store: Store = "",
+    max_mb: Annotated[int, typer.Option(min=1, help="A larger document is refused.")] = 50,
+) -> None:
+    """Add what an exported document holds. What is there stays as it is."""
+    with _open_memory(path, store, "Importing", new=True) as memory:
+        added = memory.import_user(file.read(), user, max_bytes=max_mb * 1_000_000)
+    told = f"Added {added.cards} cards, {added.ratings} ratings, {added.episodes} episodes"
+    told += ", and the persona" if added.persona else ", no persona"
+    console.print(told + (f"; {added.erased} were erased here and stay out" if added.erased else ""), highlight=False)
+
+
+@app.command("delete")
+def delete_user(
+    user: Id,
+    path: Folder = None,
+    store: Store = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete everything that is held on a user, for good. Until they are readmitted nothing new is kept of them."""
+    if not yes:
+        with _open_memory(path, store) as memory:
+            cards, ratings = len(memory.preferences(user, all=True)), len(memory.ratings(user))
+        typer.confirm(f"Delete all of {user!r}, with {cards} cards and {ratings} ratings, for good?", abort=True)
+    with _open_memory(path, store, "Deleting") as memory:
+        receipt = memory.delete_user(user)
+    parts = ", ".join(f"{number} {part}" for part, number in sorted(receipt.records.items()))
+    console.print(f"Deleted: {parts or 'nothing was left'}", highlight=False)
+    if receipt.threads:
+        told = f"Delete in your checkpointer too: the conversations {', '.join(receipt.threads)}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if receipt.overwritten is False:
+        errors.print("Another process reads the folder, and old bytes are still in its log. Run this again.")
+        raise typer.Exit(1)
+
+
+@app.command("dataset")
+def export_dataset(
+    out: Annotated[Path, typer.Option(help="The file of JSON lines; one that is there is replaced.")],
+    users: Annotated[list[str] | None, typer.Argument(help="Ids of those who agreed.", show_default=False)] = None,
+    users_file: Annotated[typer.FileText | None, typer.Option(help="More ids, one a line; - is stdin.")] = None,
+    format: Annotated[str, typer.Option(help="sft, dpo or kto.")] = "sft",
+    path: Folder = None,
+    store: Store = "",
+) -> None:
+    """What users judged, as training data in TRL's shapes, and a report of what was left out and why."""
+    named = [one for one in (*(users or ()), *(line.strip() for line in users_file or ())) if one.strip()]
+    with _open_memory(path, store, f"Reading {len(named)} users") as memory:
+        if not named:
+            raise ConfigError("name the users who agreed, or a file of their ids with --users-file")
+        receipt = memory.export_dataset(out, named, format=format)  # type: ignore[arg-type]
+    console.print(f"{receipt.rows} lines of {receipt.users} users in {out}", markup=False, highlight=False)
+    for reason, number in receipt.left_out.items():
+        console.print(f"left out: {number} ({reason})", markup=False, highlight=False)
+
+
+# pages ----------------------------------------------------------------------------------------------------------------
 
 
 @app.command()
 def inspector(
-    path: Annotated[Path, typer.Option(help="The folder of `PersonaMemory.local`.")],
-    user: Annotated[str, typer.Option(help="Show this user only; else one is chosen on the page.")] = "",
-    documents: Annotated[Path | None, typer.Option(help="A text file, one document a line, to rank.")] = None,
+    path: Folder = None,
+    store: Store = "",
+    user: Annotated[str | None, typer.Option(help="Whose; else chosen on the page.", callback=_require_id)] = None,
+    documents: Annotated[typer.FileText | None, typer.Option(help="To rank: one document a line; with --path.")] = None,
     port: Annotated[int, typer.Option(help="Where it listens, on this machine only.")] = 8765,
 ) -> None:
     """Web pages on what is held on a user, why a ranking is as it is, and how it learns."""
-    with _told():
+    with _open_memory(path, store, "Serving until Ctrl+C") as memory:
         from langchain_persona.inspector import create_inspector
-        from langchain_persona.memory import PersonaMemory
 
         try:
             import uvicorn
         except ImportError as error:
             raise MissingExtraError('the pages need: pip install "langchain-persona[inspector]"') from error
-        _require_folder(path)
-        with PersonaMemory.local(path) as memory:
-            retriever = None if documents is None else _rank_lines(documents, memory)
-            pages = create_inspector(memory, retriever, local=True, user=user or None)
-            console.print(f"http://127.0.0.1:{port}/persona/", highlight=False)
-            console.print("Nobody signs in: only this machine can open it, and whoever uses this machine can.")
-            # a proxy's headers are no reason to trust a caller
-            uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False)
+        retriever = None if documents is None else _rank_lines(documents, memory)
+        pages = create_inspector(memory, retriever, local=True, user=user)
+        console.print(f"http://127.0.0.1:{port}/persona/", highlight=False)
+        console.print("Nobody signs in: only this machine can open it, and whoever uses this machine can.")
+        # a proxy's headers are no reason to trust a caller
+        uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False)
 
 
-def _rank_lines(documents: Path, memory: Any) -> Any:
-    """A retriever over the lines of a text file."""
+def _rank_lines(documents: Iterable[str], memory: PersonaMemory) -> VARSRetriever:
+    """A retriever over the lines of a text file; a line is its own id, so that ratings hold when it is read again."""
     from langchain_core.vectorstores import InMemoryVectorStore
 
-    from langchain_persona.errors import ConfigError
     from langchain_persona.retrieval import VARSRetriever
 
-    try:
-        lines = [line.strip() for line in documents.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{documents} cannot be read: {error}") from error
-    # a line is its own id, so that ratings hold when the file is read again
-    store = InMemoryVectorStore.from_texts(lines, memory.embeddings, ids=lines)
-    return VARSRetriever(vectorstore=store, memory=memory)
-
-
-def _require_folder(path: Path) -> None:
-    from langchain_persona.errors import ConfigError
-
-    if not path.is_dir():
-        raise ConfigError(f"no folder {path}; --path names the one of PersonaMemory.local")
+    if memory.embeddings is None:
+        raise ConfigError("--documents are embedded by the model of a folder: name it with --path")
+    lines = [line.strip() for line in documents if line.strip()]
+    return VARSRetriever(vectorstore=InMemoryVectorStore.from_texts(lines, memory.embeddings, ids=lines), memory=memory)

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import accumulate, takewhile
+from itertools import accumulate, chain, groupby, takewhile
 from typing import TypeVar
 
 from langchain_core.documents import Document
@@ -207,38 +207,51 @@ def _fence(about: str, tag: str, lines: Sequence[str]) -> str:
 
 
 def _render_notes(about: str, cards: Cards, ahead: Sequence[str] = (), wishes: Sequence[str] = ()) -> list[str]:
-    """How to answer, as far as known; and the fence with the other cards, in three groups that differ in weight."""
+    """How to answer, as far as known; and the fence: three groups that differ in weight, then the user's own words."""
     groups: tuple[list[str], ...] = ([], [], [])
-    active = [card for card in cards if card.active]
+    active, own = [card for card in cards if card.active], list[PreferenceCard]()
     newest = max((card.updated for card in active), default=0.0)
     for card in active:
         if card.kind == "style":
             when = f"{clean_line(card.condition, _CONDITION)}: " if card.condition else ""
             wishes = [*wishes, f"- {when}the user wishes {_quoted(card.text)}"]
-        else:
+        elif card.pinned or card.scope == "always" or not _is_verbatim(card):
             weight = 0 if card.pinned or card.scope == "always" else 2 if card.kind == "fact" else 1
             groups[weight].append(_card_line(card, newest))
-    parts = ([title, *lines] for title, lines in zip(_GROUPS, groups, strict=True) if lines)
-    notes = [*ahead, *(line for part in parts for line in part)]
+        else:
+            own.append(card)
+    parts = [[title, *lines] for title, lines in zip(_GROUPS, groups, strict=True) if lines]
+    for day, some in groupby(sorted(own, key=lambda card: card.updated), key=_day):
+        parts.append([f"Said on {day}:", *(_card_line(card, newest) for card in some)])
+    notes = [*ahead, *chain.from_iterable(parts)]
     return list(filter(None, ["\n".join([_ANSWERS, *wishes]) if wishes else "", _fence(about, "user_notes", notes)]))
 
 
 def _card_line(card: PreferenceCard, newest: float) -> str:
     """The card as the prompt shows it, by where its text comes from.
 
-    The user's own words: `- 2026-11-27: the user said "I'm allergic to nuts."`; a note: `- When cooking: avoids nuts.`,
-    with its date where it is old; a guess: `- It seems: prefers trains (the user said "I hate airports").`.
+    The user's own words: `- "I'm allergic to nuts."`; a note: `- when cooking: avoids nuts.`; a guess: `- it seems:
+    prefers trains (the user said "I hate airports").`. What must be respected in the user's words, and an old note,
+    have a date.
     """
-    quote = card.evidence[0].quote if card.evidence else ""
-    verbatim, text = _key(quote) == _key(card.text), clean_line(card.text)
-    dated = verbatim or newest - card.updated > _OLD
-    head = [f"{datetime.fromtimestamp(card.updated, UTC):%Y-%m-%d}"] if dated else []
+    verbatim, text = _is_verbatim(card), clean_line(card.text)
+    head = [_day(card)] if not verbatim and newest - card.updated > _OLD else []
     head += [clean_line(card.condition, _CONDITION)] if card.condition else []
-    guess = card.origin == "inferred" and not verbatim
-    head += ["it seems"] if guess else []
-    says = f"the user said {_quoted(quote, _CONDITION if guess else _LINE)}" if quote else ""
-    said = says if verbatim else f"{text} ({says})" if guess and says else text
+    said = _quoted(card.text) if verbatim else text
+    if verbatim and (card.pinned or card.scope == "always"):
+        said += f" ({_day(card)})"
+    elif card.origin == "inferred" and not verbatim:
+        head.append("it seems")
+        said += f" (the user said {_quoted(card.evidence[0].quote, _CONDITION)})" if card.evidence else ""
     return f"- {', '.join(head)}: {said}" if head else f"- {said}"
+
+
+def _is_verbatim(card: PreferenceCard) -> bool:
+    return bool(card.evidence) and _key(card.evidence[0].quote) == _key(card.text)
+
+
+def _day(card: PreferenceCard) -> str:
+    return f"{datetime.fromtimestamp(card.updated, UTC):%Y-%m-%d}"
 
 
 def exchange_lines(episode: Episode) -> list[str]:
@@ -270,7 +283,7 @@ def _cost(card: PreferenceCard) -> int:
     """Tokens of a card's line, told by its text as it is: to render a thousand lines for this would take 50 ms."""
     quote, text = card.evidence[0].quote if card.evidence else "", " ".join(card.text.split())[:_LINE]
     guess = quote[:_CONDITION] if card.origin == "inferred" else ""
-    return approximate_tokens(text + (card.condition or "")[:_CONDITION] + guess) + (8 if quote else 2)
+    return approximate_tokens(text + (card.condition or "")[:_CONDITION] + guess) + (4 if quote else 2)
 
 
 def _key(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 # Before anything is imported that reads them. Settings of the tests themselves are called PERSONA_TEST_*, and
-# DATABASE_URI names a PostgreSQL for them.
+# DATABASE_URI names a PostgreSQL for them, REDIS_URI a Redis.
 _FOREIGN = ("LANGSMITH", "LANGCHAIN", "LANGGRAPH", "OPENAI", "ANTHROPIC", "CHROMA")
 for _name in list(os.environ):
     if _name.upper().startswith(_FOREIGN) or _name.upper().endswith("_PROXY"):

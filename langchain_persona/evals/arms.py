@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -270,8 +271,23 @@ class Another(Arm):
 
 def check_arms(names: Sequence[str]) -> None:
     """`ConfigError`: there is no arm of a name."""
-    if unknown := [name for name in names if name not in ARMS]:
-        raise ConfigError(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}")
+    if unknown := [name for name in names if name not in ARMS and ":" not in name]:
+        raise ConfigError(f"no arm {', '.join(unknown)}; there are {', '.join(ARMS)}, and your own as module:Class")
+    for name in names:
+        if ":" in name:
+            _import_arm(name)
+
+
+def _import_arm(name: str) -> type[Arm]:
+    """A class of one's own, such as "my_package.memory:MyArm"."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"the arm {name} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Arm)):
+        raise ConfigError(f"the arm {name} must be a subclass of langchain_persona.evals.arms.Arm")
+    return found
 
 
 def make_arms(names: Sequence[str], kit: Kit) -> dict[str, Arm]:
@@ -280,10 +296,11 @@ def make_arms(names: Sequence[str], kit: Kit) -> dict[str, Arm]:
     made = dict[str, Arm]()
     plain: Mapping[str, Callable[[str, Kit], Arm]] = {"none": Arm, "length": Arm, "everything": Everything}
     for name in names:
-        if not name.startswith("another"):
-            made[name] = {**plain, "chroma": Nearest}.get(name, PersonaArm)(name, kit)
+        if name not in ("another", "another-verbatim"):
+            kind = _import_arm(name) if ":" in name else {**plain, "chroma": Nearest}.get(name, PersonaArm)
+            made[name] = kind(name, kit)
     for name in names:
-        if name.startswith("another"):
+        if name in ("another", "another-verbatim"):
             base = name.partition("-")[2] or "reflection"
             made[name] = Another(name, kit, made.get(base) or PersonaArm(base, kit))
     return {name: made[name] for name in names}

@@ -33,7 +33,7 @@ from langchain_persona.memory.ledger import FeedbackReceipt, Ledger
 from langchain_persona.memory.local import open_store
 from langchain_persona.memory.migration import MigrationReport, migrate_user
 from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
-from langchain_persona.memory.portability import DeletionReceipt, ImportReceipt, Portability
+from langchain_persona.memory.portability import DeletionReceipt, DocumentFormat, ImportReceipt, Portability
 from langchain_persona.memory.spaces import Spaces
 from langchain_persona.memory.store import UserStore
 from langchain_persona.memory.turns import Turns
@@ -414,13 +414,15 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
 
     # to take along, and to go -----------------------------------------------------------------------------------------
 
-    def export_user(self, user: User | None) -> dict[str, Any]:
+    def export_user(self, user: User | None, *, format: DocumentFormat = "langchain-persona") -> dict[str, Any]:
         """All that is held on a user, as one document of plain JSON: the fields of `portability.UserDocument`.
 
         Cards, ratings, episodes, style, and the persona with its revisions. Retrievals that were not rated are left
         out, and so is what can be made again. `KeyError`: an anonymous user.
+
+        With `format="pam"` a memory store of Portable AI Memory 1.0, for another product: the cards alone, as texts.
         """
-        return self.portability.export_user(_known_user(user))
+        return self.portability.export_user(_known_user(user), format)
 
     def import_user(self, document: object, user: User | None = None, *, max_bytes: int = 50_000_000) -> ImportReceipt:
         """Add what an exported document holds; it then ranks as it did, bit for bit, with the same learner and space.
@@ -429,8 +431,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         none. Cards and episodes that were erased here stay erased, with all that tells of them.
 
         Args:
-            document: of `export_user`, or its JSON text; or a list of what mem0's `get_all` or LangMem's namespace in a
-                store holds, for cards.
+            document: of `export_user`, or its JSON text. Of other tools, for cards: a memory store of Portable AI
+                Memory 1.0, or a list of what mem0's `get_all` or LangMem's namespace in a store holds.
             user: whose it becomes; by default the one whom the document names. Always name the user where the document
                 comes from outside.
             max_bytes: of JSON; a larger document is refused. A rating takes about 5 KB with 384 numbers a vector.

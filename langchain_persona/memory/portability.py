@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, Self
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import Field, model_validator
@@ -35,10 +36,15 @@ from langchain_persona.records import (
     PersonaRevision,
     PreferenceCard,
     Record,
+    Retirement,
     read_record,
 )
 
-FORMAT, VERSION = "langchain-persona", 1
+DocumentFormat = Literal["langchain-persona", "pam"]
+
+FORMAT: Final = "langchain-persona"
+VERSION, PAM = 1, "portable-ai-memory"
+_PAM_TYPES = {"like": "preference", "dislike": "preference", "fact": "fact", "style": "instruction"}
 _AHEAD = 86_400.0  # seconds by which the clock that wrote a document may be ahead
 _TOMBSTONE = re.compile(r"x[=#][\w~@+-]{1,118}")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # some stores cannot hold it
@@ -151,8 +157,12 @@ class Portability:
         self._store.scrub()
         return gone
 
-    def export_user(self, user: str) -> dict[str, Any]:
+    def export_user(self, user: str, form: DocumentFormat = FORMAT) -> dict[str, Any]:
         """All of a user as plain JSON: see `PersonaMemory.export_user`."""
+        if form not in (FORMAT, "pam"):
+            raise ConfigError(f'format must be "{FORMAT}" or "pam", got {form!r}')
+        if form == "pam":
+            return _pam_document(user, self._cards.read(user).all)
         style, persona = self._personas.read(user)
         erased = {item.key for item in self._store.scan((user, "erased"))}
         return UserDocument.model_construct(  # checked when it was read
@@ -213,7 +223,7 @@ class Portability:
 
 
 def read_document(document: object, user: str, max_bytes: int) -> UserDocument:
-    """A document as `export_user` made it, or a list of what another tool remembers; nothing is written.
+    """A document as `export_user` made it, in PAM, or a list of what another tool remembers; nothing is written.
 
     Raises:
         DocumentError: it is something else, or too large.
@@ -229,8 +239,13 @@ def read_document(document: object, user: str, max_bytes: int) -> UserDocument:
     if len(text) > max_bytes:
         raise DocumentError(_TOO_LARGE.format(len(text), max_bytes))
     found = value.get("results") if isinstance(value, dict) and value.get("format") != FORMAT else value
-    if isinstance(found, list):
-        value = _document_of(found, user)
+    if isinstance(value, dict) and value.get("schema") == PAM:
+        if not str(value.get("schema_version")).startswith("1."):
+            raise DocumentError(f"the PAM document has version {value.get('schema_version')!r:.20}, and 1.0 is read")
+        owner = value["owner"].get("id") if isinstance(value.get("owner"), dict) else ""
+        value = _document_of(value.get("memories"), user or owner, _pam_card)
+    elif isinstance(found, list):
+        value = _document_of(found, user, _foreign_card)
     elif not isinstance(value, dict) or value.get("format") != FORMAT:
         raise DocumentError(f'not a document of memory.export_user: its "format" must be "{FORMAT}"')
     elif value.get("version") != VERSION:
@@ -242,29 +257,6 @@ def read_document(document: object, user: str, max_bytes: int) -> UserDocument:
 
 
 _TOO_LARGE = "the document has {:,} characters, and {:,} are allowed: raise max_bytes if it can be trusted"
-
-
-def _document_of(items: Sequence[Any], user: str) -> dict[str, Any]:
-    """A document with the cards of what mem0's `get_all` or a LangMem namespace holds."""
-    if not user:
-        raise DocumentError("a list of memories does not say whose they are: import_user(document, user=...)")
-    try:
-        cards = [_foreign_card(item).to_json() for item in items]
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise DocumentError('each memory of a list needs a "memory" or "content" of 1 to 4,000 characters') from None
-    empty = dict.fromkeys(("ledger", "episodes", "history", "erased"), ())
-    return {"format": FORMAT, "version": VERSION, "user": user, "cards": cards, "style": {}, "persona": {}, **empty}
-
-
-def _foreign_card(item: Mapping[str, Any]) -> PreferenceCard:
-    content = item.get("value", item)
-    while not isinstance(content, str):
-        content = content["memory"] if "memory" in content else content["content"]
-    text = mask(content.strip())
-    name = item.get("id") or item.get("key") or hashlib.sha256(text.encode()).hexdigest()[:32]
-    times = [item.get("created_at"), item.get("updated_at") or item.get("created_at")]
-    created, updated = (datetime.fromisoformat(one).timestamp() if one else time.time() for one in times)
-    return PreferenceCard(id=str(name), text=text, origin="inferred", created=created, updated=updated)
 
 
 def _is_readable(entry: Entry) -> bool:
@@ -297,3 +289,95 @@ def story(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode],
 
 def _tombstone(name: str) -> str:
     return label(name, prefix="x")
+
+
+# what other products keep -------------------------------------------------------------------------------------------
+
+
+def _document_of(items: Any, user: Any, read_card: Callable[[Any], PreferenceCard]) -> dict[str, Any]:
+    """A document with the cards of what another tool holds."""
+    if not user:
+        raise DocumentError("a list of memories does not say whose they are: import_user(document, user=...)")
+    try:
+        cards = [read_card(item).to_json() for item in items]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        told = 'each needs a "memory" or "content" of 1 to 4,000 characters'
+        raise DocumentError(f"a memory of the list cannot be read, and nothing was imported: {told}") from None
+    empty = dict.fromkeys(("ledger", "episodes", "history", "erased"), ())
+    return {"format": FORMAT, "version": VERSION, "user": user, "cards": cards, "style": {}, "persona": {}, **empty}
+
+
+def _foreign_card(item: Mapping[str, Any]) -> PreferenceCard:
+    """The card of an item of mem0's `get_all` or of a LangMem namespace."""
+    content = item.get("value", item)
+    while not isinstance(content, str):
+        content = content["memory"] if "memory" in content else content["content"]
+    text = mask(content.strip())
+    name = item.get("id") or item.get("key") or hashlib.sha256(text.encode()).hexdigest()[:32]
+    times = [item.get("created_at"), item.get("updated_at") or item.get("created_at")]
+    created, updated = (datetime.fromisoformat(one).timestamp() if one else time.time() for one in times)
+    return PreferenceCard(id=str(name), text=text, origin="inferred", created=created, updated=updated)
+
+
+def _pam_document(user: str, cards: Sequence[PreferenceCard]) -> dict[str, Any]:
+    """A memory store in Portable AI Memory 1.0 (PAM): texts with conditions, kinds, dates, what replaced what."""
+    ids = {card.id for card in cards}
+    memories = [_pam_memory(card, ids) for card in cards]
+    return {"schema": PAM, "schema_version": "1.0", "owner": {"id": user}, "memories": memories}
+
+
+def _pam_memory(card: PreferenceCard, ids: set[str]) -> dict[str, Any]:
+    content = f"{card.text} ({card.condition})" if card.condition else card.text
+    plain = re.sub(r"\s+", " ", unicodedata.normalize("NFC", content.strip().lower()))
+    marks = [name for name in ("pinned", "held_back") if getattr(card, name)]
+    temporal = {"created_at": _date(card.created), "updated_at": _date(max(card.created, card.updated))}
+    status = "archived" if card.held_back else "active"
+    if card.retired:
+        status, temporal["valid_until"] = "deprecated", _date(card.retired.time)
+        if card.retired.by in ids:
+            status, temporal["superseded_by"] = "superseded", card.retired.by
+    method = "explicit_user_input" if card.origin == "stated" else "llm_inference"
+    return {
+        "id": card.id,
+        "type": _PAM_TYPES[card.kind],
+        "status": status,
+        "content": content,
+        "content_hash": f"sha256:{hashlib.sha256(plain.encode()).hexdigest()}",
+        "tags": [card.kind, card.scope, *marks],
+        "confidence": {"current": card.confidence},
+        "temporal": temporal,
+        "provenance": {"platform": "langchain-persona", "extraction_method": method},
+    }
+
+
+def _pam_card(memory: Mapping[str, Any]) -> PreferenceCard:
+    """The card of a memory in PAM, or any error. What is not active is retired; without our tag it is style or fact."""
+    temporal, confidence = memory["temporal"], memory.get("confidence") or {}
+    tags, status = memory.get("tags") or (), memory.get("status") or "active"
+    created, updated = _seconds(temporal["created_at"]), _seconds(temporal.get("updated_at") or temporal["created_at"])
+    until, held_back = temporal.get("valid_until"), "held_back" in tags
+    gone = Retirement(time=_seconds(until) if until else updated, reason=status, by=temporal.get("superseded_by"))
+    stated = memory["provenance"].get("extraction_method") in ("explicit_user_input", "manual")
+    kind: Any = next((one for one in tags if one in _PAM_TYPES), "style" if memory["type"] == "instruction" else "fact")
+    share = confidence.get("current", confidence.get("initial"))
+    return PreferenceCard(
+        id=memory["id"],
+        text=mask(memory["content"].strip()),
+        kind=kind,
+        scope="always" if "always" in tags else "topic",
+        origin="stated" if stated else "inferred",
+        confidence=1.0 if share is None else share,
+        created=created,
+        updated=updated,
+        retired=gone if until or (status != "active" and not held_back) else None,
+        pinned="pinned" in tags,
+        held_back=held_back,
+    )
+
+
+def _date(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def _seconds(date: str) -> float:
+    return datetime.fromisoformat(date).timestamp()

@@ -74,8 +74,9 @@ def apply_findings(
     written, changes = dict[str, PreferenceCard](), list[dict[str, Any]]()
     for operation in findings.operations:
         try:
-            exchange = _source(operation, said)
             target = current.get(operation.target or "")
+            rivals = [card for name, card in current.items() if name in shown and card.active]
+            exchange = _source(operation, said, target, rivals)
             if operation.action == "add" or _differs(operation, target, vectors, rows):
                 done = _add(operation, exchange, current, vectors, rows)
             else:
@@ -100,10 +101,17 @@ def apply_findings(
     return Applied(tuple(written.values()), tuple(changes), new_style, reaction, answers)
 
 
-def _source(operation: Operation, said: Said) -> Exchange:
+def _source(
+    operation: Operation, said: Said, target: PreferenceCard | None, rivals: Sequence[PreferenceCard]
+) -> Exchange:
+    """The exchange that shows it. The text of a later card is enough to retire one that it contradicts."""
     if not _fold(operation.quote):
         raise _LeftOutError("there is no quote")
-    if found := _find(operation.quote, said):
+    found = _find(operation.quote, said)
+    if not found and target and operation.action == "retire":
+        later = [_fold(card.text) for card in rivals if card.created > target.created]
+        found = [exchange for exchange, _ in said if _fold(operation.quote) in later]
+    if found:
         return found[-1]
     raise _LeftOutError("the quote is not in the user's own words")
 

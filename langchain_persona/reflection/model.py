@@ -40,6 +40,7 @@ operations: at most ten, each with `action`, and `quote`: the exact words of the
 - retire: a note that no longer holds, with nothing in its place. `target`, and the `reason` in a few words.
 - confirm: the user says again what a note says. `target`.
 A note stays as it is while both can be true: "Lives in a small flat." changes nothing about "Lives in Berlin."
+Where two notes contradict each other, retire the earlier one; `quote` is then the text of the later one.
 
 reaction: what <user> says about the assistant's message in <before>: `reward` from -1 (rejects it) to 1 (is glad of
 it), `blame` (answer, documents: what was found for it, both, neither) and `quote`. Sarcasm means its opposite. A new

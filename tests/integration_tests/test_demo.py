@@ -43,7 +43,7 @@ def test_the_show(tmp_path: Path) -> None:
     for told in (
         "erases the note “I'm pregnant.”",
         "(▲ Whales of the North)",
-        'the user said "I\'m allergic to peanuts."',
+        '- "I\'m allergic to peanuts." (',
     ):
         assert told in done.stdout
     assert "…" not in done.stdout

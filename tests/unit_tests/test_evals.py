@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
@@ -10,7 +12,7 @@ from pydantic import BaseModel
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
-from langchain_persona.evals.arms import ARMS, Kit, PersonaArm, Reply, make_arms
+from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, make_arms
 from langchain_persona.evals.items import DataError, Turn, read_rows
 from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, metered
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
@@ -184,6 +186,21 @@ def test_what_each_arm_tells():
     assert "<earlier_exchanges>" not in asked(arms["no-episodes"], question="What is 2 + 2?")
     with pytest.raises(ConfigError, match="no arm magic; there are none"):
         make_arms(["magic"], kit_of())
+
+
+class Diary(Arm):
+    """A memory of somebody else's."""
+
+    def tell(self, user, messages):
+        return "The user collects stamps."
+
+
+def test_a_class_of_ones_own_is_an_arm_by_its_path(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diary", SimpleNamespace(Diary=Diary, answer=answer))
+    assert "stamps" in asked(make_arms(["diary:Diary"], kit_of())["diary:Diary"])
+    for name, problem in (("diary:Missing", "cannot be imported"), ("diary:answer", "must be a subclass")):
+        with pytest.raises(ConfigError, match=problem):
+            make_arms([name], kit_of())
 
 
 def test_stored_questions_are_left_out_where_an_arm_says_so():

@@ -29,8 +29,8 @@ SYSTEM = re.compile(re.escape(BASE) + WISHES + r"(?:\n\n[^<>\n]*\n<user_notes>\n
 BESIDE = re.compile(r"[^\0]*\n\n[^<>\n]*\n<documents>\n([^<>]*)\n</documents>")
 EXCHANGE = r"- \d{4}-\d\d-\d\d, asked \"[^<>\"\n]*\"\n  answered \"[^<>\"\n]*\"\n"
 BEFORE = re.compile(rf"[^\0]*\n\n[^<>\n]*\n<earlier_exchanges>\n(?:{EXCHANGE})+</earlier_exchanges>")
-GROUP = r"(?:Must be respected|Likes and dislikes|Facts):"
-OURS = re.compile(rf"{GROUP}|- (?:\d{{4}}-\d\d-\d\d: the user said \"[^\"]*\"|[^<>]*)")
+GROUP = r"(?:Must be respected|Likes and dislikes|Facts):|Said on \d{4}-\d\d-\d\d:"
+OURS = re.compile(rf"{GROUP}|- (?:\"[^\"]*\"|[^<>]*)")
 
 
 def of(*channels: str) -> Any:

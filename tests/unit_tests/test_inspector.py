@@ -331,7 +331,7 @@ def test_the_command_serves_a_folder_on_this_machine_only(tmp_path, monkeypatch)
 
     monkeypatch.setattr(uvicorn, "run", run)
     (tmp_path / "lines.txt").write_text("A boat.\nA train.\n")
-    (tmp_path / "persona").mkdir()
+    PersonaMemory.local(tmp_path / "persona").close()
     given = ["inspector", "--path", str(tmp_path / "persona"), "--documents", str(tmp_path / "lines.txt")]
     result = CliRunner().invoke(command, given)
     assert result.exit_code == 0, result.output

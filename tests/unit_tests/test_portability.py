@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import SqliteStore
+from portable_ai_memory import MemoryStore, validate
+from portable_ai_memory.schemas import load_schema
 
 from langchain_persona.errors import ConfigError, DocumentError, StoreError
 from langchain_persona.identity import label
@@ -398,6 +401,35 @@ def test_what_other_tools_remember_becomes_cards():
     tea, tall = memory.preferences("ana")
     assert (tea.id, tea.text, tea.created, tall.text) == ("m1", "Likes tea", 1_767_348_245.0, "Is tall")
     assert memory.cards.read("ana").vectors.any(axis=1).all()
+
+
+def test_cards_travel_to_another_product_and_back_in_portable_ai_memory():
+    memory, other = fresh(), fresh()
+    old = memory.remember("ana", PreferenceCard(text="Drinks coke.", kind="like", confidence=0.5, origin="inferred"))
+    new = memory.update("ana", old.id, PreferenceCard(text="Drinks  Coffee.", kind="like", condition="before noon"))
+    memory.pin("ana", memory.remember("ana", PreferenceCard(text="Be brief.", kind="style", scope="always")).id)
+    memory.hold_back("ana", memory.remember("ana", "Is ill.").id)
+    memory.retire("ana", memory.remember("ana", "Lives in Lyon.").id, "moved")
+    document = memory.export_user("ana", format="pam")
+    assert memory.export_user("bob", format="pam")["memories"] == []
+    assert other.import_user(json.dumps(document)).cards == 5
+    facts = {"id", "kind", "scope", "origin", "confidence", "pinned", "held_back"}
+    told = lambda memory: [one.model_dump(include=facts) for one in memory.preferences("ana", all=True)]  # noqa: E731
+    assert told(other) == told(memory)
+    first, second, *_, last = other.preferences("ana", all=True)
+    assert (second.text, first.retired.by, last.retired.reason) == (
+        "Drinks  Coffee. (before noon)",
+        new.id,
+        "deprecated",
+    )
+    for damage in ({"schema_version": "2.0"}, {"memories": None}, {"memories": [{"content": "x"}]}, {"owner": "ana"}):
+        with pytest.raises(DocumentError):
+            fresh().import_user({**document, **damage})
+    with pytest.raises(ConfigError, match='"langchain-persona" or "pam"'):
+        memory.export_user("ana", format="vcard")
+
+    jsonschema.validate(document, load_schema("memory-store"), format_checker=jsonschema.FormatChecker())
+    assert validate(MemoryStore.model_validate(document)).issues == []
 
 
 def test_a_document_of_nobody_is_asked_for_in_vain_and_an_anonymous_user_gets_none():

@@ -66,19 +66,28 @@ def said(text: str, day: int = 0, **fields: object) -> PreferenceCard:
 def test_a_card_is_rendered_by_where_its_text_comes_from():
     hint = {"evidence": [{"message_id": "m", "quote": 'I hate "airports".'}], "origin": "inferred"}
     cards = [
-        said("I'm allergic to nuts", condition="when baking"),
+        said("I'm allergic to nuts", condition="when baking", scope="always"),
+        said("I bake on Sundays", 1),
+        said("I eat at six", 1, condition="on weekdays"),
+        said('Horror is "fun"', 150),
         card("Prefers trains", 100, kind="like", **hint),
         card("Has two cats", 2, evidence=[{"message_id": "m", "quote": "my two cats"}]),
         card("Lives in Rome", 200),
     ]
     notes = render_system("", cards=cards).split("<user_notes>\n")[1]
     assert notes.splitlines() == [
+        "Must be respected:",
+        '- when baking: "I\'m allergic to nuts" (2026-03-01)',
         "Likes and dislikes:",
         "- it seems: Prefers trains (the user said \"I hate 'airports'.\")",
         "Facts:",
-        '- 2026-03-01, when baking: the user said "I\'m allergic to nuts"',
         "- 2026-03-03: Has two cats",
         "- Lives in Rome",
+        "Said on 2026-03-02:",
+        '- "I bake on Sundays"',
+        '- on weekdays: "I eat at six"',
+        "Said on 2026-07-29:",
+        "- \"Horror is 'fun'\"",
         "</user_notes>",
     ]
 
