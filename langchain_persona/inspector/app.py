@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from langchain_core.runnables.config import run_in_executor
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,7 +19,7 @@ from starlette.routing import Route
 from langchain_persona.errors import ConfigError, PersonaError
 from langchain_persona.identity import User, authenticated_name, normalise_user
 from langchain_persona.inspector import pages
-from langchain_persona.memory import PersonaMemory
+from langchain_persona.memory import FeedbackReceipt, PersonaMemory
 from langchain_persona.records import PreferenceCard
 from langchain_persona.retrieval import VARSRetriever
 
@@ -63,6 +62,8 @@ ACTIONS: dict[str, tuple[Action, str]] = {
     "delete_user": (lambda m, u, f: m.delete_user(u), "Everything was deleted."),
     "readmit_user": (lambda m, u, f: m.readmit_user(u), "Welcome. Nothing is known of you."),
 }
+_SAID = {do: said for do, (_, said) in ACTIONS.items()}
+_SAID["nothing"] = "That changed nothing: it was done before, or the ranking is too old."
 
 
 def create_inspector(
@@ -161,19 +162,16 @@ class _Inspector:
 
     async def me(self, request: Request, user: str, wrong: str = "", status: int = 200) -> Response:
         """What we know about you."""
-        said = ACTIONS.get(request.query_params.get("said", ""), (None, ""))[1]
         whole = request.query_params.get("all") == "ratings"
         read = partial(pages.read_user, self.memory, user, whole)
-        return await self._html("me.html", request, user, status, read, said=said, wrong=wrong)
+        return await self._html("me.html", request, user, status, read, wrong=wrong)
 
-    async def why(self, request: Request, user: str, wrong: str = "", status: int = 200) -> Response:
+    async def why(self, request: Request, user: str) -> Response:
         """Why this ranking?"""
         asked = pages.Question.read(request.query_params)
         retriever = self.retriever or self.memory.as_retriever()
-        said = ACTIONS.get(request.query_params.get("said", ""), (None, ""))[1]
         found = await pages.rank_both(self.memory, retriever, user, asked)
-        own = self.retriever is None
-        return await self._html("why.html", request, user, status, **found, said=said, wrong=wrong, own=own)
+        return await self._html("why.html", request, user, 200, **found, own=self.retriever is None)
 
     async def learning(self, request: Request, user: str) -> Response:
         """How it learns."""
@@ -209,7 +207,7 @@ class _Inspector:
         own = {"user": user} if self.local and user else {}  # signed-in users need not be named
         page = {"user": user, "local": self.local and _verified(request) is None}
         page |= {"url": lambda path, **query: _url(path, **{**own, **query}), "page": template.partition(".")[0]}
-        page |= {"choice": not self.only}
+        page |= {"choice": not self.only, "said": _SAID.get(request.query_params.get("said", ""), "")}
 
         def render() -> bytes:
             text = self._templates.get_template(template).render(**page, **values, **read())
@@ -227,16 +225,17 @@ class _Inspector:
         try:
             if action is None:
                 raise ConfigError("no such action")
-            await run_in_executor(None, action, self.memory, user, form)
-        except (ConfigError, ValidationError, ValueError) as error:
+            done = await run_in_executor(None, action, self.memory, user, form)
+        except (ConfigError, ValueError) as error:
             why = str(error) if isinstance(error, ConfigError) else "This text is empty or too long."
             return await self.me(request, user, why, 400)
         except KeyError:
             return await self.me(request, user, "That is not there any more.", 404)
+        said = "nothing" if isinstance(done, FeedbackReceipt) and not done.applied else form["do"]
         if form.get("at") == "why":
             asked = {name: form[name] for name in ("q", "k", "strength", "session") if name in form}
-            return await _redirect(_url("why", **own, **asked, said=form["do"]), request)
-        return await _redirect(_url("./", **own, said=form["do"]), request)
+            return await _redirect(_url("why", **own, **asked, said=said), request)
+        return await _redirect(_url("./", **own, said=said), request)
 
     async def feedback(self, request: Request, user: str) -> Response:
         """A thumb as JSON from any front end, `{"retrieval_id": …, "reward": 1}`; the receipt as JSON."""

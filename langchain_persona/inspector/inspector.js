@@ -38,7 +38,7 @@ async function send(form, button) {
     const answer = await fetch(address, get ? {} : { method: "POST", body: data });
     const html = await answer.text();
     if (turn !== latest) return; // a later one is under way
-    if (!show(html, form.dataset.live ?? "main")) location.assign(answer.url);
+    if (!show(html, form.dataset.live ?? "main")) location.reload(); // such as a sign-in that has ended
     if (get) history.replaceState(null, "", address);
   } catch {
     document.getElementById("alert").textContent = "The server does not answer. Nothing was changed.";

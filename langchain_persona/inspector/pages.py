@@ -82,7 +82,7 @@ def read_user(memory: PersonaMemory, user: str, whole: bool) -> dict[str, Any]:
 def count_all(memory: PersonaMemory, user: str) -> dict[str, Any]:
     """How much `delete_user` would delete."""
     document = memory.export_user(user)
-    names = {"cards": "cards", "ledger": "ratings", "episodes": "past turns", "history": "versions of the persona text"}
+    names = {"cards": "notes", "ledger": "ratings", "episodes": "past turns", "history": "versions of the persona text"}
     return {"counts": [(len(document[name]), what) for name, what in names.items()]}
 
 
