@@ -418,7 +418,7 @@ def inspector(
         retriever = None if documents is None else _rank_lines(documents, memory)
         pages = create_inspector(memory, retriever, local=True, user=user)
         console.print(f"http://127.0.0.1:{port}/persona/", highlight=False)
-        console.print("Nobody signs in: only this machine can open it, and whoever uses this machine can.")
+        console.print("Nobody signs in: only this machine can open it, and whoever uses it can.", highlight=False)
         # a proxy's headers are no reason to trust a caller
         uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False)
 
