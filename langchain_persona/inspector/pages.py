@@ -15,6 +15,7 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_persona.experiments.offpolicy import evaluate
 from langchain_persona.identity import Identity
 from langchain_persona.learning import Event, LearnerState, Vector, decode_vectors, unit
+from langchain_persona.learning.arrays import fix_signs
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.explanation import Rating
 from langchain_persona.memory.spaces import valid_feedback
@@ -38,7 +39,6 @@ _BACK = 10  # ratings over which the learning curve and the drift look back
 
 FILTERS = {
     "day": lambda seconds: f"{_moment(seconds):%-d %b %Y}",
-    "iso": lambda seconds: _moment(seconds).isoformat(timespec="seconds"),
     "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
     "score": lambda value: f"{value:.3f}".replace("-", "−"),
 }
@@ -204,7 +204,7 @@ def _alike(entries: Sequence[Feedback], vector: Vector | None, name: str) -> lis
 # how it learns --------------------------------------------------------------------------------------------------------
 
 
-def read_learning(memory: PersonaMemory, retriever: VARSRetriever | None, user: str) -> dict[str, Any]:
+def read_learning(memory: PersonaMemory, user: str) -> dict[str, Any]:
     """The map, the curves and the off-policy table of a user; `map` is None below three ratings."""
     current = memory.ledger.current(user)
     entries = valid_feedback(memory.ledger.entries(user))
@@ -223,7 +223,7 @@ def read_learning(memory: PersonaMemory, retriever: VARSRetriever | None, user: 
     ]
     path = np.array([space.lift(vector) for vector in _path(memory, events, space.k)])
     latest, rows, offered = entries[-len(path) :], rows[-len(path) :], offered[-len(path) :]
-    found["map"] = _map(unit(rows), path, latest, _catalogue(retriever, current[1]))
+    found["map"] = _map(unit(rows), path, latest)
     found["curves"] = _curves(path, latest, rows - offered)
     return found
 
@@ -239,25 +239,14 @@ def _path(memory: PersonaMemory, events: Sequence[Event], k: int) -> list[Vector
     return path
 
 
-def _catalogue(retriever: VARSRetriever | None, dimension: int) -> Vector:
-    """Some of the host's documents, as a background of the map."""
-    rows = None
-    if retriever is not None:
-        try:
-            rows = retriever.source.sample(128)
-        except Exception:  # such as a store that works asynchronously only
-            rows = None
-    return rows if rows is not None and rows.shape[1:] == (dimension,) else np.zeros((0, dimension))
-
-
-def _map(rows: Vector, path: Vector, entries: Sequence[Feedback], catalogue: Vector) -> dict[str, Any]:
+def _map(rows: Vector, path: Vector, entries: Sequence[Feedback]) -> dict[str, Any]:
     """Documents on their two main axes (PCA), and the user's vector as a path from their middle; 100 wide and high."""
-    everything = np.vstack([rows, catalogue])
-    middle = everything.mean(axis=0)
-    _, spread, axes = np.linalg.svd(everything - middle, full_matrices=False)
-    spots, trail = _spots((everything - middle) @ axes[:2].T, 1.0), _spots(path @ axes[:2].T, 1.25)
+    centred = rows - rows.mean(axis=0)
+    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = fix_signs(axes[:2])
+    spots, trail = _spots(centred @ axes.T, 1.0), _spots(path @ axes.T, 1.25)
     rated: dict[tuple[str, ...], dict[str, Any]] = {}
-    for place, entry in zip(spots, entries, strict=False):
+    for place, entry in zip(spots, entries, strict=True):
         one = rated.setdefault(entry.documents, {"at": place, "net": 0.0, "title": "; ".join(entry.titles)[:60]})
         one["net"] += entry.reward * entry.gate
     strongest = sorted(rated.values(), key=lambda one: -abs(one["net"]))
@@ -268,7 +257,7 @@ def _map(rows: Vector, path: Vector, entries: Sequence[Feedback], catalogue: Vec
         if name and clear and len(labels) < 6:
             labels.append({"at": (x, y), "name": name, "left": x > 62})
     shown = float((spread[:2] ** 2).sum() / ((spread**2).sum() or 1.0))
-    return {"rated": strongest, "labels": labels, "others": spots[len(rows) :], "path": trail, "shown": shown}
+    return {"rated": strongest, "labels": labels, "path": trail, "shown": shown}
 
 
 def _spots(rows: Vector, margin: float) -> list[tuple[float, float]]:

@@ -224,7 +224,7 @@ class TestOnAServer:
     pytestmark = NEEDS_SERVER
 
     def test_every_action_with_authentication(self, chromium: Any, server: DevServer) -> None:
-        from langchain_persona.inspector.app import ACTIONS
+        from langchain_persona.inspector import ACTIONS
 
         address = f"{server.url}/persona/"
         # a browser cannot send a header of its own when it opens a page

@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from langchain_persona import PersonaMemory, PreferenceCard
 from langchain_persona.cli import app as command
 from langchain_persona.errors import ConfigError
-from langchain_persona.inspector import app as module
-from langchain_persona.inspector import create_inspector
+from langchain_persona.inspector import ACTIONS, create_inspector, pages
 from langchain_persona.testing import HashEmbeddings
 from tests.inspector import USER, attempts, make_past, make_retriever
 from tests.memories import Watched
@@ -90,11 +89,11 @@ def test_every_action_is_one_public_method_and_says_what_it_did():
     form |= {"axis": "warmth", "value": "0.5", "rating": memory.ratings(USER)[0].id}
     names = {"unpin": "pin", "show": "hold_back", "unpin_persona": "pin_persona"}
     reads = {"ratings", "history"}
-    for do in module.ACTIONS:
+    for do in ACTIONS:
         memory.calls.clear()
         answer = page.post("/persona/do", data={**form, "do": do})
         assert answer.status_code == 200, do
-        assert read(answer) == module.ACTIONS[do][1].replace("'", "&#39;"), do
+        assert read(answer) == ACTIONS[do][1].replace("'", "&#39;"), do
         assert [name for name in memory.calls if name not in reads] == [names.get(do, do)], do
     assert memory.preferences(USER, all=True) == []
     again = page.post("/persona/do", data={**form, "do": "remember"})
@@ -132,7 +131,7 @@ def test_law_4_another_users_data_is_in_no_response():
     theirs = memory.export_user("bob")
     page = browser(signed_in(create_inspector(memory, retriever, local=True), USER))
     ids, statuses = [bob.id, receipt.id, shown[0].metadata["persona"]["retrieval_id"], "u=bob", "*"], set()
-    for one in attempts(200, "bob", ids, [*module.ACTIONS]):
+    for one in attempts(200, "bob", ids, [*ACTIONS]):
         answer = page.request(**one)
         statuses.add(answer.status_code)
         assert "xylophone" not in answer.text.lower() + str(answer.headers).lower(), one
@@ -279,7 +278,7 @@ def test_what_it_learned_is_drawn():
     text = browser(app).get("/persona/learning").text
     assert text.count('class="step"') == len(memory.ratings(USER)) == 16
     assert "From 16 ratings of documents that were drawn" in text
-    data = module.pages.read_learning(memory, None, USER)
+    data = pages.read_learning(memory, USER)
     assert all(0 <= value <= 100 for spot in data["map"]["path"] for value in spot)
     assert [len(curve["points"]) for curve in data["curves"]] == [15, 16, 14]
 
