@@ -5,11 +5,13 @@ In `langgraph.json`:
     "auth": {"path": "./graphs/auth.py:auth", "disable_studio_auth": true}
 
 `PERSONA_TOKENS` names a JSON file with the user of each token, `{"token": "ana@example.com"}`. Ask your identity
-provider in `authenticate` instead; the rest may stay.
+provider in `authenticate` instead; the rest may stay. A browser that opens the inspector's pages sends no header: it
+brings the token in the cookie `persona_token`, which your sign-in sets as `Secure; HttpOnly; SameSite=Strict`.
 """
 
 import json
 import os
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,11 @@ auth.on.store(allow_own_records)
 
 
 @auth.authenticate
-async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
+async def authenticate(authorization: str | None, path: str, headers: dict[bytes, bytes]) -> Auth.types.MinimalUserDict:
     scheme, _, token = (authorization or "").partition(" ")
+    if authorization is None and path.startswith("/persona"):  # these pages refuse what other sites make a browser send
+        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        scheme, token = "bearer", cookies["persona_token"].value if "persona_token" in cookies else ""
     if scheme.lower() != "bearer" or token not in USERS:
         raise Auth.exceptions.HTTPException(status_code=401, detail="no such token")
     return {"identity": USERS[token]}

@@ -1,4 +1,4 @@
-"""The command `langchain-persona`: what is held on users; training data; benchmarks; a check-up.
+"""The command `langchain-persona`: what is held on users, also as pages; training data; benchmarks; a check-up.
 
 It needs the extra `cli`; `eval run` also `evals`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
     from langchain_persona.memory import PersonaMemory
+    from langchain_persona.retrieval import VARSRetriever
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 evaluation = typer.Typer(no_args_is_help=True, help="Public benchmarks, with any chat model.")
@@ -216,6 +217,7 @@ def doctor(
         "langchain": ("langchain",),
         "openai": ("langchain_openai",),
         "postgres": ("langgraph.store.postgres", "psycopg"),
+        "inspector": ("jinja2", "starlette", "uvicorn"),
         "evals": ("langchain", "langchain_openai", "matplotlib"),
     }
     for extra, modules in extras.items():
@@ -388,3 +390,42 @@ def export_dataset(
     console.print(f"{receipt.rows} lines of {receipt.users} users in {out}", markup=False, highlight=False)
     for reason, number in receipt.left_out.items():
         console.print(f"left out: {number} ({reason})", markup=False, highlight=False)
+
+
+# pages ----------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def inspector(
+    path: Folder = None,
+    store: Store = "",
+    user: Annotated[str | None, typer.Option(help="Whose; else chosen on the page.", callback=_require_id)] = None,
+    documents: Annotated[typer.FileText | None, typer.Option(help="To rank: one document a line; with --path.")] = None,
+    port: Annotated[int, typer.Option(help="Where it listens, on this machine only.")] = 8765,
+) -> None:
+    """Web pages on what is held on a user, why a ranking is as it is, and how it learns."""
+    with _open_memory(path, store, "Serving until Ctrl+C") as memory:
+        from langchain_persona.inspector import create_inspector
+
+        try:
+            import uvicorn
+        except ImportError as error:
+            raise MissingExtraError('the pages need: pip install "langchain-persona[inspector]"') from error
+        retriever = None if documents is None else _rank_lines(documents, memory)
+        pages = create_inspector(memory, retriever, local=True, user=user)
+        console.print(f"http://127.0.0.1:{port}/persona/", highlight=False)
+        console.print("Nobody signs in: only this machine can open it, and whoever uses it can.", highlight=False)
+        # a proxy's headers are no reason to trust a caller
+        uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False)
+
+
+def _rank_lines(documents: Iterable[str], memory: PersonaMemory) -> VARSRetriever:
+    """A retriever over the lines of a text file; a line is its own id, so that ratings hold when it is read again."""
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from langchain_persona.retrieval import VARSRetriever
+
+    if memory.embeddings is None:
+        raise ConfigError("--documents are embedded by the model of a folder: name it with --path")
+    lines = [line.strip() for line in documents if line.strip()]
+    return VARSRetriever(vectorstore=InMemoryVectorStore.from_texts(lines, memory.embeddings, ids=lines), memory=memory)

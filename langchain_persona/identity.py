@@ -158,7 +158,7 @@ def resolve_identity(
     claimed = next((claim for claim in claims if claim is not None), None)
     sessions = (session_id, configurable.get("thread_id"), configurable.get("session_id"))
     session = next((str(value) for value in sessions if value is not None), "")
-    verified = _authenticated(runtime)
+    verified = authenticated_name(getattr(getattr(runtime, "server_info", None), "user", None))
     try:
         user = normalise_user(claimed)
     except TypeError:
@@ -217,10 +217,12 @@ def _context_field(runtime: Runtime[Any] | None, name: str) -> Any:
     return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
 
 
-def _authenticated(runtime: Runtime[Any] | None) -> str | None:
-    """The user whom a LangGraph server authenticated; None for a developer in Studio and for a user without a name."""
-    user: Any = getattr(getattr(runtime, "server_info", None), "user", None)
-    identity = getattr(user, "identity", None)
+def authenticated_name(user: Any) -> str | None:
+    """The id of a user whom a server authenticated; None for a developer in Studio and for a user without a name."""
+    try:
+        identity = user.identity
+    except (AttributeError, NotImplementedError):  # Starlette's users need not have one
+        return None
     if not isinstance(identity, str) or not identity.strip():
         return None
     return None if _is_studio_user(user) else identity

@@ -91,6 +91,7 @@ async def walk(store: BaseStore, folder: Path, *, awaits: bool) -> list[str]:
     await use("invoke", {"messages": [("user", "And a snack?")]}, of=agent, context=PersonaContext(user_id=ANA))
     assert "allergic to peanuts" in str(model.calls[-1])
     assert "Ana is a film critic." in str(model.calls[-1])
+    assert (await use("set_style", ANA, warmth=0.5)).warmth.value == 0.5
     assert [card.text for card in (await use("profile", ANA)).facts] == ["I'm allergic to peanuts."]
     assert await use("process_pending", ANA) == 0
     assert await use("drain")

@@ -15,7 +15,7 @@ from langgraph.prebuilt import ToolNode
 from langchain_persona.agent import nodes
 from langchain_persona.agent.nodes import LoopOptions
 from langchain_persona.agent.reflector import ApproveNode, ReflectNode, after_reflect
-from langchain_persona.agent.state import PersonaInput, PersonaOutput, PersonaState
+from langchain_persona.agent.state import PersonaInput, PersonaOutput, PersonaState, UIOutput, UIState
 from langchain_persona.agent.tools import memory_tools as tools_of
 from langchain_persona.errors import ConfigError
 from langchain_persona.identity import PersonaContext
@@ -32,6 +32,7 @@ def create_persona_graph(
     system_prompt: str = "",
     memory_tools: bool = True,
     approve: bool = False,
+    ui: bool = False,
     context_schema: type[Any] = PersonaContext,
     **options: Unpack[LoopOptions],
 ) -> StateGraph[Any, Any, Any, Any]:
@@ -49,6 +50,8 @@ def create_persona_graph(
         system_prompt: the host's; stays untouched at the front.
         memory_tools: give the model the tools recall, remember and forget.
         approve: True interrupts for a person's decision on each new persona text; needs a checkpointer.
+        ui: True adds the state's key `ui`, for chat UIs that draw such messages: beside each answer a "persona_cards",
+            with id, text, kind and reason (`why`) of the `cards` that the model saw.
         context_schema: a subclass of `PersonaContext`, to add fields of your own.
         retriever: the host's documents, a `VARSRetriever`; they are put beside the last message.
         reflection: finds what is to be remembered. "model", the default, asks the agent's own model in one call behind
@@ -82,7 +85,8 @@ def create_persona_graph(
     answers: Any = own if agent is None else agent
     offered = [*tools, *(tools_of(memory) if memory_tools and agent is None else ())]
     runner = ToolNode(offered, handle_tool_errors=True) if offered else None
-    graph = StateGraph(PersonaState, context_schema, input_schema=PersonaInput, output_schema=PersonaOutput)
+    state, output = (UIState, UIOutput) if ui else (PersonaState, PersonaOutput)
+    graph = StateGraph(state, context_schema, input_schema=PersonaInput, output_schema=output)
     graph.add_node("memory", nodes.MemoryNode(loop))
     graph.add_node("retrieve", nodes.RetrieveNode(loop))
     graph.add_node("persona", nodes.PersonaNode(loop))
@@ -92,11 +96,15 @@ def create_persona_graph(
     graph.add_conditional_edges("memory", partial(nodes.after_memory, loop), ["retrieve", "persona", END])
     graph.add_edge("retrieve", "persona")
     graph.add_edge("persona", "act")
+    answered = "show_cards" if ui else "reflect"
+    if ui:
+        graph.add_node("show_cards", nodes.show_cards)
+        graph.add_edge("show_cards", "reflect")
     if runner is None:
-        graph.add_edge("act", "reflect")
+        graph.add_edge("act", answered)
     else:
         graph.add_node("tools", runner)
-        graph.add_conditional_edges("act", nodes.after_act, ["tools", "reflect"])
+        graph.add_conditional_edges("act", nodes.after_act, {"tools": "tools", "reflect": answered})
         graph.add_edge("tools", "act")
     if approve:
         graph.add_node("approve", ApproveNode(loop))

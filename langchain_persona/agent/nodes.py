@@ -20,12 +20,21 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from langgraph.graph import END
+from langgraph.graph.ui import push_ui_message
 from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from langchain_persona import prompt
-from langchain_persona.agent.state import episode_at, episode_id, feedback_in, has_question, last_user_message, text_of
+from langchain_persona.agent.state import (
+    PersonaState,
+    episode_at,
+    episode_id,
+    feedback_in,
+    has_question,
+    last_user_message,
+    text_of,
+)
 from langchain_persona.errors import ConfigError, check_number
 from langchain_persona.identity import Identity, context_value, resolve_identity
 from langchain_persona.learning import Vector, unit
@@ -62,6 +71,7 @@ LIMIT_NOTICE = "I stopped here: this request needed more steps than I am allowed
 
 _CARD = {"id", "text", "condition", "kind", "scope", "origin", "pinned", "created", "updated"}
 _EPISODE = {"id", "query", "answer", "accepted", "outcomes", "reward", "reasons", "time"}
+_REPEATED, _NEAR = 3, 0.2  # cards beside the message; from which cosine: .86 of the needed, .04 of random ones
 _NO_CARDS = "This turn has only the cards for every conversation, and no earlier exchanges"
 _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
 _NO_VECTOR = "This turn has the newest cards, and no earlier exchanges: the message could not be embedded"
@@ -330,7 +340,8 @@ def after_memory(loop: Loop, state: State) -> str:
 
 
 def _searches(persona: Update) -> bool:
-    return bool(persona["profile"]["more_cards"] or (persona.get("query") and persona["profile"]["past"]))
+    known = persona["profile"]
+    return bool(known["more_cards"] or (persona.get("query") and (known["past"] or persona.get("cards"))))
 
 
 class RetrieveNode(Node):
@@ -384,6 +395,8 @@ class RetrieveNode(Node):
                 found["episodes"] = [_episode_json(one, score) for one, score in similar]
         if known["more_cards"]:
             found["cards"] = self._find_cards(cards, vector, shared.get("taste"), strength)
+        elif vector is not None and cards.vectors.shape[1] == vector.size:
+            found["near"] = _nearest(cards, vector)
         return found, shared
 
     def _find_cards(
@@ -403,6 +416,13 @@ class RetrieveNode(Node):
         return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 
 
+def _nearest(cards: CardSet, vector: Vector) -> dict[str, float]:
+    """The ids of the few cards that are near a message, and how near; how to answer is said elsewhere."""
+    scored = zip(cards.relevance(unit(vector)).tolist(), cards.active, strict=True)
+    near = [(score, card.id) for score, card in scored if score >= _NEAR and card.kind != "style"]
+    return {name: score for score, name in sorted(near, reverse=True)[:_REPEATED]}
+
+
 def _episode_json(episode: Episode, score: float) -> Update:
     return {**episode.model_dump(mode="json", include=_EPISODE), "score": round(score, 4)}
 
@@ -412,7 +432,12 @@ def _found(state: State, found: Update, documents: Sequence[Document]) -> Update
     facts, persona = json.loads(json.dumps(plain, default=str)), state["persona"]
     retrieval = {"retrieval": facts[0]["metadata"]["persona"]["retrieval_id"]} if facts else {}
     made = {key: value for key, value in {**retrieval, "vector": found.get("vector")}.items() if value}
-    cards, episodes = [*persona.get("cards", ()), *found.get("cards", ())], found.get("episodes", [])
+    near: Mapping[str, float] = found.get("near", {})
+    known = [
+        {**one, "why": "near", "score": round(near[one["id"]], 4)} if one["id"] in near else one
+        for one in persona.get("cards", ())
+    ]
+    cards, episodes = [*known, *found.get("cards", ())], found.get("episodes", [])
     return {"documents": facts, "cards": cards, "episodes": episodes, "turn": {**persona["turn"], **made}}
 
 
@@ -422,9 +447,10 @@ class PersonaNode(Node):
     name = "persona"
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
-        persona, shown, relevant = state["persona"], list[PreferenceCard](), list[PreferenceCard]()
-        for one in persona.get("cards") or []:
-            (relevant if one["why"] == "relevant" else shown).append(PreferenceCard.model_validate(one))
+        persona, given = state["persona"], state["persona"].get("cards") or []
+        shown = [PreferenceCard.model_validate(one) for one in given if one["why"] != "relevant"]
+        # models follow best what stands beside the message, so what is near it is said there once more
+        relevant = [PreferenceCard.model_validate(one) for one in given if one["why"] in ("relevant", "near")]
         base, known = context_value(config, "system_prompt", self.loop.system_prompt), persona["profile"]
         documents = [Document(one["text"]) for one in persona.get("documents") or []]
         episodes = [Episode.model_validate(one) for one in persona.get("episodes") or []]
@@ -485,6 +511,15 @@ def _new_messages(answer: Any, given: Sequence[AnyMessage]) -> Update:
         text = last.text or LIMIT_NOTICE
         new[-1] = AIMessage(text, id=last.id, response_metadata=last.response_metadata)
     return {"messages": new}
+
+
+def show_cards(state: PersonaState) -> Update:
+    """With `ui=True`: the component of the cards that the model saw, beside its answer."""
+    cards = (state.get("persona") or {}).get("cards") or ()
+    if cards:
+        told = [{name: card[name] for name in ("id", "text", "kind", "why")} for card in cards]
+        push_ui_message("persona_cards", {"cards": told}, message=state["messages"][-1])
+    return {}
 
 
 def after_act(state: State) -> list[Send] | str:

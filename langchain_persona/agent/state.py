@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.graph.message import add_messages
+from langgraph.graph.ui import AnyUIMessage, ui_message_reducer
 from typing_extensions import TypedDict
 
 from langchain_persona.identity import Identity
@@ -54,6 +55,16 @@ class PersonaState(PersonaOutput, total=False):
     """
 
     persona: Annotated[dict[str, Any], merge_persona]
+
+
+class UIOutput(PersonaOutput, total=False):
+    """What a run gives back with `ui=True`."""
+
+    ui: Annotated[Sequence[AnyUIMessage], ui_message_reducer]
+
+
+class UIState(PersonaState, UIOutput, total=False):
+    """The whole state with `ui=True`."""
 
 
 def has_question(messages: Sequence[AnyMessage]) -> bool:

@@ -43,6 +43,7 @@ from langchain_persona.records import (
     PersonaRevision,
     PreferenceCard,
     Retirement,
+    Trait,
     new_id,
 )
 from langchain_persona.resilience import run_or_default
@@ -359,6 +360,24 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         reading = self.turns.read(name)
         return Profile(reading.style, tuple(card for card in reading.cards.active if card.kind == "fact"))
 
+    def set_style(self, /, user: User | None, **axes: float | None) -> CommunicationStyle:
+        """Say how a user wants to be talked to, from −1 to 1 on axes of `CommunicationStyle`; None is not known.
+
+        What later conversations show moves it on. `ConfigError`: no such axis, or out of range.
+
+        Example:
+            >>> from langgraph.store.memory import InMemoryStore
+            >>> PersonaMemory(InMemoryStore()).set_style("ana", verbosity=-0.5).verbosity
+            Trait(value=-0.5, confidence=1.0)
+        """
+        if unknown := axes.keys() - CommunicationStyle.model_fields.keys():
+            raise ConfigError(f"no axis {min(unknown)!r}, only {', '.join(CommunicationStyle.model_fields)}")
+        for axis, value in axes.items():
+            check_number(axis, 0.0 if value is None else value, -1.0, 1.0)
+        told = {axis: Trait() if value is None else Trait(value=value, confidence=1.0) for axis, value in axes.items()}
+        name = normalise_user(user)
+        return CommunicationStyle() if name == ANONYMOUS else self.personas.restyle(name, told)
+
     def persona(self, user: User | None) -> Persona:
         """The persona in force; an empty one, number 0, before any was written."""
         name = normalise_user(user)
@@ -605,6 +624,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     ahold_back = async_twin(hold_back)
     aforget = async_twin(forget)
     aprofile = async_twin(profile)
+    aset_style = async_twin(set_style)
     apersona = async_twin(persona)
     ahistory = async_twin(history)
     arevise_persona = async_twin(revise_persona)

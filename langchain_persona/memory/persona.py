@@ -10,14 +10,14 @@ import difflib
 import hashlib
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
 from langgraph.store.base import Op, Result
 
 from langchain_persona.memory.store import UserStore, chunks, parse_record
-from langchain_persona.records import CommunicationStyle, Persona, PersonaRevision, new_id
+from langchain_persona.records import CommunicationStyle, Persona, PersonaRevision, Trait, new_id
 
 LONGEST_PERSONA = 4_000
 """Characters of a persona text, about 1,000 tokens of English."""
@@ -47,6 +47,13 @@ class Personas:
     def style_op(self, user: str, style: CommunicationStyle) -> Op:
         """The write of a style, for a batch."""
         return self._store.put((user, "persona"), "style", style.to_json())
+
+    def restyle(self, user: str, told: Mapping[str, Trait]) -> CommunicationStyle:
+        """Replace some axes of a style."""
+        with self._store.editing(user):
+            style = self.read(user)[0].model_copy(update=dict(told))
+            self._store.batch([self.style_op(user, style)])
+        return style
 
     def history(self, user: str) -> list[PersonaRevision]:
         """Every readable revision, oldest first, each with its diff to the one before."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 
@@ -228,6 +229,14 @@ def test_the_example_of_a_client(server):
     assert "scored: +1.0" in done.stdout
     assert "reflect" in done.stdout.split("steps of monday")[1]
     assert "I'm afraid of spiders." in done.stdout.split("stored cards:")[1]
+
+
+def test_a_browser_on_the_machine_may_open_the_inspector_for_a_user(server):
+    with httpx.Client(base_url=server.url) as client:
+        page = client.get("/persona/", params={"user": "ana@example.com"})
+        assert (page.status_code, "allergic to peanuts" in page.text) == (200, True)
+        assert "ana@example.com" in client.get("/persona/").text
+        assert client.get("/persona/", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 403
 
 
 def test_nothing_blocked_the_event_loop(server):

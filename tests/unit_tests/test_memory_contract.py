@@ -110,10 +110,12 @@ async def test_a_persona_keeps_its_lines_and_a_profile_style_and_facts(quick):
         await memory.rollback_persona("ana", 9)
     nurse = await memory.remember("ana", PreferenceCard(text="I work as a nurse.", kind="fact"))
     await memory.remember("ana", PreferenceCard(text="likes tea", kind="like"))
-    style = CommunicationStyle(verbosity=Trait(value=-0.5, confidence=0.7))
-    await asyncio.to_thread(quick.raw.personas._store.batch, [quick.raw.personas.style_op("ana", style)])
+    await memory.set_style("ana", verbosity=-0.5, warmth=1)
+    style = await memory.set_style("ana", warmth=None)
+    assert style == CommunicationStyle(verbosity=Trait(value=-0.5, confidence=1.0))
     profile = await memory.profile("ana")
     assert (profile.style, profile.facts) == (style, (nurse,))
+    assert await memory.set_style(None, warmth=1) == CommunicationStyle(warmth=Trait()), "anonymous"
 
 
 async def test_ratings_list_all_that_was_learned_from_and_each_can_be_taken_back(quick):

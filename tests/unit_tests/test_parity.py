@@ -30,6 +30,7 @@ METHODS = [
     "hold_back",
     "forget",
     "profile",
+    "set_style",
     "persona",
     "history",
     "revise_persona",

@@ -176,6 +176,7 @@ CALLS: dict[str, Callable[[PersonaMemory, str, str], object]] = {
     "hold_back": lambda memory, card, shown: memory.hold_back("ana", card),
     "forget": lambda memory, card, shown: memory.forget("ana", card),
     "profile": lambda memory, card, shown: memory.profile("ana"),
+    "set_style": lambda memory, card, shown: memory.set_style("ana", warmth=0.5),
     "persona": lambda memory, card, shown: memory.persona("ana"),
     "history": lambda memory, card, shown: memory.history("ana"),
     "revise_persona": lambda memory, card, shown: memory.revise_persona("ana", "New."),
