@@ -127,7 +127,7 @@ class Ledger:
         self._cache: VersionedCache[Folded] = VersionedCache(64)
         store.caches.append(self._cache)
         self._written: set[str] = set()  # users for whom this process wrote since it last folded
-        self._saved = self._swept = 0
+        self._saved = 0
 
     # retrievals -------------------------------------------------------------------------------------------------------
 
@@ -141,12 +141,12 @@ class Ledger:
         self._store.batch([self._store.put(place, key, value, self.retrieval_ttl_seconds)])
         self._saved += 1
         if self._saved % SWEEP_EVERY == 0:
-            self._background.submit(self.sweep_retrievals)
+            self._background.submit(partial(self.sweep_retrievals, user))
 
-    def sweep_retrievals(self, most: int = 200) -> int:
-        """Delete up to `most` expired retrievals of whatever users, among the next thousand days; returns how many."""
-        days = self._store.namespaces(("*", "retrievals"), 3, self._swept)
-        self._swept = self._swept + len(days) if len(days) >= 1_000 else 0
+    def sweep_retrievals(self, user: str, most: int = 200) -> int:
+        """Delete up to `most` expired retrievals of a user; of all users where the store has no TTL; how many."""
+        whose = label(user) if self._store.store.supports_ttl else "*"
+        days = self._store.namespaces((whose, "retrievals"), 3)
         oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
         ops: list[Op] = []
         for *_, user, kind, day in (name for name in days if len(name) == len(self._store.root) + 3):

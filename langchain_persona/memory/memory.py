@@ -478,7 +478,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
             >>> memory = PersonaMemory(InMemoryStore())
             >>> _ = memory.remember("ana", "Drinks her coffee black.")
             >>> memory.delete_user("ana")
-            <DeletionReceipt 1 cards, 1 versions; 0 threads; overwritten=None>
+            <DeletionReceipt 1 cards, 2 versions; 0 threads; overwritten=None>
         """
         return self.portability.delete_user(_known_user(user), checkpointer)
 

@@ -167,8 +167,11 @@ async def test_expired_retrievals_teach_nothing_and_are_swept_in_small_portions(
     receipt = await world.memory.feedback("ana", old.id, reward=1.0)
     assert (receipt.applied, receipt.reason) == (False, "the retrieval has expired")
     assert len(await world.items("retrievals")) == 9
-    swept = [await asyncio.to_thread(world.raw.ledger.sweep_retrievals, 3) for _ in range(4)]
-    assert swept == [3, 3, 2, 0]
+    sweep, swept = world.raw.ledger.sweep_retrievals, 0
+    while portion := await asyncio.to_thread(sweep, "ana", 3) + await asyncio.to_thread(sweep, "a%b", 3):
+        assert portion <= 6
+        swept += portion
+    assert swept == 8
     (left,) = await world.items("retrievals")
     assert left.value["id"] == young.id
     assert (await world.memory.vectors("ana")).count == 1  # feedback stands without its retrieval
