@@ -38,7 +38,7 @@ from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vecto
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
-from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, found_item
 from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
 from langchain_persona.rewards import trust, validated
@@ -50,9 +50,6 @@ GRACE_SECONDS = 60.0
 
 ABOUT_DOCUMENTS = frozenset({"thumbs", "rating", "click", "dwell", "copy"})
 """Signals about the retrieved documents themselves: all of the reward is retrieval's, whatever it is worth."""
-
-SWEEP_EVERY = 64
-"""Retrievals saved by a process between two looks for expired ones."""
 
 CHECKPOINT_EVERY = 256
 """Events between two snapshots that stay."""
@@ -66,7 +63,7 @@ _BY_BUCKETS = 7 * DAY  # how far back hours or days are searched one by one
 _LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
 _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 _KEY_ID = re.compile(r"k[=#][A-Za-z0-9_~@+-]{1,118}")
-_ENTRY_ID = re.compile(r"(\d{8})(\d\d)-[0-9a-f]{32}")
+_ENTRY_ID = re.compile(r"(\d{8})(\d\d)-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +535,7 @@ def _vectors_of(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, object]
 
 def _new_entry_id(moment: float) -> str:
     """A name that carries day and hour, so that the entry is found without reading others."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%d%H}-{new_id()}"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%d%H}-{new_id()[:20]}"
 
 
 def _on_time(now: float, horizon: float) -> float:

@@ -49,6 +49,9 @@ Path = tuple[str, ...]
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
+SWEEP_EVERY = 64
+"""Retrievals, or turns, that a process records between two looks for expired ones."""
+
 _PAGE, _MORE = 1_000, 5_000  # items of a search; of the next ones, for SQLite sorts all that it passes over
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
 
