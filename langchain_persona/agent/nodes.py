@@ -207,7 +207,7 @@ class MemoryNode(Node):
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
         message, cards = last_user_message(messages)[1], reading.cards.active
         (shown, others, _), style = prompt.split_cards(cards, self.loop.budget_tokens), prompt.describe(reading.style)
-        held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.all)]
+        held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.rest)]
         opened: Update = {"user": identity.user, "id": episode_id(message, identity)}
         opened["message_id"] = message and message.id
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
@@ -397,8 +397,8 @@ class RetrieveNode(Node):
             if bonus is not None:
                 factor = bonus.shrink(config.max_bonus) * (config.strength if strength is None else strength)
                 direction = direction + bonus.times(factor).total
-            total, ids = cards.relevance(direction), [card.id for card in cards.active]
-            scores = {name: float(total[place]) for place, name in enumerate(ids) if rows[place].any()}
+            total, missing = cards.relevance(direction).tolist(), {card.id for card in cards.unembedded}
+            scores = {card.id: one for card, one in zip(cards.active, total, strict=True) if card.id not in missing}
         ranked = sorted(others, key=lambda card: (-scores.get(card.id, -1.0), -card.updated))
         return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 

@@ -77,12 +77,12 @@ class CardSet:
     @property
     def all(self) -> list[PreferenceCard]:
         """Every card, oldest first."""
-        return sorted((*self.active, *self.rest), key=_age)
+        return sorted((*self.active, *self.rest), key=_age) if self.rest else list(self.active)
 
     @property
     def silent(self) -> list[PreferenceCard]:
         """Retired and held-back cards whose statement is not in force in another card either."""
-        said = set(map(_statement, self.active))
+        said = set(map(_statement, self.active)) if self.rest else set()
         return [card for card in self.rest if _statement(card) not in said]
 
 
