@@ -32,7 +32,6 @@ from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
 _KEY, _PARTS = "c", 64  # prefix of a record's key, and parts over which the records are spread
-_STALE = "stale"  # in the place of a version, where this process is about to write
 _MANY = 500  # cards from which on only changed parts are read again; fewer are read in one batch
 _QUESTIONS = 4  # stored questions of a card that are embedded
 
@@ -120,10 +119,8 @@ class Cards:
 
     def read_ops(self, user: str) -> list[Op]:
         """What `read` asks of the store, for a batch: the version, and the cards where this process has none."""
-        version, reads = self._store.get((user, "versions"), "cards"), self._search(user)
-        if self._cache.get(user) is None:
-            return [version, *reads]
-        return [version] if self._cache.get(user, _STALE) is None else [version, *reads[:2]]
+        version = self._store.get((user, "versions"), "cards")
+        return [version] if self._cache.get(user) is not None else [version, *self._search(user)]
 
     def parse(self, user: str, results: Sequence[Result]) -> CardSet:
         """The cards, given the results of `read_ops`; reads on where the cached ones are out of date."""
@@ -131,8 +128,8 @@ class Cards:
         found = self._cache.get(user, version)
         if found is not None:
             return found.cards
-        many = len(results) < 4 and known is not None and known.many
-        if len(results) == 1 or not (many or len(results) == 4):
+        many = len(results) == 1 and known is not None and known.many
+        if len(results) == 1:
             results = [results[0], *self._store.batch(self._search(user)[: 2 if many else 3])]
         versions = {item.key: _version(item) for item in self._store.found(_versions(user), results[1])}
         erased = {item.key for item in self._store.found((user, "erased"), results[2])}
@@ -253,9 +250,7 @@ class Cards:
     def _touch(self, user: str, card_ids: Iterable[str]) -> list[Op]:
         """The writes of new versions: of the parts in which some cards lie, and of all."""
         known, version = self._cache.get(user), {"version": new_id()}
-        if known is not None and known.many:
-            self._cache.put(user, _STALE, known)
-        else:  # all are read again, at once
+        if known is not None and not known.many:  # all are read again, at once
             self._cache.drop(user)
         parts = {_part(user, _key(name))[-1] for name in card_ids}
         versions = [self._store.put(_versions(user), part, version) for part in sorted(parts)]

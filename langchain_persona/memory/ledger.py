@@ -360,18 +360,16 @@ class Ledger:
         found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
         item = found_item(found)
         if kept is not None and _horizon(kept.snapshot) == _stored_time(item, "horizon"):
-            snapshot, anew = kept.snapshot, False
+            snapshot = kept.snapshot
             ahead = [one for one in _buckets_since(user, _horizon(snapshot), until) if one not in places]
             places, pages = [*places, *ahead], [*pages, *self._store.batch(list(map(self._store.search, ahead)))]
             items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
             entries = _parse_entries(items, kept.entries)
         else:
             kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
-            anew = item is not None and snapshot is None
             entries = self._entries_since(user, snapshot, until)
         while snapshot is not None and (withdrawn := _withdrawn_below(snapshot, entries)):
-            kept, anew = None, True
-            snapshot = self._checkpoint(user, name, space, min(withdrawn))
+            kept, snapshot = None, self._checkpoint(user, name, space, min(withdrawn))
             entries = self._entries_since(user, snapshot, until)
         after = _horizon(snapshot)
         young = {one: entry for one, entry in entries.items() if entry.time > after}
@@ -391,15 +389,15 @@ class Ledger:
         horizon = now - GRACE_SECONDS
         old = [event for event in events if event.time <= horizon]
         events = events[len(old) :]
-        # a new snapshot: with old events, in the place of an unusable one, and once a day
-        due = old or rebuild or (now - after > DAY if snapshot is not None else item is not None)
+        # a new snapshot: with old events, in the place of one that does not hold any more, and once a day
+        broken = item is not None and (snapshot is None or after != _stored_time(item, "horizon"))
+        due = old or rebuild or broken or (snapshot is not None and now - after > DAY)
         if kept is not None and not due and kept.young == events[: len(kept.young)]:
             state, done = kept.state, len(kept.young)  # this process folded these already
         else:
             state, done = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state), 0
         if due:
-            ops = self._stale_ops(user, name, after) if anew else []
-            held = dict(recent)
+            ops, held = list[Op](), dict(recent)
             for some, end in _portions(old, state.count, horizon):
                 state = fold(some, self._config, k=space.k, start=state, before=window)
                 window = [*window, *some][max(len(window) + len(some) - self._config.rule.window, 0) :]
@@ -416,7 +414,8 @@ class Ledger:
                 )
                 document = snapshot.to_json()
                 if some and state.count and state.count % CHECKPOINT_EVERY == 0:
-                    ops.append(self._store.put((user, "checkpoints", name), f"{end:017.6f}", document))
+                    # in the place of the one before at this count; one that no longer holds is not used
+                    ops.append(self._store.put((user, "checkpoints", name), f"n{state.count:08d}", document))
             try:
                 self._store.batch([*ops, self._store.put((user, "state"), name, document)])
             except StoreError:  # the next reader folds a little more
@@ -448,12 +447,6 @@ class Ledger:
         older = [item for item in items if _stored_time(item, "horizon") < before]
         older.sort(key=lambda item: _stored_time(item, "horizon"), reverse=True)
         return next((one for item in older if (one := self._usable_snapshot(item, space)) is not None), None)
-
-    def _stale_ops(self, user: str, name: str, after: float) -> list[Op]:
-        """The deletion of checkpoints that a new fold replaces, for a batch."""
-        path = (user, "checkpoints", name)
-        items = self._store.scan(path)
-        return [self._store.delete(path, item.key) for item in items if not _stored_time(item, "horizon") <= after]
 
     def forget_folds(self, user: str) -> None:
         """Delete snapshots and checkpoints, which do not know what is added below their horizons."""

@@ -452,4 +452,6 @@ def test_of_many_cards_only_what_changed_is_read_again_and_makes_the_same_set(st
             assert getattr(found, name) == getattr(fresh, name)
         assert np.array_equal(found.rows, fresh.rows)
         assert np.array_equal(found.statements.vectors, fresh.statements.vectors)
+        kept = reader.cards._cache.get("ana").parts.values()
+        assert sorted(card.id for part in kept for card in part.values()) == sorted(card.id for card in found.all)
     assert len(found.erased) > 3
