@@ -12,7 +12,7 @@ in the place of one; whoever reads takes all but one of them for retired, and ch
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -31,6 +31,7 @@ from langchain_persona.memory.store import Path, UserStore, VersionedCache, foun
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
+_NO_ROWS = np.zeros((0, 0))
 _KEY, _PARTS = "c", 64  # prefix of a record's key, and parts over which the records are spread
 _MANY = 500  # cards from which on only changed parts are read again; fewer are read in one batch
 _QUESTIONS = 4  # stored questions of a card that are embedded
@@ -267,9 +268,9 @@ class Cards:
             del known[card.id]
 
         def rows_of(card: PreferenceCard) -> Vector:
-            before = known.get(card.id)
-            if before is not None and (before[0].vector, before[0].embedding) == (card.vector, card.embedding):
-                return before[1]
+            before, rows = known.get(card.id, (None, _NO_ROWS))
+            if before is card or (before and before.vector == card.vector and before.embedding == card.embedding):
+                return rows
             return unit(self._embedder.decode(card.vector, card.embedding))
 
         rows = list(map(rows_of, active))
@@ -299,22 +300,16 @@ def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
     Of one statement the strongest stays: pinned, held back, for every conversation, stated rather than inferred, surer,
     older. Of several cards in the place of one the latest stays. What was retired or updated takes its twins with it.
     """
-    said, ended, gone = defaultdict[str, list[PreferenceCard]](list), dict[str, float](), dict[str, Retirement]()
-    for card in cards:
-        name = _statement(card)
-        if card.retired is None:
-            said[name].append(card)
-        else:
+    names, stays, heirs = list(map(_statement, cards)), dict[str, str](), dict[str, str]()
+    often, ended, gone = Counter(names), dict[str, float](), dict[str, Retirement]()
+    twins = [(card, name) for card, name in zip(cards, names, strict=True) if often[name] > 1]
+    for card, name in twins:
+        if card.retired is not None:
             ended[name] = max(card.retired.time, ended.get(name, 0.0))
-    for name, twins in said.items():
-        if len(twins) == 1 and name not in ended:
-            continue
-        first, *_ = twins = sorted(twins, key=_weakness)
-        for card in twins:
-            if not card.pinned and (card is not first or card.updated < ended.get(name, 0.0)):
-                by = None if card is first else first.id
-                gone[card.id] = Retirement(time=card.created, reason="said twice", by=by)
-    heirs = dict[str, str]()
+    for card, name in sorted((one for one in twins if one[0].retired is None), key=lambda one: _weakness(one[0])):
+        twin = stays.setdefault(name, card.id)
+        if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
+            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else None)
     for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
         heir = heirs.setdefault(card.replaces, card.id)
         if heir != card.id and card.retired is None and not card.pinned and card.id not in gone:
