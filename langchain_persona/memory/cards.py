@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from operator import attrgetter
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -51,6 +52,7 @@ class CardSet:
         erased: keys of the tombstones, of cards and episodes.
         statements: the active likes and dislikes that have a vector; None where there are none.
         unembedded: active cards without a vector.
+        memo: what was made of this set, under names that its makers choose.
     """
 
     active: tuple[PreferenceCard, ...] = ()
@@ -61,6 +63,7 @@ class CardSet:
     erased: frozenset[str] = frozenset()
     statements: Statements | None = None
     unembedded: tuple[PreferenceCard, ...] = ()
+    memo: dict[Hashable, Any] = field(default_factory=dict)
 
     def relevance(self, direction: Vector) -> Vector:
         """The dot product of each active card with a vector of shape (d,): mean of its text's and its best row's.

@@ -148,6 +148,7 @@ class Portability:
         self._episodes.erase(user, episodes)
         self._personas.drop(user, doomed | episodes, texts)
         self._cards.take_back(user, doomed)  # the texts go last, so that what failed half-way can be repeated
+        self._cards.read(user)  # so that the next turn has them
         self._store.scrub()
         return gone
 
