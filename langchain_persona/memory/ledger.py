@@ -22,6 +22,7 @@ from functools import partial
 from types import MappingProxyType
 
 from langgraph.store.base import Item, Op, Result
+from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError, StoreError
 from langchain_persona.identity import Label, label
@@ -149,8 +150,11 @@ class Ledger:
             self._background.submit(partial(self.sweep_retrievals, user))
 
     def sweep_retrievals(self, user: str, most: int = 200) -> int:
-        """Delete up to `most` expired retrievals of a user; of all users where the store has no TTL; how many."""
-        whose = label(user) if self._store.store.supports_ttl else "*"
+        """Delete up to `most` expired retrievals of a user, or of all users in an `InMemoryStore`; how many.
+
+        Other stores would look through all that they hold, and most have a sweeper of their own.
+        """
+        whose = "*" if isinstance(self._store.store, InMemoryStore) else label(user)
         days = self._store.namespaces((whose, "retrievals"), 3)
         oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
         ops: list[Op] = []
