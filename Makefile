@@ -37,7 +37,7 @@ PROGRESS = 2>&1 | tee $(LOG) | awk '\
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv lint format test test-slow test-models demo studio scale-out docs dist bench-speed bench-turn bench-learning bench-finetune clean
+.PHONY: help venv lint format test test-slow test-models demo studio scale-out docs dist bench-speed bench-turn bench-learning bench-finetune bench-users bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,13 @@ bench-learning: $(VENV)/.has-bench ## what it learns, beside plain Chroma and th
 bench-finetune: ## TRL trains a tiny model on what export_dataset writes, in each format
 	@$(MAKE) --no-print-directory VENV=.venv-trl .venv-trl/.has-finetune
 	.venv-trl/bin/python -m benchmarks.finetune $(ARGS)
+
+bench-users: $(VENV)/.has-bench ## what growth costs: one user with very much, a store with a million users
+	$(BIN)/python -m benchmarks.users $(ARGS)
+
+bench-peers: ## a user's own memories, beside LangMem, mem0 and others
+	@$(MAKE) --no-print-directory VENV=.venv-peers .venv-peers/.has-peers
+	.venv-peers/bin/python -m benchmarks.peers $(ARGS)
 
 clean: ## remove caches and what was built (.venv stays)
 	rm -rf build dist site .benchmarks .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .langgraph_api

@@ -228,12 +228,13 @@ class Feedback(Record):
 
 
 class Withdrawal(Record):
-    """An entry that takes one feedback back; the feedback itself stays in the ledger."""
+    """An entry that takes one feedback back, which stays in the ledger; `since` is a time that is not after it."""
 
     type: Literal["withdrawal"] = "withdrawal"
     id: str
     target: str
     time: float
+    since: float | None = None
 
 
 _ENTRY: TypeAdapter[Feedback | Withdrawal] = TypeAdapter(Annotated[Feedback | Withdrawal, Field(discriminator="type")])

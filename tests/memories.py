@@ -60,7 +60,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.skew = real_time.time(), 0.0
-        for module in ("ledger", "memory", "cards", "persona", "migration"):
+        for module in ("ledger", "memory", "cards", "episodes", "persona", "migration"):
             monkeypatch.setattr(f"langchain_persona.memory.{module}.time", SimpleNamespace(time=self.time))
 
     def time(self) -> float:

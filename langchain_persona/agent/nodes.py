@@ -178,6 +178,14 @@ class Node(Runnable[Any, Update]):
             identity = resolve_identity(config := ensure_config(config), trust=self.memory.trust)
             return changes(input, await self._abody(identity, input, config), scope)
 
+    def _split(self, cards: CardSet) -> tuple[list[PreferenceCard], list[PreferenceCard], int]:
+        """`prompt.split_cards` of the active cards, once for each set: nodes of several turns ask for it."""
+        budget = self.loop.budget_tokens
+        if budget not in cards.memo:
+            cards.memo[budget] = prompt.split_cards(cards.active, budget)
+        found: tuple[list[PreferenceCard], list[PreferenceCard], int] = cards.memo[budget]
+        return found
+
     def _keep_verdict(self, user: str, turn: Update) -> None:
         """Write the turn before with what was said of it, where no new episode is written with it."""
         if "judged" in turn:
@@ -215,9 +223,9 @@ class MemoryNode(Node):
             if persona.get("user") not in (None, identity.user):  # on a shared thread, what was another user's goes
                 update |= {**_EMPTY, "query": "", "profile": {}, "cards": [], "system": "", "beside": ""}
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
-        message, cards = last_user_message(messages)[1], reading.cards.active
-        (shown, others, _), style = prompt.split_cards(cards, self.loop.budget_tokens), prompt.describe(reading.style)
-        held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.all)]
+        message = last_user_message(messages)[1]
+        (shown, others, _), style = self._split(reading.cards), prompt.describe(reading.style)
+        held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.rest)]
         opened: Update = {"user": identity.user, "id": episode_id(message, identity)}
         opened["message_id"] = message and message.id
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
@@ -403,15 +411,15 @@ class RetrieveNode(Node):
         self, cards: CardSet, vector: Vector | None, taste: Taste | None, strength: float | None
     ) -> list[Update]:
         config, rows, scores = self.memory.config, cards.vectors, dict[str, float]()
-        _, others, left = prompt.split_cards(cards.active, self.loop.budget_tokens)
+        _, others, left = self._split(cards)
         if vector is not None and rows.shape[1] == vector.size:
             direction = unit(vector)
             bonus = taste.moderated(vector, rows, config.spread).bonus if taste else None
             if bonus is not None:
                 factor = bonus.shrink(config.max_bonus) * (config.strength if strength is None else strength)
                 direction = direction + bonus.times(factor).total
-            total, ids = cards.relevance(direction), [card.id for card in cards.active]
-            scores = {name: float(total[place]) for place, name in enumerate(ids) if rows[place].any()}
+            total, missing = cards.relevance(direction).tolist(), {card.id for card in cards.unembedded}
+            scores = {card.id: one for card, one in zip(cards.active, total, strict=True) if card.id not in missing}
         ranked = sorted(others, key=lambda card: (-scores.get(card.id, -1.0), -card.updated))
         return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 

@@ -59,7 +59,7 @@ def decode_vectors(text: str, dimension: int, dtype: str = SINGLE) -> Vector:
         array([[1. , 0.5]])
     """
     try:
-        array = np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype).reshape(-1, dimension)
+        array = np.frombuffer(binascii.a2b_base64(text, strict_mode=True), dtype=dtype).reshape(-1, dimension)
     except (binascii.Error, ValueError, TypeError) as error:
         raise CorruptRecordError(f"not base64 of vectors of {dimension} numbers: {error}") from error
     if not np.isfinite(array).all():

@@ -113,7 +113,7 @@ def fold(
     fresh = in_order(events)
     for event in fresh:
         step = config.rule.step(state, event, temperature=config.temperature, keep=config.keep_sessions)
-        state = step.rounded(config.max_norm)
+        state = step.rounded(config.max_norm, state)
     if fresh:
         recent = [*in_order(before), *fresh]
         state = config.rule.settle(state, recent[max(len(recent) - config.rule.window, 0) :]).rounded(config.max_norm)

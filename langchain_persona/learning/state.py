@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -39,7 +41,7 @@ class Event:
 def in_order(events: Iterable[Event]) -> list[Event]:
     """Events by `(time, id)`, each id once, without those of gate 0, which teach nothing."""
     unique = {event.id: event for event in events if event.gate > 0.0}
-    return sorted(unique.values(), key=lambda event: (event.time, event.id))
+    return sorted(unique.values(), key=attrgetter("time", "id"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,11 +76,13 @@ class LearnerState:
 
     def short(self, session: str | None) -> Vector:
         """`z_S` of one session; zeros for a new or forgotten session, and for none."""
-        return self.sessions.get(session or "", np.zeros_like(self.long))
+        found = self.sessions.get(session or "")
+        return np.zeros_like(self.long) if found is None else found
 
     def array(self, name: str) -> Vector:
         """A further array of the rule; zeros before it was first set."""
-        return self.extra.get(name, np.zeros_like(self.long))
+        found = self.extra.get(name)
+        return np.zeros_like(self.long) if found is None else found
 
     def with_session(self, session: str, short: Vector, keep: int) -> Mapping[str, Vector]:
         """The `keep` latest sessions, this one last; unchanged for the session ""."""
@@ -87,16 +91,26 @@ class LearnerState:
         others = [(name, vector) for name, vector in self.sessions.items() if name != session]
         return dict([*others, (session, short)][-keep:])
 
-    def rounded(self, max_norm: float) -> LearnerState:
-        """The state in the precision in which it is stored, with no vector longer than `max_norm`."""
+    def rounded(self, max_norm: float, before: LearnerState | None = None) -> LearnerState:
+        """The state in the precision in which it is stored, with no vector longer than `max_norm`.
 
-        def bound(vector: Vector, precision: str) -> Vector:
-            norm = float(np.linalg.norm(vector))
-            return (vector if norm <= max_norm else vector * (max_norm / norm)).astype(precision)
+        What it shares with a rounded one `before` is not rounded again.
+        """
 
-        sessions = {name: bound(vector, HALF) for name, vector in self.sessions.items()}
-        extra = {name: bound(vector, HALF) for name, vector in self.extra.items()}
-        return LearnerState(bound(self.long, SINGLE), sessions, self.baseline, self.count, extra)
+        def bound(vector: Vector, known: Vector | None, precision: str) -> Vector:
+            if vector is known:
+                return vector
+            norm = math.sqrt(vector @ vector)
+            short = vector if norm <= max_norm else vector * (max_norm / norm)
+            made = short.astype(precision).astype(np.float64)
+            made.setflags(write=False)
+            return made
+
+        old = LearnerState.cold(0) if before is None else before
+        sessions = {name: bound(vector, old.sessions.get(name), HALF) for name, vector in self.sessions.items()}
+        extra = {name: bound(vector, old.extra.get(name), HALF) for name, vector in self.extra.items()}
+        known = None if before is None else before.long
+        return LearnerState(bound(self.long, known, SINGLE), sessions, self.baseline, self.count, extra)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-safe document: `long` as base64 of float32, the other arrays of float16 (see `rounded`)."""

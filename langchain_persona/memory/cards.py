@@ -1,5 +1,8 @@
 """Preference cards: one record a card, its vectors within; read once a user and kept while their version stands.
 
+A user's cards lie in 64 parts, by a hash of their ids. Each part has a version too: of many cards only those parts are
+read again in which somebody wrote.
+
 An erased card never comes back. A `BaseStore` cannot refuse a write that was decided on before the erasure, so erasing
 leaves a tombstone: readers pass over a card that has one, and every writer looks for it after the write and takes back
 what it has just written. For the same reason several writers at once can keep one statement twice, or put several cards
@@ -9,21 +12,29 @@ in the place of one; whoever reads takes all but one of them for retired, and ch
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import attrgetter
+from typing import Any
+from zlib import crc32
 
 import numpy as np
-from langgraph.store.base import Op, Result
+import numpy.typing as npt
+from langgraph.store.base import Item, Op, Result
 
 from langchain_persona.identity import label
 from langchain_persona.learning import Statements
-from langchain_persona.learning.arrays import Vector, dots, frozen, unit
+from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import UserStore, VersionedCache, found_item, parse_record
+from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item, parse_record
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
+_NO_ROWS = np.zeros((0, 0))
+_KEY, _PARTS = "c", 64  # prefix of a record's key, and parts over which the records are spread
+_MANY = 500  # cards from which on only changed parts are read again; fewer are read in one batch
 _QUESTIONS = 4  # stored questions of a card that are embedded
 
 
@@ -41,6 +52,7 @@ class CardSet:
         erased: keys of the tombstones, of cards and episodes.
         statements: the active likes and dislikes that have a vector; None where there are none.
         unembedded: active cards without a vector.
+        memo: what was made of this set, under names that its makers choose.
     """
 
     active: tuple[PreferenceCard, ...] = ()
@@ -51,6 +63,7 @@ class CardSet:
     erased: frozenset[str] = frozenset()
     statements: Statements | None = None
     unembedded: tuple[PreferenceCard, ...] = ()
+    memo: dict[Hashable, Any] = field(default_factory=dict)
 
     def relevance(self, direction: Vector) -> Vector:
         """The dot product of each active card with a vector of shape (d,): mean of its text's and its best row's.
@@ -67,13 +80,27 @@ class CardSet:
     @property
     def all(self) -> list[PreferenceCard]:
         """Every card, oldest first."""
-        return sorted((*self.active, *self.rest), key=_age)
+        return sorted((*self.active, *self.rest), key=_age) if self.rest else list(self.active)
 
     @property
     def silent(self) -> list[PreferenceCard]:
         """Retired and held-back cards whose statement is not in force in another card either."""
-        said = set(map(_statement, self.active))
+        said = set(map(_statement, self.active)) if self.rest else set()
         return [card for card in self.rest if _statement(card) not in said]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """What was read of a user's cards: the set that they make, the versions of the parts, and each part's records."""
+
+    cards: CardSet
+    versions: Mapping[str, str]
+    parts: Mapping[str, Mapping[str, PreferenceCard]]
+
+    @property
+    def many(self) -> bool:
+        """Whether only changed parts are read again."""
+        return sum(map(len, self.parts.values())) >= _MANY
 
 
 class Cards:
@@ -82,7 +109,7 @@ class Cards:
     def __init__(self, store: UserStore, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._cache: VersionedCache[CardSet] = VersionedCache(_CACHED_USERS)
+        self._cache: VersionedCache[_Reading] = VersionedCache(_CACHED_USERS)
         store.caches.append(self._cache)
 
     def read(self, user: str) -> CardSet:
@@ -91,7 +118,8 @@ class Cards:
 
     def latest(self, user: str) -> CardSet:
         """The cards as this process read them last; reads them where it has none."""
-        return self._cache.get(user) or self.read(user)
+        known = self._cache.get(user)
+        return self.read(user) if known is None else known.cards
 
     def read_ops(self, user: str) -> list[Op]:
         """What `read` asks of the store, for a batch: the version, and the cards where this process has none."""
@@ -100,14 +128,34 @@ class Cards:
 
     def parse(self, user: str, results: Sequence[Result]) -> CardSet:
         """The cards, given the results of `read_ops`; reads on where the cached ones are out of date."""
-        item = found_item(results[0])
-        version = "" if item is None else str(item.value.get("version", ""))
+        version, known = _version(found_item(results[0])), self._cache.get(user)
         found = self._cache.get(user, version)
-        if found is None:
-            cards, tombs = results[1:] if len(results) > 1 else self._store.batch(self._search(user))
-            found = self._card_set(user, cards, tombs)
-            self._cache.put(user, version, found)
-        return found
+        if found is not None:
+            return found.cards
+        many = len(results) == 1 and known is not None and known.many
+        if len(results) == 1:
+            results = [results[0], *self._store.batch(self._search(user)[: 2 if many else 3])]
+        versions = {item.key: _version(item) for item in self._store.found(_versions(user), results[1])}
+        erased = {item.key for item in self._store.found((user, "erased"), results[2])}
+        if many and known is not None:
+            names = [one for one in {**known.versions, **versions} if known.versions.get(one) != versions.get(one)]
+            places = [(user, "cards", name) for name in names]
+            pages = zip(places, self._store.batch(list(map(self._store.search, places))), strict=True)
+            items = [item for place, page in pages for item in self._store.found(place, page)]
+            parts = {name: dict(part) for name, part in known.parts.items() if name not in names}
+        else:
+            items, parts = self._store.found((user, "cards"), results[3]), {}
+        for item in items:
+            if (card := parse_record(PreferenceCard, item)) is not None:
+                parts.setdefault(item.namespace[-1], {})[item.key] = card
+        for tomb in erased:
+            for part in parts.values():
+                part.pop(_KEY + tomb[1:], None)
+        old = known.cards if known is not None else CardSet()
+        every = sorted((card for part in parts.values() for card in part.values()), key=_age)
+        found = _Reading(self._card_set(every, erased, old), versions, parts)
+        self._cache.put(user, version, found)
+        return found.cards
 
     def embedded(self, user: str) -> CardSet:
         """The cards, each active one with its vector; what was missing is made and written back."""
@@ -145,25 +193,26 @@ class Cards:
         return next((one for one in alike if _weakness(one) <= _weakness(card)), None)
 
     def write(self, user: str, cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
-        """Write new and changed cards; returns those that stand, without any that was erased meanwhile."""
+        """Write new and changed cards; returns those that stand, without any that was erased meanwhile.
+
+        Reads what stands then, so that the next turn has it.
+        """
         self._store.batch(self.write_ops(user, cards))
-        erased = self._store.erased(user, [card.id for card in cards])
+        tombs = self.read(user).erased
+        erased = {card.id for card in cards if label(card.id, prefix="x") in tombs}
         self.take_back(user, erased)
         return [card for card in cards if card.id not in erased]
 
     def write_ops(self, user: str, cards: Sequence[PreferenceCard]) -> list[Op]:
         """The writes of some cards, for a batch. Who uses it looks for tombstones afterwards, as `write` does."""
-        if not cards:
-            return []
-        self._cache.drop(user)
-        return [*(self._store.put((user, "cards"), _key(card.id), card.to_json()) for card in cards), self._touch(user)]
+        puts = [self._store.put(_part(user, _key(card.id)), _key(card.id), card.to_json()) for card in cards]
+        return [*puts, *self._touch(user, [card.id for card in cards])] if cards else []
 
     def take_back(self, user: str, card_ids: Collection[str]) -> None:
         """Delete the records of cards that were erased."""
         if card_ids:
-            self._cache.drop(user)
-            deletes = [self._store.delete((user, "cards"), _key(name)) for name in card_ids]
-            self._store.batch([*deletes, self._touch(user)])
+            deletes = [self._store.delete(_part(user, _key(name)), _key(name)) for name in card_ids]
+            self._store.batch([*deletes, *self._touch(user, card_ids)])
 
     def replace(self, user: str, card_id: str, new: PreferenceCard, reason: str) -> PreferenceCard:
         """Put a new card in the place of another, which is retired; `KeyError`: the user has no such card."""
@@ -186,41 +235,61 @@ class Cards:
 
         `take_back` deletes them; until then an erasure that failed half-way can be repeated.
         """
-        (result,) = self._store.batch([self._store.search((user, "cards"))])
-        every, doomed = retire_superfluous(self._parse_cards(user, result)), set(card_ids)
+        cards = self.read(user)
+        # what an erasure that failed half-way has hidden, and not deleted yet
+        keys = [_KEY + tomb[1:] for tomb in cards.erased]
+        found = self._store.batch([self._store.get(_part(user, key), key) for key in keys])
+        hidden = (parse_record(PreferenceCard, result) for result in found)
+        every = retire_superfluous(sorted([*cards.all, *filter(None, hidden)], key=_age))
+        doomed = set(card_ids)
         while more := {card.id for card in every if card.retired and card.retired.by in doomed} - doomed:
             doomed |= more
-        self._cache.drop(user)
-        self._store.batch([*self._store.bury(user, doomed), self._touch(user)])
+        self._store.batch([*self._store.bury(user, doomed), *self._touch(user, ())])
         return [card for card in every if card.id in doomed]
 
     def _search(self, user: str) -> list[Op]:
-        return [self._store.search((user, "cards")), self._store.search((user, "erased"))]
+        """The reads of versions, tombstones and cards: versions first, so that none is newer than what was read."""
+        return [self._store.search(path) for path in (_versions(user), (user, "erased"), (user, "cards"))]
 
-    def _card_set(self, user: str, cards: Result, tombs: Result) -> CardSet:
-        erased = {item.key for item in self._store.found((user, "erased"), tombs)}
-        every = [card for card in self._parse_cards(user, cards) if label(card.id, prefix="x") not in erased]
+    def _touch(self, user: str, card_ids: Iterable[str]) -> list[Op]:
+        """The writes of new versions: of the parts in which some cards lie, and of all."""
+        known, version = self._cache.get(user), {"version": new_id()}
+        if known is not None and not known.many:  # all are read again, at once
+            self._cache.drop(user)
+        parts = {_part(user, _key(name))[-1] for name in card_ids}
+        versions = [self._store.put(_versions(user), part, version) for part in sorted(parts)]
+        return [*versions, self._store.put((user, "versions"), "cards", version)]
+
+    def _card_set(self, every: Sequence[PreferenceCard], erased: Collection[str], old: CardSet) -> CardSet:
+        """The set of all readable cards, given oldest first; rows that `old` has are not decoded again."""
         found = retire_superfluous(every)
-        active = tuple(card for card in found if card.active)
-        rows = [self._embedder.decode(card.vector, card.embedding) for card in active]
+        active = tuple(card for card in found if card.retired is None and not card.held_back)
+        rest = () if len(active) == len(found) else tuple(card for card in found if not card.active)
+        places = pairwise((*old.starts, len(old.rows)))
+        known = {card.id: (card, old.rows[slice(*place)]) for card, place in zip(old.active, places, strict=True)}
+        for card in old.unembedded:
+            del known[card.id]
+
+        def rows_of(card: PreferenceCard) -> Vector:
+            before, rows = known.get(card.id, (None, _NO_ROWS))
+            if before is card or (before and before.vector == card.vector and before.embedding == card.embedding):
+                return rows
+            return unit(self._embedder.decode(card.vector, card.embedding))
+
+        rows = list(map(rows_of, active))
         # one model has one length; if a custom one changed it under its name, the latest counts
         size = next((one.shape[1] for one in reversed(rows) if one.size), 0)
         rows = [one if one.shape[1] == size and one.size else np.zeros((1, size)) for one in rows]
         starts = tuple(accumulate(map(len, rows[:-1]), initial=0)) if rows else ()
-        vectors = frozen(unit(np.concatenate(rows))) if rows else np.zeros((0, 0))
-        texts = vectors if len(vectors) == len(active) else frozen(vectors[list(starts)])
-        rest = tuple(card for card in found if not card.active)
-        late = tuple(active[place] for place in np.flatnonzero(~np.any(texts, axis=1)))
-        said = _statements(active, texts)
-        return CardSet(active, rest, texts, vectors, starts, frozenset(erased), said, late)
-
-    def _parse_cards(self, user: str, result: Result) -> list[PreferenceCard]:
-        """Every readable card, oldest first, also erased ones that are not deleted yet."""
-        parsed = (parse_record(PreferenceCard, item) for item in self._store.found((user, "cards"), result))
-        return sorted((card for card in parsed if card is not None), key=_age)
-
-    def _touch(self, user: str) -> Op:
-        return self._store.put((user, "versions"), "cards", {"version": new_id()})
+        vectors = np.concatenate(rows) if rows else np.zeros((0, 0))
+        texts = vectors if len(vectors) == len(active) else vectors[list(starts)]
+        for array in (vectors, texts):
+            array.setflags(write=False)
+        embedded: npt.NDArray[np.bool_] = np.any(texts, axis=1)
+        late = tuple(active[place] for place in np.flatnonzero(~embedded))
+        return CardSet(
+            active, rest, texts, vectors, starts, frozenset(erased), _statements(active, texts, embedded), late
+        )
 
 
 def card_texts(cards: Iterable[PreferenceCard]) -> list[str]:
@@ -234,12 +303,14 @@ def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
     Of one statement the strongest stays: pinned, held back, for every conversation, stated rather than inferred, surer,
     older. Of several cards in the place of one the latest stays. What was retired or updated takes its twins with it.
     """
-    stays, heirs, ended, gone = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, Retirement]()
-    for card in cards:
+    names, stays, heirs = list(map(_statement, cards)), dict[str, str](), dict[str, str]()
+    often, ended, gone = Counter(names), dict[str, float](), dict[str, Retirement]()
+    twins = [(card, name) for card, name in zip(cards, names, strict=True) if often[name] > 1]
+    for card, name in twins:
         if card.retired is not None:
-            ended[_statement(card)] = max(card.retired.time, ended.get(_statement(card), 0.0))
-    for card in sorted((one for one in cards if one.retired is None), key=_weakness):
-        name, twin = _statement(card), stays.setdefault(_statement(card), card.id)
+            ended[name] = max(card.retired.time, ended.get(name, 0.0))
+    for card, name in sorted((one for one in twins if one[0].retired is None), key=lambda one: _weakness(one[0])):
+        twin = stays.setdefault(name, card.id)
         if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
             gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else None)
     for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
@@ -258,16 +329,29 @@ def _weakness(card: PreferenceCard) -> tuple[bool, bool, bool, bool, float]:
 
 
 def _key(card_id: str) -> str:
-    return label(card_id, prefix="c")
+    return label(card_id, prefix=_KEY)
 
 
-def _statements(cards: Sequence[PreferenceCard], vectors: Vector) -> Statements | None:
-    places = [i for i, card in enumerate(cards) if card.kind in ("like", "dislike") and vectors[i].any()]
+def _part(user: str, key: str) -> Path:
+    """Where a record lies, given its key."""
+    return user, "cards", f"p{crc32(key.encode()) % _PARTS:02d}"
+
+
+def _versions(user: str) -> Path:
+    return user, "versions", "parts"
+
+
+def _version(item: Item | None) -> str:
+    return "" if item is None else str(item.value.get("version", ""))
+
+
+def _statements(cards: Sequence[PreferenceCard], vectors: Vector, embedded: npt.NDArray[np.bool_]) -> Statements | None:
+    places = [i for i, card in enumerate(cards) if card.kind in ("like", "dislike") and embedded[i]]
     said = [cards[i] for i in places]
     if not said:
         return None
     return Statements(
-        vectors=vectors[places].astype(np.float32),
+        vectors=vectors.astype(np.float32)[places],
         signs=np.array([1.0 if card.kind == "like" else -1.0 for card in said]),
         confidence=np.array([card.confidence for card in said]),
         since=np.array([np.inf if card.pinned else card.updated for card in said]),
@@ -277,5 +361,4 @@ def _statements(cards: Sequence[PreferenceCard], vectors: Vector) -> Statements 
     )
 
 
-def _age(card: PreferenceCard) -> tuple[float, str]:
-    return card.created, card.id
+_age = attrgetter("created", "id")

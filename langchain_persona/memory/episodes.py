@@ -7,12 +7,16 @@ second graph on the same memory does not take over the first one's work.
 An episode whose query is embedded has a short copy too, in which the turns of other conversations look for exchanges
 like theirs. Only the latest copies are kept, so that one search reads all. They are read at the beginning of a
 conversation; later turns of it use what this process has read, for their own exchanges are in the messages anyway.
+
+With a time to live an episode goes with all of its copies: by the store where it can do so, else by a sweep.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -20,9 +24,10 @@ from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
 from langchain_persona.learning.arrays import Vector, dots, unit
+from langchain_persona.memory.background import Background
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import UserStore, VersionedCache, parse_record
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, parse_record
 from langchain_persona.records import Episode, Record
 from langchain_persona.resilience import run_or_default, warn
 
@@ -72,9 +77,12 @@ class Progress(Record):
 class Episodes:
     """The episodes of all users."""
 
-    def __init__(self, store: UserStore, embedder: Embedder) -> None:
-        self._store = store
-        self._embedder = embedder
+    def __init__(
+        self, store: UserStore, embedder: Embedder, background: Background, ttl_seconds: float | None = None
+    ) -> None:
+        self._store, self._embedder, self._background = store, embedder, background
+        self._ttl_seconds = ttl_seconds
+        self._recorded = 0
         self._cache: VersionedCache[Past] = VersionedCache(_CACHED_USERS)
         store.caches.append(self._cache)
 
@@ -119,7 +127,8 @@ class Episodes:
         One that was erased is left out, and one on which a retired or held-back card rests.
         """
         hidden = {quote.message_id for card in cards.silent for quote in card.evidence}
-        kept = [one for one in past.values() if one[1].size == vector.size and one[0].message_id not in hidden]
+        usable = (one for one in past.values() if one[1].size == vector.size and not self._expired(one[0]))
+        kept = [one for one in usable if one[0].message_id not in hidden]
         if not kept or not k:
             return []
         scores = dots(unit(np.stack([row for _, row in kept])), unit(vector))
@@ -131,9 +140,16 @@ class Episodes:
         return self._store.get((user, "episodes"), _key(episode_id))
 
     def all(self, user: str) -> list[Episode]:
-        """Every readable episode of a user, oldest first."""
+        """Every readable episode of a user that has not expired, oldest first."""
         found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))
-        return sorted((one for one in found if one is not None), key=_age)
+        return sorted((one for one in found if one is not None and not self._expired(one)), key=_age)
+
+    def sweep(self, user: str) -> int:
+        """Delete a user's expired episodes; returns how many."""
+        found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))
+        old = [one.id for one in found if one is not None and self._expired(one)]
+        self.take_back(user, old)
+        return len(old)
 
     def record(self, user: str, episode: Episode, reflection: str, judged: Episode | None = None) -> None:
         """Write an episode and its mark in one batch, and with them the one before with what was said of it.
@@ -145,6 +161,9 @@ class Episodes:
         mark = Pending(user=user, reflection=reflection, episode=episode)
         written = [episode] if judged is None else [judged, episode]
         self._store.batch([*self._write_ops(user, written), self._mark_op(mark)])
+        self._recorded += 1
+        if self._ttl_seconds is not None and self._recorded % SWEEP_EVERY == 0:
+            self._background.submit(partial(self.sweep, user))
 
     def write(self, user: str, episode: Episode) -> bool:
         """Write a changed episode; False where it was erased meanwhile, and then it stays erased."""
@@ -214,11 +233,11 @@ class Episodes:
 
     def _write_ops(self, user: str, episodes: Sequence[Episode]) -> list[Op]:
         """The writes of episodes and of their copies, and the deletion of the oldest copies."""
-        ops = [self._store.put((user, "episodes"), _key(one.id), one.to_json()) for one in episodes]
+        ops = [self._put((user, "episodes"), one.id, one, one) for one in episodes]
         copies = {one.id: (_copy(one), row[0]) for one in episodes if len(row := self._decode(one))}
         if not copies:
             return ops
-        ops += [self._store.put((user, "past"), _key(name), one.to_json()) for name, (one, _) in copies.items()]
+        ops += [self._put((user, "past"), name, one, one) for name, (one, _) in copies.items()]
         if (past := self._cache.get(user)) is not None:
             past = {**past, **copies}
             old = list(past)[:-_COPIES]
@@ -234,7 +253,15 @@ class Episodes:
         return self._embedder.decode(episode.vector, episode.embedding)
 
     def _mark_op(self, mark: Pending) -> Op:
-        return self._store.put(_marks(mark.user, mark.reflection), _key(mark.episode.id), mark.to_json())
+        return self._put(_marks(mark.user, mark.reflection), mark.episode.id, mark, mark.episode)
+
+    def _put(self, path: Path, episode_id: str, record: Record, episode: Episode) -> Op:
+        """The write of what tells of an episode, for a batch: it lives as long as that."""
+        left = None if self._ttl_seconds is None else max(episode.time + self._ttl_seconds - time.time(), 60.0)
+        return self._store.put(path, _key(episode_id), record.to_json(), left)
+
+    def _expired(self, episode: Episode) -> bool:
+        return self._ttl_seconds is not None and episode.time + self._ttl_seconds < time.time()
 
     def _unmark_op(self, mark: Pending) -> Op:
         return self._store.delete(_marks(mark.user, mark.reflection), _key(mark.episode.id))

@@ -4,6 +4,8 @@ Entries are only added, and a snapshot of the fold may be lost or overwritten by
 again. It holds only entries older than `GRACE_SECONDS`; readers fold the younger ones on top. Writers at once, repeated
 and late deliveries, and clocks that differ by less than the grace period therefore cost nothing. A clock that ran ahead
 and was put right costs a longer read until its time has come: the version that writers leave tells how far to read.
+
+Each 256 events a snapshot stays, as a checkpoint: the fold goes on from it where a later entry is withdrawn.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from functools import partial
 from types import MappingProxyType
 
 from langgraph.store.base import Item, Op, Result
+from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, DimensionMismatchError, StoreError
 from langchain_persona.identity import Label, label
@@ -36,7 +39,7 @@ from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vecto
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
-from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, found_item
 from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
 from langchain_persona.rewards import trust, validated
@@ -49,16 +52,19 @@ GRACE_SECONDS = 60.0
 ABOUT_DOCUMENTS = frozenset({"thumbs", "rating", "click", "dwell", "copy"})
 """Signals about the retrieved documents themselves: all of the reward is retrieval's, whatever it is worth."""
 
-SWEEP_EVERY = 64
-"""Retrievals saved by a process between two looks for expired ones."""
+CHECKPOINT_EVERY = 256
+"""Events between two snapshots that stay."""
 
 HOUR, DAY = 3_600.0, 86_400.0
 
 Entry = Feedback | Withdrawal
 
 _CURRENT = "current"
+_BY_BUCKETS = 7 * DAY  # how far back hours or days are searched one by one
 _LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
 _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
+_KEY_ID = re.compile(r"k[=#][A-Za-z0-9_~@+-]{1,118}")
+_ENTRY_ID = re.compile(r"(\d{8})(\d\d)-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ class Ledger:
         self._cache: VersionedCache[Folded] = VersionedCache(64)
         store.caches.append(self._cache)
         self._written: set[str] = set()  # users for whom this process wrote since it last folded
-        self._saved = self._swept = 0
+        self._saved = 0
 
     # retrievals -------------------------------------------------------------------------------------------------------
 
@@ -141,12 +147,15 @@ class Ledger:
         self._store.batch([self._store.put(place, key, value, self.retrieval_ttl_seconds)])
         self._saved += 1
         if self._saved % SWEEP_EVERY == 0:
-            self._background.submit(self.sweep_retrievals)
+            self._background.submit(partial(self.sweep_retrievals, user))
 
-    def sweep_retrievals(self, most: int = 200) -> int:
-        """Delete up to `most` expired retrievals of whatever users, among the next thousand days; returns how many."""
-        days = self._store.namespaces(("*", "retrievals"), 3, self._swept)
-        self._swept = self._swept + len(days) if len(days) >= 1_000 else 0
+    def sweep_retrievals(self, user: str, most: int = 200) -> int:
+        """Delete up to `most` expired retrievals of a user, or of all users in an `InMemoryStore`; how many.
+
+        Other stores would look through all that they hold, and most have a sweeper of their own.
+        """
+        whose = "*" if isinstance(self._store.store, InMemoryStore) else label(user)
+        days = self._store.namespaces((whose, "retrievals"), 3)
         oldest = datetime.fromtimestamp(time.time() - self.retrieval_ttl_seconds - DAY, UTC)
         ops: list[Op] = []
         for *_, user, kind, day in (name for name in days if len(name) == len(self._store.root) + 3):
@@ -205,13 +214,14 @@ class Ledger:
         used = self._read(user, [], key).used if reading is not None and key is not None and old else found.used
         if used is not None:
             return FeedbackReceipt(used, applied=False, reason="this key was used before")
+        moment = _on_time(now, found.horizon)
         entry = Feedback(
-            id=new_id() if key is None else label(key, prefix="k"),
+            id=_new_entry_id(moment) if key is None else label(key, prefix="k"),
             retrieval_id=retrieval_id,
             reward=value,
             gate=1.0 if gate is None else gate,
             source=source,
-            time=_on_time(now, found.horizon),
+            time=moment,
             key=key,
             documents=tuple(docs or ()),
         )
@@ -223,25 +233,45 @@ class Ledger:
                 about = source in ABOUT_DOCUMENTS if about_documents is None else about_documents
                 gate = trust(source) * (1.0 if about else attribution_gate(value, _similarity(retrieval, rated)))
             entry = entry.model_copy(update={"gate": gate, **_vectors_of(retrieval, rated)})
-        replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=entry.time)]
+        since = None if retrieval is None else retrieval.time
+        replaced = [] if withdraw is None else [Withdrawal(id=new_id(), target=withdraw, time=moment, since=since)]
         self._append_in_time(user, [entry, *replaced], found.latest)
         if retrieval is not None and entry.gate == 0.0:
             reason = "its gate is 0: it is kept in the ledger and moves nothing"
         return FeedbackReceipt(entry.id, applied=not reason, reason=reason)
 
     def withdraw(self, user: str, feedback_id: str) -> FeedbackReceipt:
-        """Take one feedback back: see `PersonaMemory.withdraw`."""
-        entries = self.entries(user)
-        known = {entry.id for entry in entries if isinstance(entry, Feedback)}
-        if feedback_id not in known:
+        """Take one feedback back: see `PersonaMemory.withdraw`. It folds the ledger, so that no retrieval must."""
+        target = self._find(user, feedback_id)
+        if target is None:
             reason = "no feedback of this user has this id; memory.ratings(user) lists them"
             return FeedbackReceipt("", applied=False, reason=reason)
-        if any(entry.target == feedback_id for entry in entries if isinstance(entry, Withdrawal)):
+        noted = self._store.get((user, "keys"), label(feedback_id, prefix="w"))
+        *results, withdrawn = self._store.batch([*self.reading_ops(user, []), noted])
+        if withdrawn is not None:
             return FeedbackReceipt(feedback_id, applied=False, reason="it was withdrawn before")
-        reading = self._read(user, [], None)
+        reading = self.parse_reading(user, [], results)
         moment = _on_time(time.time(), reading.horizon)
-        self._append_in_time(user, [Withdrawal(id=new_id(), target=feedback_id, time=moment)], reading.latest)
+        entry = Withdrawal(id=new_id(), target=feedback_id, time=moment, since=target.time)
+        self._append_in_time(user, [entry], reading.latest)
+        if target.embedding is not None:
+            with suppress(DimensionMismatchError, StoreError):  # it is recorded; the next reader folds
+                self.fold(user, target.embedding, target.dimension)
         return FeedbackReceipt(feedback_id, applied=True)
+
+    def _find(self, user: str, feedback_id: str) -> Feedback | None:
+        """One feedback, found by its name or its key; else looked for everywhere."""
+        bucket, entry = _ENTRY_ID.fullmatch(feedback_id), None
+        places = [(f"d{bucket[1]}", f"h{bucket[2]}")] if bucket else []
+        if _KEY_ID.fullmatch(feedback_id):
+            (result,) = self._store.batch([self._store.get((user, "keys"), feedback_id)])
+            moment = _stored_time(found_item(result), "time")
+            places = [_bucket(moment)] if math.isfinite(moment) else []
+        for place in places:
+            (result,) = self._store.batch([self._store.get((user, "feedback", *place), feedback_id)])
+            entry = _parse_entries(filter(None, [found_item(result)])).get(feedback_id)
+        entry = entry or next((one for one in self.entries(user) if one.id == feedback_id), None)
+        return entry if isinstance(entry, Feedback) else None
 
     def _append_in_time(self, user: str, entries: Sequence[Entry], latest: float) -> None:
         """Add entries; once more where that took so long that no reader may look at their time any more."""
@@ -260,8 +290,11 @@ class Ledger:
         ops: list[Op] = []
         for entry in entries:
             ops.append(self._store.put((user, "feedback", *_bucket(entry.time)), entry.id, entry.to_json()))
-            if isinstance(entry, Feedback) and entry.key is not None:
-                ops.append(self._store.put((user, "keys"), label(entry.key, prefix="k"), {"id": entry.id}))
+            if isinstance(entry, Withdrawal):
+                ops.append(self._store.put((user, "keys"), label(entry.target, prefix="w"), {"id": entry.id}))
+            elif entry.key is not None:
+                noted = {"id": entry.id, "time": entry.time}
+                ops.append(self._store.put((user, "keys"), label(entry.key, prefix="k"), noted))
             if isinstance(entry, Feedback) and entry.embedding is not None:
                 current = {"embedding": entry.embedding, "dimension": entry.dimension}
                 ops.append(self._store.put((user, "state"), _CURRENT, current))
@@ -309,6 +342,8 @@ class Ledger:
         now, name = time.time(), self._snapshot_name(embedding)
         kept = None if rebuild else self._cache.get((user, name))
         versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
+        if kept is not None and kept.snapshot is not None and now - kept.snapshot.horizon > _BY_BUCKETS:
+            kept = None
         places = [] if kept is None else _buckets_since(user, _horizon(kept.snapshot), now)
         details = [self._store.get((user, "state"), name), *map(self._store.search, places)]
         # one batch tells whether what this process keeps is still true; where it surely is not, all is read at once
@@ -327,31 +362,26 @@ class Ledger:
 
         # what to go on from: a snapshot, everything younger, and the entries in it that the rule looks at again
         found, *pages = results[len(versions) :] if at_once else self._store.batch(details)
-        item, addresses = found_item(found), list[tuple[float, str]]()
+        item = found_item(found)
         if kept is not None and _horizon(kept.snapshot) == _stored_time(item, "horizon"):
             snapshot = kept.snapshot
             ahead = [one for one in _buckets_since(user, _horizon(snapshot), until) if one not in places]
             places, pages = [*places, *ahead], [*pages, *self._store.batch(list(map(self._store.search, ahead)))]
+            items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
+            entries = _parse_entries(items, kept.entries)
         else:
             kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
-            addresses = list(snapshot.window) if snapshot is not None else []
-            places = _buckets_since(user, _horizon(snapshot), until)
-            window_ops = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
-            pages = self._store.batch([*map(self._store.search, places), *window_ops])
-        pairs = zip(places, pages, strict=False)
-        items: list[Item] = [one for place, page in pairs for one in self._store.found(place, page)]
-        items += [one for one in map(found_item, pages[len(places) :]) if one is not None]
-        entries = _parse_entries(items, kept.entries if kept is not None else {})
+            entries = self._entries_since(user, snapshot, until)
+        while snapshot is not None and (withdrawn := _withdrawn_below(snapshot, entries)):
+            kept, snapshot = None, self._checkpoint(user, name, space, min(withdrawn))
+            entries = self._entries_since(user, snapshot, until)
         after = _horizon(snapshot)
         young = {one: entry for one, entry in entries.items() if entry.time > after}
-        if snapshot is not None and _undone_below(snapshot, young):
-            # something in the snapshot was withdrawn: fold again without it
-            kept, snapshot, addresses, after = None, None, [], float("-inf")
-            young = _parse_entries(self._store.scan((user, "feedback")), entries)
 
         # the events that count, and which of them a new snapshot takes in
         decode = partial(_decode_events, embedding=embedding, space=space)
         if kept is None:
+            addresses = () if snapshot is None else snapshot.window
             window = in_order(decode(entries[one] for _, one in addresses if one in entries))
         else:
             window = [*kept.window]
@@ -363,28 +393,35 @@ class Ledger:
         horizon = now - GRACE_SECONDS
         old = [event for event in events if event.time <= horizon]
         events = events[len(old) :]
-        # a new snapshot: with old events, in the place of an unusable one, and once a day
-        due = old or rebuild or (now - after > DAY if snapshot is not None else item is not None)
+        # a new snapshot: with old events, in the place of one that does not hold any more, and once a day
+        broken = item is not None and (snapshot is None or after != _stored_time(item, "horizon"))
+        due = old or rebuild or broken or (snapshot is not None and now - after > DAY)
         if kept is not None and not due and kept.young == events[: len(kept.young)]:
             state, done = kept.state, len(kept.young)  # this process folded these already
         else:
             state, done = LearnerState.cold(space.k) if snapshot is None else LearnerState.from_json(snapshot.state), 0
         if due:
-            state = fold(old, self._config, k=space.k, start=state, before=window)
-            window = [*window, *old][max(len(window) + len(old) - self._config.rule.window, 0) :]
-            held = {**recent, **{event.id: event.time for event in old}}
-            later = {one for one, entry in young.items() if entry.time > horizon}
-            snapshot = Snapshot(
-                horizon=horizon,
-                config=self._config.fingerprint,
-                space=space.id,
-                state=state.to_json(),
-                recent={one: moment for one, moment in held.items() if moment > horizon - GRACE_SECONDS},
-                withdrawn=tuple(one for one, at in undone.items() if at > horizon or one in later),
-                window=tuple((event.time, event.id) for event in window),
-            )
+            ops, held = list[Op](), dict(recent)
+            for some, end in _portions(old, state.count, horizon):
+                state = fold(some, self._config, k=space.k, start=state, before=window)
+                window = [*window, *some][max(len(window) + len(some) - self._config.rule.window, 0) :]
+                held |= {event.id: event.time for event in some}
+                held = {one: moment for one, moment in held.items() if moment > end - GRACE_SECONDS}
+                snapshot = Snapshot(
+                    horizon=end,
+                    config=self._config.fingerprint,
+                    space=space.id,
+                    state=state.to_json(),
+                    recent=held,
+                    withdrawn=tuple(one for one, at in undone.items() if at > end or _is_later(young.get(one), end)),
+                    window=tuple((event.time, event.id) for event in window),
+                )
+                document = snapshot.to_json()
+                if some and state.count and state.count % CHECKPOINT_EVERY == 0:
+                    # in the place of the one before at this count; one that no longer holds is not used
+                    ops.append(self._store.put((user, "checkpoints", name), f"n{state.count:08d}", document))
             try:
-                self._store.batch([self._store.put((user, "state"), name, snapshot.to_json())])
+                self._store.batch([*ops, self._store.put((user, "state"), name, document)])
             except StoreError:  # the next reader folds a little more
                 logger.debug("A snapshot could not be written", exc_info=True)
         state = fold(events[done:], self._config, k=space.k, start=state, before=[*window, *events[:done]])
@@ -393,6 +430,33 @@ class Ledger:
         return folded, others
 
     # helpers ----------------------------------------------------------------------------------------------------------
+
+    def _entries_since(self, user: str, snapshot: Snapshot | None, until: float) -> dict[str, Entry]:
+        """Every entry later than a snapshot, and those in it that the rule looks at again."""
+        places = _buckets_since(user, _horizon(snapshot), until)
+        if snapshot is not None and until - snapshot.horizon > _BY_BUCKETS:  # by the days that there are
+            first, _ = _bucket(snapshot.horizon)
+            days = (name[-1] for name in self._store.namespaces((label(user), "feedback"), 3))
+            places = [(user, "feedback", day) for day in days if day >= first]
+        addresses = () if snapshot is None else snapshot.window
+        window = [self._store.get((user, "feedback", *_bucket(moment)), one) for moment, one in addresses]
+        pages = self._store.batch([*map(self._store.search, places), *window])
+        pairs = zip(places, pages, strict=False)
+        items: list[Item] = [one for place, page in pairs for one in self._store.found(place, page)]
+        return _parse_entries([*items, *filter(None, map(found_item, pages[len(places) :]))])
+
+    def _checkpoint(self, user: str, name: str, space: PreferenceSpace, before: float) -> Snapshot | None:
+        """The latest usable checkpoint that holds only what is older."""
+        items = self._store.scan((user, "checkpoints", name))
+        older = [item for item in items if _stored_time(item, "horizon") < before]
+        older.sort(key=lambda item: _stored_time(item, "horizon"), reverse=True)
+        return next((one for item in older if (one := self._usable_snapshot(item, space)) is not None), None)
+
+    def forget_folds(self, user: str) -> None:
+        """Delete snapshots and checkpoints, which do not know what is added below their horizons."""
+        items = [item for part in ("state", "checkpoints") for item in self._store.scan((user, part))]
+        skip = len(self._store.root) + 1
+        self._store.batch([self._store.delete((user, *item.namespace[skip:]), item.key) for item in items])
 
     def _snapshot_name(self, embedding: str) -> str:
         """The key of a snapshot. Memories in the space in force share one; one with a given space has its own."""
@@ -466,6 +530,11 @@ def _vectors_of(retrieval: Retrieval, rated: Sequence[str]) -> dict[str, object]
     }
 
 
+def _new_entry_id(moment: float) -> str:
+    """A name that carries day and hour, so that the entry is found without reading others."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%d%H}-{new_id()[:20]}"
+
+
 def _on_time(now: float, horizon: float) -> float:
     """The time to write under: never below the horizon of a snapshot, where no reader looks, however clocks differ."""
     return max(now, horizon + GRACE_SECONDS)
@@ -532,11 +601,25 @@ def _decode_events(
     return events
 
 
-def _undone_below(snapshot: Snapshot, young: Mapping[str, Entry]) -> bool:
-    """True when an entry that the snapshot holds was withdrawn after it was made."""
+def _withdrawn_below(snapshot: Snapshot, entries: Mapping[str, Entry]) -> list[float]:
+    """Since when the entries may be there that a snapshot holds and that were withdrawn after it was made."""
+    young = {one: entry for one, entry in entries.items() if entry.time > snapshot.horizon}
     # what it holds and what was delivered a second time later is one and the same
     known = (young.keys() - set(snapshot.recent)) | set(snapshot.withdrawn)
-    return any(entry.target not in known for entry in young.values() if isinstance(entry, Withdrawal))
+    found = [one.since for one in young.values() if isinstance(one, Withdrawal) and one.target not in known]
+    return [float("-inf") if since is None else min(since, snapshot.horizon) for since in found]
+
+
+def _is_later(entry: Entry | None, moment: float) -> bool:
+    return entry is not None and entry.time > moment
+
+
+def _portions(old: Sequence[Event], count: int, horizon: float) -> list[tuple[Sequence[Event], float]]:
+    """Events that a snapshot takes in, cut at each checkpoint, with its horizon; `count` are in it already."""
+    cuts = range(CHECKPOINT_EVERY - count % CHECKPOINT_EVERY, len(old), CHECKPOINT_EVERY)
+    apart = [cut for cut in cuts if old[cut - 1].time < old[cut].time]
+    ends = [*((cut, old[cut - 1].time) for cut in apart), (len(old), horizon)]
+    return [(old[start:end], moment) for start, (end, moment) in zip([0, *apart], ends, strict=True)]
 
 
 # buckets --------------------------------------------------------------------------------------------------------------
@@ -551,7 +634,7 @@ def _bucket(moment: float) -> tuple[str, str]:
 def _buckets_since(user: str, horizon: float, now: float) -> list[Path]:
     """Paths of the fewest buckets that hold everything after `horizon`: hours, days, or all; clocks may differ."""
     now = max(now, horizon)
-    if now - horizon > 7 * DAY:
+    if now - horizon > _BY_BUCKETS:
         return [(user, "feedback")]
     width, depth = (HOUR, 2) if now - horizon <= 2 * HOUR else (DAY, 1)
     times = range(int(horizon // width), int(now // width) + 2)

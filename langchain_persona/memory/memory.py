@@ -92,6 +92,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         trust: who decides where a LangGraph server authenticated one user and the call claims another. "server" makes
             the call anonymous; "caller" takes the claim, for a service that calls with one key for all its users.
         retrieval_ttl_seconds: how long a retrieval can be given feedback; 30 days by default.
+        episode_ttl_seconds: how long past turns are kept; None is until they are erased.
         timeout_seconds: how long a call to the store or the embedding model may take. Then the turn goes on without.
         namespace: where in the store everything lies.
 
@@ -115,6 +116,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         space: PreferenceSpace | None = None,
         trust: Trust = "server",
         retrieval_ttl_seconds: float = 30 * 86_400.0,
+        episode_ttl_seconds: float | None = None,
         timeout_seconds: float = 5.0,
         namespace: Sequence[str] = ("persona",),
     ) -> None:
@@ -125,6 +127,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         _check_type("space", space, PreferenceSpace, "a PreferenceSpace")
         for name, seconds in (("retrieval_ttl_seconds", retrieval_ttl_seconds), ("timeout_seconds", timeout_seconds)):
             check_number(name, seconds, 0.001, 1e12)
+        if episode_ttl_seconds is not None:
+            check_number("episode_ttl_seconds", episode_ttl_seconds, 60.0, 1e12)
         if trust not in ("server", "caller"):
             raise ConfigError(f'trust must be "server" or "caller", got {trust!r}')
         self.store = store
@@ -138,7 +142,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         self.ledger = Ledger(self._store, self.config, self.spaces, self.background, retrieval_ttl_seconds)
         self.embedder = Embedder(embeddings, timeout_seconds)
         self.cards = Cards(self._store, self.embedder)
-        self.episodes = Episodes(self._store, self.embedder)
+        self.episodes = Episodes(self._store, self.embedder, self.background, episode_ttl_seconds)
         self.personas = Personas(self._store)
         self.portability = Portability(self._store, self.cards, self.ledger, self.episodes, self.personas)
         self.turns = Turns(self._store, self.cards, self.personas, self.episodes, self.ledger)
@@ -499,7 +503,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
             >>> memory = PersonaMemory(InMemoryStore())
             >>> _ = memory.remember("ana", "Drinks her coffee black.")
             >>> memory.delete_user("ana")
-            <DeletionReceipt 1 cards, 1 versions; 0 threads; overwritten=None>
+            <DeletionReceipt 1 cards, 2 versions; 0 threads; overwritten=None>
         """
         return self.portability.delete_user(_known_user(user), checkpointer)
 

@@ -154,6 +154,7 @@ class Portability:
         self._episodes.erase(user, episodes)
         self._personas.drop(user, doomed | episodes, texts)
         self._cards.take_back(user, doomed)  # the texts go last, so that what failed half-way can be repeated
+        self._cards.read(user)  # so that the next turn has them
         self._store.scrub()
         return gone
 
@@ -212,9 +213,7 @@ class Portability:
         missing = [entry for entry in given if entry.id not in known]
         for some in chunks(missing):
             self._ledger.append(user, some)
-        # a snapshot does not know what was added below its horizon
-        snapshots = [item.key for item in self._store.scan((user, "state"))]
-        self._store.batch([self._store.delete((user, "state"), key) for key in snapshots])
+        self._ledger.forget_folds(user)
         every = [*there, *missing]
         learned = [entry for entry in every if isinstance(entry, Feedback) and entry.embedding is not None]
         # the latest once more: it names the embedding model in force

@@ -33,6 +33,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 from langgraph.store.base.batch import AsyncBatchedBaseStore
+from langgraph.store.memory import InMemoryStore
 
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
@@ -47,6 +48,9 @@ Path = tuple[str, ...]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+SWEEP_EVERY = 64
+"""Retrievals, or turns, that a process records between two looks for expired ones."""
 
 _PAGE, _MORE = 1_000, 5_000  # items of a search; of the next ones, for SQLite sorts all that it passes over
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
@@ -236,35 +240,54 @@ class UserStore:
 
     def found(self, path: Path, result: Result, *, deleted: bool = False) -> list[SearchItem]:
         """Everything below a path, given the result of its `search`; reads on where that was a full page."""
-        place, found = self._namespace(path), list(_search_items(result))
-        full = len(found) == _PAGE
-        while full:
-            page = self._page(self._call if deleted else self.batch, place, len(found), _MORE)
-            found, full = [*found, *page], len(page) == _MORE
+        place, found = self._namespace(path), _search_items(result)
+        batch = self._call if deleted else self.batch
+        if len(found) == _PAGE and (parts := self._parts(path)):
+            found = []
+            for some in chunks(parts):
+                pages = zip(some, batch([self.search(part) for part in some]), strict=True)
+                found += [one for part, page in pages for one in self.found(part, page, deleted=deleted)]
+        elif full := len(found) == _PAGE:
+            found = list(found)
+            while full:
+                page = self._page(batch, place, len(found), _MORE)
+                found, full = [*found, *page], len(page) == _MORE
         # some stores matched prefixes as text (CVE-2026-71433): never another user's item
         return [item for item in found if tuple(item.namespace)[: len(place)] == place]
+
+    def _parts(self, path: Path) -> list[Path]:
+        """The paths one level below that together hold all; none where something lies at the path itself.
+
+        To read 20,000 records by 348 of these takes SQLite a third of the time that it takes by offsets, for which it
+        sorts all records each time. An `InMemoryStore` looks through all users' namespaces in every search.
+        """
+        if isinstance(self.store, InMemoryStore):
+            return []
+        names = self.namespaces((label(path[0]), *path[1:]), len(path) + 1)
+        parts: list[Path] = [(path[0], *name[len(self.root) + 1 :]) for name in names]
+        return parts if all(len(part) > len(path) for part in parts) else []
 
     def scan(self, path: Path, *, deleted: bool = False) -> list[SearchItem]:
         """Everything below a path, however much a store gives at a time; `deleted` finds a deleted user's too."""
         (result,) = (self._call if deleted else self.batch)([self.search(path)])
         return self.found(path, result, deleted=deleted)
 
-    def namespaces(self, pattern: Path, depth: int, offset: int = 0) -> list[Path]:
-        """A page of the namespaces below the root that begin with a pattern ("*" is any label), cut at a depth."""
-        condition = MatchCondition(match_type="prefix", path=(*self.root, *pattern))
-        page = ListNamespacesOp((condition,), max_depth=len(self.root) + depth, limit=_PAGE, offset=offset)
-        (result,) = self.batch([page])
-        return [tuple(name) for name in result if isinstance(name, tuple | list)] if isinstance(result, list) else []
+    def namespaces(self, pattern: Path, depth: int) -> list[Path]:
+        """The namespaces below the root that begin with a pattern ("*" is any label), cut at a depth."""
+        condition, found = MatchCondition(match_type="prefix", path=(*self.root, *pattern)), list[Path]()
+        for offset in count(0, _PAGE):
+            page = ListNamespacesOp((condition,), max_depth=len(self.root) + depth, limit=_PAGE, offset=offset)
+            (result,) = self.batch([page])
+            names = result if isinstance(result, list) else []
+            found += [tuple(name) for name in names if isinstance(name, tuple | list)]
+            if len(names) < _PAGE:
+                break
+        return found
 
     def users(self) -> list[Label]:
         """Labels of all users of whom something is kept, sorted; each stands for its user in every method."""
-        found: set[str] = set()
-        for offset in count(0, _PAGE):
-            names = self.namespaces((), 1, offset)
-            found |= {name[-1] for name in names if len(name) > len(self.root)}
-            if len(names) < _PAGE:
-                return [Label(name) for name in sorted(found) if name.startswith(("u=", "u#"))]
-        return []
+        found = {name[-1] for name in self.namespaces((), 1) if len(name) > len(self.root)}
+        return [Label(name) for name in sorted(found) if name.startswith(("u=", "u#"))]
 
     def editing(self, user: str) -> RLock:
         """The lock of who reads a user's record, changes it and writes it back. Of two processes the later one wins."""

@@ -137,7 +137,12 @@ class Turns:
         if not (cards or rests_on or judged):
             return []
         told = [mark.episode.id for mark in marks] + ([] if judged is None else [judged.id])
-        erased = self._store.erased(user, [*(card.id for card in cards), *told, *rests_on])
+        asked = [*(card.id for card in cards), *told, *rests_on]
+        tombs = [self._episodes.tombstone_op(user, name) for name in asked]
+        results = self._store.batch([*tombs, *(self._cards.read_ops(user) if cards else ())])
+        erased = {name for name, one in zip(asked, results, strict=False) if one is not None}
+        if cards:  # so that the next turn has them
+            self._cards.parse(user, results[len(asked) :])
         self._episodes.take_back(user, erased.intersection(told))
         unsaid = {mark.episode.message_id for mark in marks if mark.episode.id in erased}
         gone = [card for card in cards if card.id in erased or any(one.message_id in unsaid for one in card.evidence)]

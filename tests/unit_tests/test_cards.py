@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -333,8 +334,8 @@ def test_texts_that_cannot_be_a_card_are_refused(memory):
 def test_a_corrupt_card_costs_itself_and_one_warning(store, memory, caplog):
     memory.remember("ana", PreferenceCard(id="x", text="likes tea"))
     memory.remember("ana", "likes coffee")
-    place = ("persona", label("ana"), "cards")
-    store.put(place, label("x", prefix="c"), {"text": 3, "quote": "secret words"})
+    (item,) = [one for one in store.search(("persona", label("ana"), "cards")) if one.value["id"] == "x"]
+    store.put(item.namespace, item.key, {"text": 3, "quote": "secret words"})
     assert texts(PersonaMemory(store, MODEL)) == ["likes coffee"]
     (warning,) = warnings_in(caplog)
     assert "secret words" not in warning
@@ -419,3 +420,38 @@ def test_what_was_changed_while_cards_were_embedded_stays_so(store, monkeypatch)
     monkeypatch.setattr(memory.embedder, "embed_documents", meanwhile)
     memory.cards.embedded("ana")
     assert memory.preferences("ana") == []
+
+
+# many cards -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_cards_only_what_changed_is_read_again_and_makes_the_same_set(store, monkeypatch):
+    memory, other, rng = PersonaMemory(store, MODEL), PersonaMemory(store, MODEL), random.Random(3)
+    monkeypatch.setattr("langchain_persona.memory.cards._MANY", 100)
+    kinds = ("like", "dislike", "fact")
+    cards = [PreferenceCard(id=f"c{i}", text=f"topic {i % 190}", kind=kinds[i % 3]) for i in range(200)]
+    memory.cards.write("ana", cards)
+    memory.cards.embedded("ana")
+    other.cards.read("ana")
+    memory.pin("ana", "c7")
+    rows: list[int] = []
+    store.after = lambda ops, results: rows.extend(len(one) for one in results if isinstance(one, list))
+    assert [card.id for card in other.preferences("ana") if card.pinned] == ["c7"]
+    assert rows[0] > 55  # versions
+    assert sum(rows[1:]) < 12  # one of 64 parts
+    store.after = lambda ops, results: None
+    changes = [*CHANGES.values(), lambda memory, card: memory.forget("ana", card.id)]
+    for turn in range(60):
+        writer, reader = (memory, other) if rng.random() < 0.5 else (other, memory)
+        card, change = rng.choice(writer.preferences("ana", all=True)), rng.choice(changes)
+        with suppress(KeyError):
+            change(writer, card.model_copy(update={"id": f"new {turn}"}) if turn % 9 == 0 else card)
+        found = reader.cards.read("ana")
+        fresh = PersonaMemory(store, MODEL).cards.read("ana")
+        for name in ("active", "rest", "starts", "erased", "unembedded"):
+            assert getattr(found, name) == getattr(fresh, name)
+        assert np.array_equal(found.rows, fresh.rows)
+        assert np.array_equal(found.statements.vectors, fresh.statements.vectors)
+        kept = reader.cards._cache.get("ana").parts.values()
+        assert sorted(card.id for part in kept for card in part.values()) == sorted(card.id for card in found.all)
+    assert len(found.erased) > 3

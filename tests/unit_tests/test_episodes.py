@@ -13,7 +13,7 @@ from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.episodes import ATTEMPTS, other_exchanges
 from langchain_persona.records import Episode, Evidence, PreferenceCard, ToolOutcome
 from langchain_persona.testing import HashEmbeddings
-from tests.memories import MODEL, D, Watched, warnings_in, writes
+from tests.memories import DAY, MODEL, Clock, D, Watched, warnings_in, writes
 
 
 @pytest.fixture
@@ -275,3 +275,26 @@ def test_without_the_embedder_a_turn_is_kept_all_the_same(memory, caplog):
     (warning,) = warnings_in(caplog)
     assert "secret" not in warning
     assert find(memory, "ships") == []
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_an_episode_with_a_time_to_live_goes_with_its_copy_and_its_mark(monkeypatch, native):
+    clock, store = Clock(monkeypatch), Watched()
+    store.supports_ttl = native
+    memory = PersonaMemory(store, MODEL, episode_ttl_seconds=DAY)
+    monkeypatch.setattr("langchain_persona.memory.episodes.SWEEP_EVERY", 2)
+    told = memory.episodes.with_vector(episode(1, thread="t1").model_copy(update={"time": clock.now}))
+    clock.now += DAY / 2
+    memory.episodes.record("ana", told, "verbatim")
+    lives = [op.ttl for ops in store.batches for op in ops if getattr(op, "value", None)]
+    assert lives == [pytest.approx(720.0) if native else None] * 3
+    past, vector = memory.episodes.read_past("ana"), np.asarray(MODEL.embed_query(told.query))
+    assert memory.episodes.similar(past, memory.cards.read("ana"), vector, 1)
+    clock.now += DAY
+    assert memory.episodes.all("ana") == []
+    assert memory.episodes.similar(past, memory.cards.read("ana"), vector, 1) == []
+    new = episode(2).model_copy(update={"time": clock.now})
+    memory.episodes.record("ana", new, "verbatim")  # the second one: a sweep
+    assert memory.drain()
+    items = store.store.search(("persona", label("ana")), limit=100)
+    assert {item.value["id"] for item in items if {"episodes", "past"} & set(item.namespace)} == {new.id}
