@@ -1,8 +1,8 @@
 """From what is known of a user to the system prompt. Pure functions.
 
 The host's prompt stands first and untouched; our instructions and a fence with what was remembered follow. While all
-cards fit the budget all are shown, oldest first: the prompt stays the same byte for byte until a card changes. Beyond
-it, those that hold in every conversation stay, and the others stand beside the user's message, as documents do.
+cards fit the budget all are shown: the prompt stays the same byte for byte until a card changes. Beyond it, those that
+hold in every conversation stay, and the others stand beside the user's message, as documents do.
 
 What is remembered stands in a fence and cannot close it: no bracket, line break or double quote of its own is left. One
 thing stands outside, wishes on how to answer: each is one quoted line that says whose wish it is. So a hostile wish may
@@ -283,7 +283,7 @@ def _cost(card: PreferenceCard) -> int:
     """Tokens of a card's line, told by its text as it is: to render a thousand lines for this would take 50 ms."""
     quote, text = card.evidence[0].quote if card.evidence else "", " ".join(card.text.split())[:_LINE]
     guess = quote[:_CONDITION] if card.origin == "inferred" else ""
-    return approximate_tokens(text + (card.condition or "")[:_CONDITION] + guess) + (4 if quote else 2)
+    return approximate_tokens(text + (card.condition or "")[:_CONDITION] + guess) + (8 if quote else 2)  # each on a day of its own, at worst
 
 
 def _key(text: str) -> str:

@@ -241,7 +241,7 @@ class Cards:
         found = self._store.batch([self._store.get(_part(user, key), key) for key in keys])
         hidden = (parse_record(PreferenceCard, result) for result in found)
         every = retire_superfluous(sorted([*cards.all, *filter(None, hidden)], key=_age))
-        doomed = set(card_ids)
+        doomed = {card.id for card in every}.intersection(card_ids)
         while more := {card.id for card in every if card.retired and card.retired.by in doomed} - doomed:
             doomed |= more
         self._store.batch([*self._store.bury(user, doomed), *self._touch(user, ())])

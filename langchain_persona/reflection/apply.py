@@ -75,8 +75,7 @@ def apply_findings(
     for operation in findings.operations:
         try:
             target = current.get(operation.target or "")
-            rivals = [card for name, card in current.items() if name in shown and card.active]
-            exchange = _source(operation, said, target, rivals)
+            exchange = _source(operation, said, target, [current[one] for one in shown if one in current])
             if operation.action == "add" or _differs(operation, target, vectors, rows):
                 done = _add(operation, exchange, current, vectors, rows)
             else:
@@ -109,7 +108,7 @@ def _source(
         raise _LeftOutError("there is no quote")
     found = _find(operation.quote, said)
     if not found and target and operation.action == "retire":
-        later = [_fold(card.text) for card in rivals if card.created > target.created]
+        later = [_fold(card.text) for card in rivals if card.active and card.created > target.created]
         found = [exchange for exchange, _ in said if _fold(operation.quote) in later]
     if found:
         return found[-1]
