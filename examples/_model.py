@@ -26,5 +26,7 @@ def reflection() -> str:
 
 
 def _told(messages: Sequence[BaseMessage]) -> str:
-    notes = re.findall(r'"(.+)"$', "\n".join(message.text for message in messages), flags=re.MULTILINE)
+    notes = re.findall(
+        r'"(.+?)"(?: \(\d{4}-\d\d-\d\d\))?$', "\n".join(message.text for message in messages), flags=re.MULTILINE
+    )
     return f"(No model is connected. It would have been told: {'; '.join(notes) or 'nothing about the user'})"

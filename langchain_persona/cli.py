@@ -202,10 +202,13 @@ def doctor(
     base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
 ) -> None:
     """What is installed, whether store and models answer, and whether a new store keeps its word."""
+    import logging
     import tempfile
 
     from langchain_persona.memory import PersonaMemory
     from langchain_persona.testing import check_store
+
+    logging.getLogger("langchain_persona").setLevel(logging.CRITICAL)  # the checks provoke warnings
 
     def opens(folder: Path) -> bool:
         with PersonaMemory.local(folder) as memory:
@@ -302,6 +305,8 @@ def _open_postgres(uri: str, stack: ExitStack) -> BaseStore:
 def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
     """What is held on a user: cards, persona, ratings, and what they come to."""
     with _open_memory(path, store) as memory:
+        if not (memory.preferences(user, all=True) or memory.ratings(user) or memory.history(user)):
+            raise ConfigError(f"nothing is held on {user!r}")
         table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
         for card in memory.preferences(user, all=True):
             state = f"retired: {card.retired.reason}" if card.retired else "held back" if card.held_back else "in force"
@@ -362,8 +367,10 @@ def delete_user(
         typer.confirm(f"Delete all of {user!r}, with {cards} cards and {ratings} ratings, for good?", abort=True)
     with _open_memory(path, store, "Deleting") as memory:
         receipt = memory.delete_user(user)
-    parts = ", ".join(f"{number} {part}" for part, number in sorted(receipt.records.items()))
-    console.print(f"Deleted: {parts or 'nothing was left'}", highlight=False)
+    named = {"cards": "cards", "feedback": "ratings", "episodes": "past turns", "retrievals": "retrievals"}
+    parts = [f"{receipt.records[part]} {name}" for part, name in named.items() if receipt.records.get(part)]
+    left = f"{', '.join(parts)}{' and ' if parts else ''}what was made of them" if receipt.records else "nothing was left"
+    console.print(f"Deleted: {left}", highlight=False)
     if receipt.threads:
         told = f"Delete in your checkpointer too: the conversations {', '.join(receipt.threads)}"
         console.print(told, markup=False, highlight=False, soft_wrap=True)

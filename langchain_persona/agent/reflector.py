@@ -39,6 +39,7 @@ from langchain_persona.reflection import Exchange, Findings, Reaction
 from langchain_persona.reflection.apply import apply_findings, texts_to_embed
 from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.reflection.persona import Draft, Replay, apropose_persona, draft_persona, propose_persona
+from langchain_persona.reflection.verbatim import is_private
 from langchain_persona.resilience import await_or_default, await_within, call_within, run_or_default, warn_of
 from langchain_persona.rewards import Signal, combine
 
@@ -296,7 +297,7 @@ class ReflectNode(Node):
         episode = episode_at(messages, start, identity)
         tools = [one for one in messages[start:] if one.type == "tool"]
         erased = any(one.name == "forget" and one.text.startswith(ERASED) for one in tools)  # this turn tells of it
-        if mode == "off" or erased or not episode.query.strip():
+        if mode == "off" or erased or not episode.query.strip() or is_private(episode.query):
             self._keep_verdict(user, turn)
             return mode, None
         shown: Update = {"cards": tuple(card["id"] for card in persona.get("cards", ()))}

@@ -51,7 +51,7 @@ Action = Callable[[PersonaMemory, str, Form], object]
 # What a form may ask for in its field `do`, and what the page says when it is done.
 ACTIONS: dict[str, tuple[Action, str]] = {
     "remember": (lambda m, u, f: m.remember(u, _card(f)), "Kept."),
-    "update": (lambda m, u, f: m.update(u, f["card"], f["text"]), "Changed. The old text is under “No longer used”."),
+    "update": (lambda m, u, f: m.update(u, f["card"], _card(f)), "Changed. The old text is under “No longer used”."),
     "pin": (lambda m, u, f: m.pin(u, f["card"]), "Pinned: it is never changed automatically."),
     "unpin": (lambda m, u, f: m.pin(u, f["card"], False), "No longer pinned."),
     "hold_back": (lambda m, u, f: m.hold_back(u, f["card"]), "Held back: no model sees it."),
@@ -177,7 +177,7 @@ class _Inspector:
         """Why this ranking?"""
         asked = pages.Question.read(request.query_params)
         retriever = self.retriever or self.memory.as_retriever()
-        found = await pages.rank_both(self.memory, retriever, user, asked)
+        found = await pages.rank_both(self.memory, retriever, user, asked, own=self.retriever is None)
         return await self._html("why.html", request, user, 200, **found, own=self.retriever is None)
 
     async def learning(self, request: Request, user: str) -> Response:
@@ -286,7 +286,8 @@ async def _body(request: Request) -> bytes:
 
 
 def _card(form: Form) -> PreferenceCard:
-    return PreferenceCard.model_validate({"text": form["text"].strip(), "kind": form.get("kind", "fact")})
+    given = {name: form[name] for name in ("kind", "scope", "condition") if form.get(name)}
+    return PreferenceCard.model_validate({"text": form["text"].strip(), **given})
 
 
 def _thumb(form: Form) -> dict[str, Any]:

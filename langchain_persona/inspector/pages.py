@@ -71,6 +71,7 @@ def read_user(memory: PersonaMemory, user: str, whole: bool) -> dict[str, Any]:
         "retired": sorted(retired, key=lambda card: -card.retired.time if card.retired else 0.0),
         "texts": {card.id: card.text for card in cards},
         "persona": reading.persona,
+        "lines": "\n".join(line for line, _ in reading.persona.revision.lines_in_force(reading.cards.rest)),
         "history": memory.history(user)[::-1],
         "style": [(name, *ends, getattr(reading.style, name)) for name, ends in AXES.items()],
         "ratings": ratings if whole else ratings[:_SHOWN],
@@ -121,12 +122,14 @@ class Question:
         return cls(query.get("q", "").strip()[:2_000], k, strength, session)
 
 
-async def rank_both(memory: PersonaMemory, retriever: VARSRetriever, user: str, asked: Question) -> dict[str, Any]:
-    """The plain and the personalised ranking of one query, and what is behind each score."""
+async def rank_both(
+    memory: PersonaMemory, retriever: VARSRetriever, user: str, asked: Question, *, own: bool
+) -> dict[str, Any]:
+    """The plain and the personalised ranking of one query, and what is behind each score; `own`: of cards."""
     if not asked.q:
         return {"asked": asked, "plain": [], "ranked": [], "parts": PARTS, "abstained": None, "zero": 0.0}
-    plain = await retriever.arank_for(asked.q, Identity(""), k=asked.k)
     known = Identity(user, asked.session)
+    plain = await retriever.arank_for(asked.q, known if own else Identity(""), k=asked.k, strength=0.0)
     found = await retriever.arank_for(asked.q, known, k=asked.k, strength=asked.strength)
     names = [str(doc.id) for doc in found]
     entries, ratings, vectors = await run_in_executor(None, _behind, memory, retriever, user, names)

@@ -69,7 +69,7 @@ def own_words(text: str) -> str:
     text = "\n".join(_CODE.split(text)[::2])
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith((">", "＞")))
     text = _LONG_QUOTE.sub('""', text.translate(_STRAIGHT)).strip()
-    if _has("play", text[:_EDGE], start=True) or _has("private", text[:_EDGE]) or _has("private", text[-_EDGE:]):
+    if _has("play", text[:_EDGE], start=True) or is_private(text):
         return ""
     lines = text.split("\n")
     for index, line in enumerate(lines):
@@ -78,9 +78,16 @@ def own_words(text: str) -> str:
         task = _task().search(line[:_EDGE])
         if task and task[1]:
             return "\n".join([*lines[:index], line[: task.start(1)]])
-        if task and sum(map(len, lines[index + 1 :])) > _EDGE:  # "Summarise this article", and a long text below
+        below = lines[index + 1 :]
+        # "Can you translate this?", and a text below: long, or behind a blank line
+        if task and below and (not below[0].strip() or sum(map(len, below)) > _EDGE):
             return "\n".join(lines[: index + 1])
     return text
+
+
+def is_private(text: str) -> bool:
+    """Whether a message asks not to be remembered ("Off the record: …"); in English, German and French."""
+    return _has("private", text[:_EDGE]) or _has("private", text[-_EDGE:])
 
 
 def sentences(text: str) -> list[str]:

@@ -138,7 +138,7 @@ def test_a_user_is_taken_along_judged_turns_become_training_data_and_the_user_go
         assert command("export", "ana", "--path", "persona")[0] == 0
         code, text = command("delete", "ana", "--path", "persona", given=answer)
         assert (code, "Delete all of 'ana', with 1 cards and 0 ratings" in text) == (wanted, True)
-    assert "Deleted: 1 cards, 1 episodes, 1 versions" in text
+    assert "Deleted: 1 cards, 1 past turns and what was made of them" in text
     assert "Delete in your checkpointer too: the conversations t1" in text
     assert command("export", "ana", "--path", "persona")[0] == 2
     assert b"harpoons" not in (tmp_path / "persona" / "persona.sqlite3").read_bytes()

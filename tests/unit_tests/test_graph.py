@@ -104,6 +104,15 @@ async def test_what_was_said_is_known_in_later_sessions_and_the_prompt_is_stable
     assert agent.prompt == first
 
 
+async def test_what_is_off_the_record_leaves_no_episode_either(agent):
+    await agent.say("Don't remember this: I'm pregnant. What should I avoid?")
+    await agent.say("What should I avoid when pregnant?", thread="another day")
+    state = await agent.state("another day")
+    assert not state.get("cards")
+    assert not state.get("episodes")
+    assert [one.query for one in await episodes_of(agent.memory)] == ["What should I avoid when pregnant?"]
+
+
 async def test_what_is_near_the_message_stands_beside_it_once_more(agent):
     for said in ("I love sailing boats.", "I can't stand cilantro.", "Always answer about boats in French."):
         await agent.say(said)

@@ -159,6 +159,7 @@ def test_a_message_makes_ten_cards_at_most_each_once():
 def test_own_words_keeps_what_comes_before_a_task():
     text = "I live in Rome.\n> quoted\nTranslate this: I live in Oslo.\nI live in Bern."
     assert own_words(text) == "I live in Rome.\nTranslate this"
+    assert own_words("Can you translate this for me?\n\nI'm vegan.") == "Can you translate this for me?"
 
 
 async def test_it_has_the_protocol_and_its_twin_finds_the_same():
