@@ -369,7 +369,9 @@ def delete_user(
         receipt = memory.delete_user(user)
     named = {"cards": "cards", "feedback": "ratings", "episodes": "past turns", "retrievals": "retrievals"}
     parts = [f"{receipt.records[part]} {name}" for part, name in named.items() if receipt.records.get(part)]
-    left = f"{', '.join(parts)}{' and ' if parts else ''}what was made of them" if receipt.records else "nothing was left"
+    left = (
+        f"{', '.join(parts)}{' and ' if parts else ''}what was made of them" if receipt.records else "nothing was left"
+    )
     console.print(f"Deleted: {left}", highlight=False)
     if receipt.threads:
         told = f"Delete in your checkpointer too: the conversations {', '.join(receipt.threads)}"
