@@ -276,6 +276,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     def remember(self, user: User | None, card: str | PreferenceCard) -> PreferenceCard:
         """Keep a preference or fact about a user, a line of text or a whole card, and return it as stored.
 
+        A line of text is a fact, which moves no ranking; `PreferenceCard(text=…, kind="like")` or "dislike" does.
         Secrets in the text (keys, passwords, card numbers) are masked. Where the embedding model does not answer, the
         text is kept and its vector follows. `ConfigError`: the text is empty or too long. `KeyError`: a card with this
         id was erased. Where a card in force says the same and counts as much, that one is returned.
