@@ -6,6 +6,7 @@ It needs the extra `cli`; `eval run` also `evals`.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -202,13 +203,10 @@ def doctor(
     base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
 ) -> None:
     """What is installed, whether store and models answer, and whether a new store keeps its word."""
-    import logging
     import tempfile
 
     from langchain_persona.memory import PersonaMemory
     from langchain_persona.testing import check_store
-
-    logging.getLogger("langchain_persona").setLevel(logging.CRITICAL)  # the checks provoke warnings
 
     def opens(folder: Path) -> bool:
         with PersonaMemory.local(folder) as memory:
@@ -249,10 +247,15 @@ def _is_installed(name: str) -> bool:
 
 
 def _check(what: str, check: Callable[[], object]) -> bool:
+    logger = logging.getLogger("langchain_persona")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # the checks provoke warnings
     try:
         good, why = check() is not False, "no"
     except Exception as error:
         good, why = False, f"{type(error).__name__}: {error}"
+    finally:
+        logger.setLevel(level)
     _say(what, good, why)
     return good
 

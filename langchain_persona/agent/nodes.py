@@ -71,7 +71,6 @@ LIMIT_NOTICE = "I stopped here: this request needed more steps than I am allowed
 
 _CARD = {"id", "text", "condition", "kind", "scope", "origin", "pinned", "created", "updated"}
 _EPISODE = {"id", "query", "answer", "accepted", "outcomes", "reward", "reasons", "time"}
-_REPEATED, _NEAR = 3, 0.2  # cards beside the message; from which cosine: .86 of the needed, .04 of random ones
 _NO_CARDS = "This turn has only the cards for every conversation, and no earlier exchanges"
 _NO_DOCUMENTS = "This turn has no documents: they could not be retrieved"
 _NO_VECTOR = "This turn has the newest cards, and no earlier exchanges: the message could not be embedded"
@@ -348,8 +347,7 @@ def after_memory(loop: Loop, state: State) -> str:
 
 
 def _searches(persona: Update) -> bool:
-    known = persona["profile"]
-    return bool(known["more_cards"] or (persona.get("query") and (known["past"] or persona.get("cards"))))
+    return bool(persona["profile"]["more_cards"] or (persona.get("query") and persona["profile"]["past"]))
 
 
 class RetrieveNode(Node):
@@ -403,8 +401,6 @@ class RetrieveNode(Node):
                 found["episodes"] = [_episode_json(one, score) for one, score in similar]
         if known["more_cards"]:
             found["cards"] = self._find_cards(cards, vector, shared.get("taste"), strength)
-        elif vector is not None and cards.vectors.shape[1] == vector.size:
-            found["near"] = _nearest(cards, vector)
         return found, shared
 
     def _find_cards(
@@ -424,13 +420,6 @@ class RetrieveNode(Node):
         return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 
 
-def _nearest(cards: CardSet, vector: Vector) -> dict[str, float]:
-    """The ids of the few cards that are near a message, and how near; how to answer is said elsewhere."""
-    scored = zip(cards.relevance(unit(vector)).tolist(), cards.active, strict=True)
-    near = [(score, card.id) for score, card in scored if score >= _NEAR and card.kind != "style"]
-    return {name: score for score, name in sorted(near, reverse=True)[:_REPEATED]}
-
-
 def _episode_json(episode: Episode, score: float) -> Update:
     return {**episode.model_dump(mode="json", include=_EPISODE), "score": round(score, 4)}
 
@@ -440,12 +429,7 @@ def _found(state: State, found: Update, documents: Sequence[Document]) -> Update
     facts, persona = json.loads(json.dumps(plain, default=str)), state["persona"]
     retrieval = {"retrieval": facts[0]["metadata"]["persona"]["retrieval_id"]} if facts else {}
     made = {key: value for key, value in {**retrieval, "vector": found.get("vector")}.items() if value}
-    near: Mapping[str, float] = found.get("near", {})
-    known = [
-        {**one, "why": "near", "score": round(near[one["id"]], 4)} if one["id"] in near else one
-        for one in persona.get("cards", ())
-    ]
-    cards, episodes = [*known, *found.get("cards", ())], found.get("episodes", [])
+    cards, episodes = [*persona.get("cards", ()), *found.get("cards", ())], found.get("episodes", [])
     return {"documents": facts, "cards": cards, "episodes": episodes, "turn": {**persona["turn"], **made}}
 
 
@@ -455,10 +439,9 @@ class PersonaNode(Node):
     name = "persona"
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
-        persona, given = state["persona"], state["persona"].get("cards") or []
-        shown = [PreferenceCard.model_validate(one) for one in given if one["why"] != "relevant"]
-        # models follow best what stands beside the message, so what is near it is said there once more
-        relevant = [PreferenceCard.model_validate(one) for one in given if one["why"] in ("relevant", "near")]
+        persona, shown, relevant = state["persona"], list[PreferenceCard](), list[PreferenceCard]()
+        for one in persona.get("cards") or []:
+            (relevant if one["why"] == "relevant" else shown).append(PreferenceCard.model_validate(one))
         base, known = context_value(config, "system_prompt", self.loop.system_prompt), persona["profile"]
         documents = [Document(one["text"]) for one in persona.get("documents") or []]
         episodes = [Episode.model_validate(one) for one in persona.get("episodes") or []]

@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from langchain_core.messages import BaseMessage
@@ -69,6 +71,14 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
         yield start
 
 
+def _new_database(uri: str) -> str:
+    """A database of a page's own, with no table of another test in it."""
+    psycopg, name = pytest.importorskip("psycopg"), f"page_{uuid.uuid4().hex}"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return urlsplit(uri)._replace(path=f"/{name}").geturl()
+
+
 @pytest.mark.model
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=_name)
 def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
@@ -85,7 +95,9 @@ def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
     if "DATABASE_URI" in text:
-        monkeypatch.setenv("DATABASE_URI", request.getfixturevalue("postgres"))
+        monkeypatch.setenv("DATABASE_URI", _new_database(request.getfixturevalue("postgres")))
+        if find_spec("langchain_postgres"):  # it keeps the first table's number of dimensions for the whole process
+            monkeypatch.setattr("langchain_postgres.vectorstores._classes", None)
     files = dict(re.findall(r'```\w+ title="(.+?)"\n(.*?)```', text, flags=re.DOTALL))
     if "langgraph.json" in files:
         pytest.importorskip("langgraph_api")

@@ -134,7 +134,7 @@ class Hanging:
     ("what", "deadlines"),
     [
         (("store",), 1),
-        (("embedder",), 2),  # of the message for its cards, and again for the documents
+        (("embedder",), 1),
         (("documents",), 2),  # the spread of relevance is measured, and then searched
         (("store", "documents"), 2),
         (("store", "embedder", "documents"), 2),  # without a vector nothing is searched

@@ -190,20 +190,26 @@ class CardsMachine(Machine):
         self.cards: dict[str, PreferenceCard] = {}
         self.erased: dict[str, PreferenceCard] = {}
         self.seen: list[PreferenceCard] = []
+        self.superfluous: dict[str, Any] = {}
 
     def at(self, process: int) -> PersonaMemory:
         self.settle()
         return super().at(process)
 
     def settle(self) -> None:
-        """What a reader does: of several cards in the place of one a pinned one or the latest stays."""
+        """What a reader does, each time anew: of several cards in the place of one a pinned one or the latest stays."""
+        for name, retired in self.superfluous.items():
+            if name in self.cards and self.cards[name].retired is retired:
+                self.change(name, retired=None)
+        self.superfluous.clear()
         active = sorted((one for one in self.cards.values() if one.active), key=lambda one: (one.created, one.id))
         for place in {one.replaces for one in active} - {""}:
             heirs = [one for one in active if one.replaces == place]
             stays = next((one for one in reversed(heirs) if one.pinned), heirs[-1])
             for one in heirs:
                 if one is not stays and not one.pinned:
-                    self.change(one.id, retired=gone(stays.id))
+                    self.superfluous[one.id] = gone(stays.id)
+                    self.change(one.id, retired=self.superfluous[one.id])
 
     def pick(self, index: int) -> str:
         self.settle()
