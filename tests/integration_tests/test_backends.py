@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from langchain_persona import PersonaMemory, VARSRetriever
 from langchain_persona.cli import app
-from langchain_persona.testing import check_source, check_store
+from langchain_persona.testing import HashEmbeddings, check_source, check_store
 from tests.chroma import ChromaServer
 from tests.memories import open_store
-from tests.retrievals import MODEL, QUERY, TEXTS, D
+from tests.retrievals import MODEL, QUERY, TEXTS
 
 pytestmark = pytest.mark.integration
 
@@ -76,13 +76,16 @@ def test_a_chroma_server_gives_the_exact_personalised_ranking(tmp_path):
         check_source(server.client().get_collection("films", embedding_function=None), MODEL, query=QUERY)
 
 
+WIDE = HashEmbeddings(384)  # for a whole process langchain-postgres keeps the length that it met first
+
+
 def test_pgvector_gives_the_exact_personalised_ranking(postgres):
     langchain_postgres = pytest.importorskip("langchain_postgres")
     import sqlalchemy.ext.asyncio
 
     engine = sqlalchemy.create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
     name = f"films_{uuid.uuid4().hex}"
-    films = langchain_postgres.PGVector(MODEL, connection=engine, collection_name=name, embedding_length=D)
+    films = langchain_postgres.PGVector(WIDE, connection=engine, collection_name=name, embedding_length=384)
     try:
         films.add_documents(DOCUMENTS, ids=list(TEXTS))
         check_source(films, query=QUERY)
@@ -95,7 +98,7 @@ def test_pgvector_gives_the_exact_personalised_ranking(postgres):
 async def _ask_async_pgvector(langchain_postgres: Any, sqlalchemy: Any, url: Any, name: str) -> None:
     """One made for asynchronous use only, of which nothing can be sampled."""
     engine = sqlalchemy.ext.asyncio.create_async_engine(url)
-    films = langchain_postgres.PGVector(MODEL, connection=engine, collection_name=name, embedding_length=D)
+    films = langchain_postgres.PGVector(WIDE, connection=engine, collection_name=name, embedding_length=384)
     retriever = VARSRetriever(vectorstore=films, memory=PersonaMemory(InMemoryStore()), k=3, user_id="ana")
     docs = await retriever.ainvoke(QUERY)
     assert [doc.id for doc in docs] == [doc.id for doc in await films.asimilarity_search(QUERY, 3)]

@@ -96,8 +96,6 @@ def test_the_python_blocks_of_a_page_run_from_top_to_bottom(
     text = page.read_text(encoding="utf-8")
     if "DATABASE_URI" in text:
         monkeypatch.setenv("DATABASE_URI", _new_database(request.getfixturevalue("postgres")))
-        if find_spec("langchain_postgres"):  # it keeps the first table's number of dimensions for the whole process
-            monkeypatch.setattr("langchain_postgres.vectorstores._classes", None)
     files = dict(re.findall(r'```\w+ title="(.+?)"\n(.*?)```', text, flags=re.DOTALL))
     if "langgraph.json" in files:
         pytest.importorskip("langgraph_api")
