@@ -68,14 +68,13 @@ def show(
             cells.append("" if name == OURS else "\n".join(_lead(outcomes, name, phase, seed) for phase in TESTS))
         table.add_row(name, *cells)
     console.print(table)
-    console.print("Two rules are the VARS paper's; its simplified one moves scores too little to change a choice.")
+    few = f" [yellow]Only {len(users)} of {len(data.users)} users: a look, not a result.[/]"
+    console.print(f"Two of the rules are the VARS paper's.{few if len(users) < len(data.users) else ''}")
     judged = {words: _judge(outcomes, phase, seed) for phase, words in TESTS.items()}
     if len(set(judged.values())) == 1:
         judged = {"before and after the change": next(iter(judged.values()))}
     for words, verdict in judged.items():
         console.print(f"{words.capitalize()}, our default is {verdict}.")
-    if len(users) < len(data.users):
-        console.print(f"[yellow]Only {len(users)} of {len(data.users)} users: a look, not a result.[/]")
 
 
 def _columns(found: Sequence[Outcome]) -> tuple[float, float, float]:

@@ -44,7 +44,7 @@ async def tell(client: LangGraphClient) -> None:
 
     history = await client.threads.get_history(monday, limit=20)
     print("\nsteps of monday, newest first:", [step for state in history for step in state["next"]])
-    items = await client.store.search_items(["persona"], limit=100)
+    items = await client.store.search_items(["persona"], limit=1_000)
     print("stored cards:", [item["value"]["text"] for item in items["items"] if "evidence" in item["value"]])
 
 
