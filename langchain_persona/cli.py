@@ -6,7 +6,6 @@ It needs the extra `cli`; `eval run` also `evals`.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_persona.errors import ConfigError, MissingExtraError, PersonaError
+from langchain_persona.resilience import quiet
 
 try:
     import typer
@@ -247,15 +247,11 @@ def _is_installed(name: str) -> bool:
 
 
 def _check(what: str, check: Callable[[], object]) -> bool:
-    logger = logging.getLogger("langchain_persona")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # the checks provoke warnings
     try:
-        good, why = check() is not False, "no"
+        with quiet():  # the checks provoke warnings
+            good, why = check() is not False, "no"
     except Exception as error:
         good, why = False, f"{type(error).__name__}: {error}"
-    finally:
-        logger.setLevel(level)
     _say(what, good, why)
     return good
 

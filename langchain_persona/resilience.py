@@ -196,3 +196,15 @@ def _default(what: str, error: Exception, default: T) -> T:
 def storable(text: str) -> str:
     """The text with "\ufffd" in the place of NUL and lone surrogates, which Postgres and JSON encoders refuse."""
     return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the package's warnings where they are expected."""
+    package = logging.getLogger("langchain_persona")
+    level = package.level
+    package.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        package.setLevel(level)

@@ -35,6 +35,7 @@ from langchain_persona.evals.items import Item, Row
 from langchain_persona.evals.models import AnswerCache, count_calls
 from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
+from langchain_persona.resilience import quiet
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 
 PACKAGES = ("langchain-persona", "langchain-core", "langgraph", "langchain-openai", "chromadb", "numpy")
@@ -267,15 +268,3 @@ def _counted_warnings(counts: dict[str, int]) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the package's warnings where they are expected."""
-    logger = logging.getLogger("langchain_persona")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
