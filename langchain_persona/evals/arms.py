@@ -31,6 +31,8 @@ from langchain_persona.records import new_id
 from langchain_persona.reflection import Findings, Operation
 
 SYSTEM = "You are a helpful assistant."
+ORDERS = 4
+"""Orders in which a multiple choice is asked where log probabilities are compared."""
 
 ARMS = {
     "none": "no memory: what all others are compared with",
@@ -105,11 +107,10 @@ class Reply:
 
 
 class Choice(NamedTuple):
-    """The place of the option that was chosen, -1 where no letter can be read; its text; and as in `Outcome`."""
+    """The place of the option that was chosen, -1 where no letter can be read; and its text."""
 
     place: int
     text: str
-    letters: Sequence[float] = ()
 
 
 class Arm:
@@ -333,22 +334,35 @@ def converse(item: Item, arm: Arm, respond: Respond, question: str = "") -> Repl
 
 
 def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:
-    """Ask a multiple choice."""
+    """Ask a multiple choice.
+
+    With letters="logprobs" it is asked in four orders, and each option gets the sum of the log probabilities of its
+    letters: so a liking for some letter, which small models have, cancels out (cyclic permutation, arXiv 2309.03882).
+    """
     if arm.name == "length":
         longest = max(item.options, key=len)
         return Choice(item.options.index(longest), longest)
-    options = "\n".join(f"{LETTERS[place]}. {text}" for place, text in enumerate(item.options))
     form = 'End with "Final Answer: X".' if kit.settings.letters == "text" else "Answer with its letter alone."
-    choose, told = choose_letter(kit.model, len(item.options), kit.settings.letters), list[float]()
+    count = len(item.options)
+    choose, sums, told = choose_letter(kit.model, count, kit.settings.letters), np.zeros(count), list[float]()
 
     def respond(messages: Sequence[BaseMessage]) -> AIMessage:
         chosen = choose(messages)
-        told.extend(chosen.additional_kwargs.get("letters", ()))
+        told[:] = chosen.additional_kwargs.get("letters", ())
         return chosen
 
-    letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
-    place = LETTERS.index(letter) if letter else -1
-    return Choice(place, item.options[place] if letter else "", told)
+    orders = min(count, ORDERS) if kit.settings.letters == "logprobs" else 1
+    for number in range(orders):
+        order = np.roll(range(count), -(count * number // orders))
+        options = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
+        letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
+        if not told:  # the server does not tell: what it wrote is read
+            place = int(order[LETTERS.index(letter)]) if letter else -1
+            break
+        sums[order] += told
+    else:
+        place = int(sums.argmax())
+    return Choice(place, item.options[place] if place >= 0 else "")
 
 
 def _respond(messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:

@@ -79,14 +79,10 @@ class Outcome(NamedTuple):
     Attributes:
         scores: metric to value, the main one first.
         answer: what was answered.
-        letters, right: of a choice among shuffled options, where the model tells: the log probability of each letter,
-            and the places of the right ones. A report corrects with them a model's liking for some letter.
     """
 
     scores: dict[str, float]
     answer: str = ""
-    letters: Sequence[float] = ()
-    right: Sequence[int] = ()
 
 
 @dataclass(kw_only=True)
@@ -94,7 +90,7 @@ class Row:
     """How one item went in one arm.
 
     Attributes:
-        scores, answer, letters, right: see `Outcome`; the answer is shortened.
+        scores, answer: see `Outcome`; the answer is shortened.
         calls, read, written, seconds: model calls, tokens in and out, and how long it took, without the learning.
         error: why there are no scores; such a row is tried again when the run is resumed.
     """
@@ -105,8 +101,6 @@ class Row:
     scores: dict[str, float] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     answer: str = ""
-    letters: list[float] = field(default_factory=list)
-    right: list[int] = field(default_factory=list)
     calls: int = 0
     read: int = 0
     written: int = 0

@@ -88,7 +88,7 @@ def load(
 
 def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct`, and for stars how far off."""
-    place, answer, _ = choose_option(item, arm, kit, "Which would I choose?")
+    place, answer = choose_option(item, arm, kit, "Which would I choose?")
     scores = {"correct": float(place == item.right)}
     if item.data == "3":
         scores["stars_off"] = float(abs(place - item.right)) if place >= 0 else 4.0

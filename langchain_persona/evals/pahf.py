@@ -108,8 +108,8 @@ def load(
 
 def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """Whether the user takes what was chosen."""
-    place, answer, letters = choose_option(item, arm, kit)
-    return Outcome({"accepted": float(place in item.data)}, answer, letters, sorted(item.data))
+    place, answer = choose_option(item, arm, kit)
+    return Outcome({"accepted": float(place in item.data)}, answer)
 
 
 def _shopping(folder: Path, phase: int, rng: random.Random) -> Sequence[Scene]:

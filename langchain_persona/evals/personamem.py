@@ -1,8 +1,8 @@
 """PersonaMem-v2 (arXiv 2512.06688): preferences that only show in long conversations about other things.
 
 The file is the published table, `benchmark.csv`; its links to chat histories are relative to it. The first system
-message of a history holds the whole persona and is dropped. The history is read turn by turn, as the agent does; the
-question is never seen while learning.
+message of a history holds the whole persona and is dropped. A history is split into sessions of 5,000 tokens and read
+turn by turn, as the agent does; the question is never seen while learning.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ from langchain_persona.evals.items import (
     shuffle_options,
 )
 from langchain_persona.evals.models import ask_yes_no
+from langchain_persona.prompt import approximate_tokens
 
 ABOUT = "PersonaMem-v2 (arXiv 2512.06688): implicit preferences in long conversations; use --budget 2048"
 ARMS = ("none", "length", "everything", "chroma", "another", "verbatim", "reflection")
 UNIT = "user"
+
+_CHUNK = 5_000  # tokens, as the paper's agentic memory reads
 
 
 class _Query(BaseModel):
@@ -109,7 +112,7 @@ def load(
         options, right = shuffle_options([row.correct_answer, *row.incorrect_answers], 0, f"{seed}-{name}")
         sensitive = "yes" if row.sensitive_info.strip().lower() not in ("", "false", "no", "none") else "no"
         groups = {"pref_type": row.pref_type, "updated": row.updated, "who": row.who, "sensitive": sensitive}
-        about = {"memory": f"{row.persona_id}, {link}", "history": (read(path.parent / link),), "groups": groups}
+        about = {"memory": f"{row.persona_id}, {link}", "history": read(path.parent / link), "groups": groups}
         given = {**about, "options": options, "right": right, "data": (task, row)}
         items.append(Item(id=name, user=row.persona_id, question=row.user_query.content, **given))  # type: ignore[arg-type]
     if not items:
@@ -121,21 +124,28 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct` of a choice; or `fits`, judged."""
     task, row = item.data
     if task == "choice":
-        place, answer, letters = choose_option(item, arm, kit, "Which answer suits me best?")
-        return Outcome({"correct": float(place == item.right)}, answer, letters, [item.right])
+        place, answer = choose_option(item, arm, kit, "Which answer suits me best?")
+        return Outcome({"correct": float(place == item.right)}, answer)
     reply = converse(item, arm, kit.respond)
     head = f"What is known of a user: {row.preference}\nTheir message: {item.question}\nAn answer: {reply.text}\n\n"
     fits = ask_yes_no(kit.judge, f"{head}Does the answer respect what is known of the user?")
     return Outcome({"fits": float(fits)}, reply.text)
 
 
-def _read_history(path: Path) -> Session:
-    """The exchanges of a chat history; what stands before the first message of the user is dropped."""
+def _read_history(path: Path) -> tuple[Session, ...]:
+    """The exchanges of a chat history, in chunks; what stands before the first message of the user is dropped."""
     found: _History = read_object(path, _History)
-    turns = list[Turn]()
+    turns, chunks, left = list[Turn](), list[list[Turn]](), 0
     for message in found.chat_history:
         if message.role == "user":
             turns.append(Turn(message.content, ""))
         elif message.role == "assistant" and turns:
             turns[-1] = Turn(turns[-1].user, f"{turns[-1].assistant}\n{message.content}".strip())
-    return tuple(turns)
+    for turn in turns:
+        needed = approximate_tokens(turn.user + turn.assistant)
+        if not chunks or needed > left:
+            chunks.append([])
+            left = _CHUNK
+        chunks[-1].append(turn)
+        left -= needed
+    return tuple(map(tuple, chunks))

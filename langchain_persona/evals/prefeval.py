@@ -132,8 +132,8 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """Scores and answer: `correct` of a choice; `in_prompt`; or `follows` and the four ways of failing it."""
     task, case = item.data
     if task == "choice":
-        place, answer, letters = choose_option(item, arm, kit, "Pick the one that best matches my preferences.")
-        return Outcome({"correct": float(place == item.right)}, answer, letters, [item.right])
+        place, answer = choose_option(item, arm, kit, "Pick the one that best matches my preferences.")
+        return Outcome({"correct": float(place == item.right)}, answer)
     if task == "recall":
         reply = converse(item, arm, lambda messages: AIMessage("-"))
         told = reply.prompt.replace(item.question, "").splitlines()

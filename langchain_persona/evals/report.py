@@ -89,26 +89,6 @@ def read_results(path: Path) -> dict[str, Any]:
     return found
 
 
-def calibrate(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results with a metric `calibrated`: what would have been chosen without a liking for some letter.
-
-    From each letter's log probability its mean over all items of the arm is taken (batch calibration, arXiv
-    2309.17249); options are shuffled, so what is left is about the option. Small models need it.
-    """
-    sums = defaultdict[tuple[str, int], list[list[float]]](list)
-    for row in results["rows"]:
-        if row["letters"]:
-            sums[row["arm"], len(row["letters"])].append(row["letters"])
-    means = {key: np.mean(some, axis=0) for key, some in sums.items()}
-    rows = list[dict[str, Any]]()
-    for row in results["rows"]:
-        if row["letters"]:
-            place = int(np.argmax(row["letters"] - means[row["arm"], len(row["letters"])]))
-            row = {**row, "scores": {**row["scores"], "calibrated": float(place in row["right"])}}
-        rows.append(row)
-    return {**results, "rows": rows}
-
-
 def metrics_of(results: Mapping[str, Any]) -> list[str]:
     """The metrics in a results file, main ones first."""
     return list(dict.fromkeys(name for row in results["rows"] for name in row["scores"]))
@@ -136,7 +116,7 @@ def mean_of(results: Mapping[str, Any], scores: Mapping[str, float], base: Mappi
 
 def tables_of(results: Mapping[str, Any]) -> list[Table]:
     """One table for each metric, one of the costs, and one for each way of grouping the main metric."""
-    results, made = calibrate(results), list[Table]()
+    made = list[Table]()
     for metric in metrics_of(results):
         scores = scores_of(results, metric)
         base, rows = scores.get(BASE), list[list[str]]()

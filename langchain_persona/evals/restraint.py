@@ -79,11 +79,11 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
         return Outcome({"used": used, "told": told}, reply.text)
     kind = item.groups["kind"]
     close = "Which is right?" if kind == "objective" else "Which option suits me best?"
-    place, answer, _ = choose_option(item, arm, kit, close)
+    place, answer = choose_option(item, arm, kit, close)
     if kind == "update":
         return Outcome({"latest": float(place == item.right)}, answer)
     with count_calls():  # what it is compared with is no cost of this arm
-        plain, *_ = choose_option(item, Arm("none", kit), kit, close)
+        plain, _ = choose_option(item, Arm("none", kit), kit, close)
     return Outcome({"same": float(place == plain >= 0), "correct": float(place == item.right)}, answer)
 
 

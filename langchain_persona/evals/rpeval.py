@@ -82,7 +82,7 @@ def load(
 
 def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
     """`correct`; and `overused`, where what is to be ignored is not."""
-    place, *_ = choose_option(item, arm, kit, item.data)
+    place, _ = choose_option(item, arm, kit, item.data)
     scores = {"correct": float(place == item.right)}
     if item.right == 0:
         scores["overused"] = float(place > 0)

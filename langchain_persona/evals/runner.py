@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from pydantic import ValidationError, validate_call
 
 from langchain_persona.errors import ConfigError
@@ -107,7 +108,8 @@ class Run:
         key = self.items[0].key
         sample = [one for one in self.items if one.key == key][:_SAMPLE]
         histories = len({one.key for one in self.items})
-        mute = ScriptedChatModel(lambda messages: '{"letter": "A"}')
+        likely = {"logprobs": {"content": [{"top_logprobs": [{"token": "A", "logprob": 0.0}]}]}}
+        mute = ScriptedChatModel(lambda messages: AIMessage('{"letter": "A"}', response_metadata=likely))
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
         todo, total = Counter(name for _, name in self._todo()), np.zeros(2)
 
@@ -156,7 +158,6 @@ class Run:
                 with count_calls() as used:
                     done = self.module.run(item, arm, self.kit)
                 row.scores, row.answer = done.scores, done.answer[:_SHOWN]
-                row.letters, row.right = [round(one, 4) for one in done.letters], list(done.right)
                 row.calls, row.read, row.written = used.calls, used.read, used.written
                 row.seconds = round(time.perf_counter() - began, 3)
             except Exception as error:

@@ -18,7 +18,7 @@ from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, co
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
 from langchain_persona.evals.runner import Run
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
-from tests.eval_data import WORDS, WRITERS
+from tests.eval_data import WORDS, WRITERS, dump
 
 VARIANTS = [
     ("prefeval", {}),
@@ -152,6 +152,13 @@ def test_files_that_are_none_are_named(tmp_path):
 def test_the_persona_in_a_history_and_the_question_are_never_learned(tmp_path):
     (item, _) = benchmark("personamem").load(WRITERS["personamem"](tmp_path))
     assert item.history == ((Turn("I can't stand gluten.\nAnyway, what is 2 + 2?", "4."),),)
+
+
+def test_a_long_history_is_read_in_chunks_of_5000_tokens(tmp_path):
+    table = WRITERS["personamem"](tmp_path)
+    said = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "word " * 1_600}]  # 2,000 tokens
+    dump(tmp_path / "chats" / "0_32k.json", {"metadata": {}, "chat_history": 3 * said})
+    assert [len(one) for one in benchmark("personamem").load(table)[0].history] == [2, 1]
 
 
 def kit_of(model=None, others=None, **more):
@@ -293,19 +300,18 @@ def test_memory_shows_and_the_controls_do_not(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 1_000
 
 
-def test_a_liking_for_a_letter_is_taken_out(tmp_path):
+def test_a_liking_for_a_letter_cancels_out(tmp_path):
     def likes_b(messages):
         letter = json.loads(answer(messages))["letter"]  # what fits gains 1, and B stands 2 ahead of all others
         told = [{"token": one, "logprob": -3.0 + (one == letter) + 2 * (one == "B")} for one in "ABCD"]
         return AIMessage("B", response_metadata={"logprobs": {"content": [{"token": "B", "top_logprobs": told}]}})
 
     model = ScriptedChatModel(likes_b)
-    results = run_of(tmp_path, "prefeval", arms=["verbatim"], model=model, letters="logprobs").start()
-    assert {row["letters"][1] for row in results["rows"]} <= {-1.0, 0.0}
-    tables = {one.title: one.rows[0][2][:4] for one in tables_of(results) if one.title in ("correct", "calibrated")}
-    plain = sum(row["right"] == [1] for row in results["rows"]) / 4
-    assert (tables["correct"], tables["calibrated"]) == (f"{plain:.2f}", "1.00")
-    assert plain < 1
+    run = run_of(tmp_path, "prefeval", arms=["verbatim"], model=model, letters="logprobs")
+    assert run.estimate().calls == 16  # four orders
+    results = run.start()
+    assert [row["scores"]["correct"] for row in results["rows"]] == [1.0] * 4
+    assert len({messages[-1].text for messages in model.calls}) == 16
 
 
 def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
