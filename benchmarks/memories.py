@@ -3,13 +3,15 @@
     pip install langmem mem0ai
     langchain-persona eval run prefeval --data DIR --model NAME --arms none,verbatim,benchmarks.memories:LangMem
 
-Each extracts with the model under test. A model whose server does not parse tool calls gets them by a JSON schema.
+Each extracts with the model under test. A model whose server does not parse tool calls gets them by a JSON schema. They
+forget nothing, so `restraint` is not for them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_persona.evals.arms import Arm, Kit
+from langchain_persona.evals.models import count_calls
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.records import new_id
 
@@ -123,13 +126,15 @@ class _ToolsBySchema(BaseChatModel):
         bound = self.model.bind(
             response_format={"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
         )
-        text = bound.invoke([SystemMessage(lead), *map(_as_text, messages)]).text
+        with count_calls():  # this call is counted once, as that of the model with tools
+            answer = bound.invoke([SystemMessage(lead), *map(_as_text, messages)])
         try:
-            call = json.loads(text)
-        except ValueError:  # cut off
-            call = {"tool": "none"}
-        calls = [{"name": call["tool"], "args": call["args"], "id": new_id()}] if call["tool"] != "none" else []
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("", tool_calls=calls))])
+            call = json.loads(answer.text)
+            calls = [{"name": call["tool"], "args": call["args"], "id": new_id()}] if call["tool"] != "none" else []
+        except (ValueError, LookupError, TypeError):  # cut off, or a model that is held to nothing
+            calls = []
+        message = AIMessage("", tool_calls=calls, usage_metadata=answer.usage_metadata)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def _record(**fields: Any) -> dict[str, Any]:
@@ -140,4 +145,5 @@ def _as_text(message: BaseMessage) -> BaseMessage:
     """A message without tool calls, for a server that does not know them."""
     if isinstance(message, AIMessage) and message.tool_calls:
         return AIMessage(json.dumps([{"tool": one["name"], "args": one["args"]} for one in message.tool_calls]))
-    return HumanMessage(message.text) if isinstance(message, ToolMessage) else message
+    text = re.sub(r"(session_)[0-9a-f-]{32,36}", r"\1now", message.text)  # LangMem's; the cache knows equal prompts
+    return HumanMessage(text) if isinstance(message, ToolMessage) else message.model_copy(update={"content": text})

@@ -71,7 +71,7 @@ def list_benchmarks() -> None:
         module = benchmark(name)
         console.print(f"[bold]{name}[/bold]: {module.ABOUT}", highlight=False)
         for option, one in inspect.signature(module.load).parameters.items():
-            if option != "path":
+            if option not in ("path", "seed"):
                 console.print(
                     f"    --option {option}={one.default}   ({one.annotation})", markup=False, highlight=False
                 )
@@ -86,7 +86,6 @@ def run_benchmark(
     model: Annotated[str, typer.Option(help='The model under test, such as "openai:gpt-5-mini".')],
     data: Annotated[Path | None, typer.Option(help="The folder or file that the benchmark publishes.")] = None,
     base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
-    api_key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", show_default=False, help="For --base-url.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
     arms: Annotated[str, typer.Option(help="Names from `eval list`, with commas between.")] = "",
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the benchmark; may be repeated.")] = None,
@@ -94,8 +93,8 @@ def run_benchmark(
     letters: Annotated[Literal["schema", "logprobs", "text"], typer.Option(help="How options are chosen.")] = "schema",
     budget: Annotated[int, typer.Option(help="Tokens for what is known of the user.")] = 800,
     history: Annotated[int, typer.Option(help="Tokens for the arm `everything`.")] = 3_000,
-    judge: Annotated[str, typer.Option(help="Judges free answers; by default the model itself.")] = "",
-    temperature: Annotated[float | None, typer.Option(help="Below 0 is the model's own default.")] = 0.0,
+    judge: Annotated[str, typer.Option(help="By default the model; a name without provider is on --base-url.")] = "",
+    temperature: Annotated[float, typer.Option(help="Below 0 is the model's own default.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Of an answer; 0 is the model's own default.")] = 0,
     seed: Annotated[int, typer.Option(help="Of all shuffles.")] = 0,
     parallel: Annotated[int, typer.Option(min=1, help="Histories at a time.")] = 4,
@@ -127,16 +126,17 @@ def run_benchmark(
             letters=letters,
             budget=budget,
             history=history,
+            temperature=None if temperature < 0 else temperature,
+            max_tokens=max_tokens or None,
             seed=seed,
         )
-        warm = None if temperature is None or temperature < 0 else temperature
-        given: dict[str, Any] = {"base_url": base_url, "api_key": api_key, "temperature": warm}
-        given["max_tokens"] = max_tokens or None
+        beside = "" if ":" in judge else base_url
+        given: dict[str, Any] = {"temperature": settings.temperature}
         run = Run(
             settings,
             data,
-            model=open_model(model, **given),
-            judge=open_model(judge, temperature=warm) if judge else None,
+            model=open_model(model, base_url=base_url, max_tokens=settings.max_tokens, **given),
+            judge=open_model(judge, base_url=beside, **given) if judge else None,
             embeddings=LocalEmbeddings() if embeddings == "local" else HashEmbeddings(),
             cache=AnswerCache(cache, max_calls),
             out=out or Path(f"{name}.json"),
@@ -158,6 +158,8 @@ def run_benchmark(
         if run.cache.exhausted:
             errors.print(f"Stopped after {run.cache.calls} model calls (--max-calls). The same command goes on.")
             raise typer.Exit(3)
+        if any(row["error"] for row in results["rows"]):
+            raise typer.Exit(1)
 
 
 @evaluation.command()

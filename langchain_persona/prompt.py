@@ -175,10 +175,7 @@ def render_beside(
         lines += [f"[{number}] {text}"] if text else []
     before = [line for episode in episodes for line in exchange_lines(episode)]
     fences = _fence(_BEFORE, "earlier_exchanges", before), _fence(_FOUND, "documents", lines)
-    notes = _render_notes("", cards)
-    if notes and notes[-1].startswith("<"):  # small models follow what stands last
-        notes[-1] += f"\n{_BESIDE}"
-    return "\n\n".join([*notes, *filter(None, fences)])
+    return "\n\n".join([*_render_notes("", cards, below=_BESIDE), *filter(None, fences)])
 
 
 def append_to_system(existing: SystemMessage | None, text: str) -> SystemMessage | None:
@@ -205,11 +202,13 @@ def _with_text(message: M, text: str) -> M:
     return message.model_copy(update={"content": [*content, {"type": "text", "text": text}]})
 
 
-def _fence(about: str, tag: str, lines: Sequence[str]) -> str:
-    return "\n".join([*filter(None, [about]), f"<{tag}>", *lines, f"</{tag}>"]) if lines else ""
+def _fence(about: str, tag: str, lines: Sequence[str], below: str = "") -> str:
+    return "\n".join(filter(None, [about, f"<{tag}>", *lines, f"</{tag}>", below])) if lines else ""
 
 
-def _render_notes(about: str, cards: Cards, ahead: Sequence[str] = (), wishes: Sequence[str] = ()) -> list[str]:
+def _render_notes(
+    about: str, cards: Cards, ahead: Sequence[str] = (), wishes: Sequence[str] = (), below: str = ""
+) -> list[str]:
     """How to answer, as far as known; and the fence: three groups that differ in weight, then the user's own words."""
     groups: tuple[list[str], ...] = ([], [], [])
     active, own = [card for card in cards if card.active], list[PreferenceCard]()
@@ -227,7 +226,9 @@ def _render_notes(about: str, cards: Cards, ahead: Sequence[str] = (), wishes: S
     for day, some in groupby(sorted(own, key=lambda card: card.updated), key=_day):
         parts.append([f"Said on {day}:", *(_card_line(card, newest) for card in some)])
     notes = [*ahead, *chain.from_iterable(parts)]
-    return list(filter(None, ["\n".join([_ANSWERS, *wishes]) if wishes else "", _fence(about, "user_notes", notes)]))
+    return list(
+        filter(None, ["\n".join([_ANSWERS, *wishes]) if wishes else "", _fence(about, "user_notes", notes, below)])
+    )
 
 
 def _card_line(card: PreferenceCard, newest: float) -> str:

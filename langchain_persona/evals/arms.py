@@ -31,8 +31,6 @@ from langchain_persona.records import new_id
 from langchain_persona.reflection import Findings, Operation
 
 SYSTEM = "You are a helpful assistant."
-ORDERS = 4
-"""Orders in which a multiple choice is asked where log probabilities are compared."""
 
 ARMS = {
     "none": "no memory: what all others are compared with",
@@ -61,6 +59,7 @@ class Settings:
         reflection: "model" (one call a turn), "flat" (for small models) or "verbatim" (without a model).
         letters: how a multiple choice is answered; see `choose_letter`.
         budget, history: tokens for what is known of the user, and for the arm `everything`.
+        temperature, max_tokens: of the model under test; None is its own default.
         seed: for shuffles.
     """
 
@@ -74,6 +73,8 @@ class Settings:
     letters: How = "schema"
     budget: int = 800
     history: int = 3_000
+    temperature: float | None = 0.0
+    max_tokens: int | None = None
     seed: int = 0
 
 
@@ -168,11 +169,12 @@ class Everything(Arm):
         present, left, lines = {one.text for one in messages}, self.kit.settings.history, list[str]()
         for turn in self.choose(user, messages):
             line = f"User: {turn.user}\nAssistant: {turn.assistant}"
+            if turn.user in present:
+                continue
             left -= approximate_tokens(line)
             if left < 0:
                 break
-            if turn.user not in present:
-                lines.append(line)
+            lines.append(line)
         return "\n".join(["What this user and you said in earlier conversations:", *reversed(lines)]) if lines else ""
 
     def choose(self, user: str, messages: Sequence[AnyMessage]) -> Sequence[Turn]:
@@ -220,6 +222,8 @@ class PersonaArm(Arm):
 
     def __init__(self, name: str, kit: Kit) -> None:
         super().__init__(name, kit)
+        if name in ("no-persona", "no-questions") and kit.settings.reflection != "model":
+            raise ConfigError(f'the arm {name} needs reflection "model": only that writes what it leaves out')
         config = {"no-vectors": VARSConfig(strength=0.0), "no-words": VARSConfig(words=Words(weight=0.0))}.get(name)
         self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, config=config, timeout_seconds=120.0)
         shape = "verbatim" if name == "verbatim" else kit.settings.reflection
@@ -336,8 +340,9 @@ def converse(item: Item, arm: Arm, respond: Respond, question: str = "") -> Repl
 def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:
     """Ask a multiple choice.
 
-    With letters="logprobs" it is asked in four orders, and each option gets the sum of the log probabilities of its
-    letters: so a liking for some letter, which small models have, cancels out (cyclic permutation, arXiv 2309.03882).
+    With letters="logprobs" it is asked once for each option, so that each stands once at every letter, and an option
+    gets the sum of its letters' log probabilities: a liking for some letter, which small models have, cancels out
+    (cyclic permutation, arXiv 2309.03882).
     """
     if arm.name == "length":
         longest = max(item.options, key=len)
@@ -351,18 +356,16 @@ def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option sui
         told[:] = chosen.additional_kwargs.get("letters", ())
         return chosen
 
-    orders = min(count, ORDERS) if kit.settings.letters == "logprobs" else 1
-    for number in range(orders):
-        order = np.roll(range(count), -(count * number // orders))
+    for shift in range(count if kit.settings.letters == "logprobs" else 1):
+        order = np.roll(range(count), -shift)
         options = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
         letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
-        if not told:  # the server does not tell: what it wrote is read
-            place = int(order[LETTERS.index(letter)]) if letter else -1
-            break
+        if not told:
+            place = LETTERS.index(letter) if letter else -1
+            return Choice(place, item.options[place] if letter else "")
         sums[order] += told
-    else:
-        place = int(sums.argmax())
-    return Choice(place, item.options[place] if place >= 0 else "")
+    place = int(sums.argmax())
+    return Choice(place, item.options[place])
 
 
 def _respond(messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from langchain_persona.evals.arms import Arm, Kit, Reply
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
@@ -128,7 +128,7 @@ def load(
     user: Literal["rules", "judge"] = "rules",
     task: Literal["chat", "standing"] = "chat",
     sessions: int = 3,
-    turns: int = 4,
+    turns: PositiveInt = 4,
 ) -> list[Item]:
     """One item for each user; with rules, for those who have a preference that can be checked.
 
@@ -162,7 +162,7 @@ def load(
 
 
 def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
-    """Of the later sessions: `kept` at the first answer, `insisted` (turns), `solved`, `words`; or `standing`."""
+    """Later sessions: `kept` at the first answer, `insisted` (turns), `solved` (judged), `words`; or `standing`."""
     task: _Task = item.data
     kept, insisted, solved, words, standing, last = *([list[float]() for _ in range(5)]), ""
     for number, problem in enumerate(task.problems):
@@ -187,7 +187,9 @@ def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
             talk.append(HumanMessage(wish, id=f"{thread}-{turn + 1}"))
         if number:
             insisted.append(said)
-            solved.append(float(_core(problem.solution) in last.casefold()))
+            asked = f"A problem:\n{problem.problem}\n\nIts solution: {problem.solution}\n\nAn answer:\n{last}\n\n"
+            if not task.standing:
+                solved.append(float(ask_yes_no(kit.judge, f"{asked}Does the answer reach this solution?")))
     if task.standing:
         return Outcome({"standing": mean(standing)}, last)
     scores = {"kept": kept, "insisted": insisted, "solved": solved, "words": words}
@@ -213,9 +215,3 @@ def _standing(task: _Task, reply: Reply) -> list[float]:
 
 def _plain(messages: object) -> AIMessage:
     return AIMessage(PLAIN)
-
-
-def _core(solution: str) -> str:
-    """What an answer must hold to be right: the boxed part of a long solution, or the whole."""
-    boxed = re.findall(r"\\boxed\{(.+?)\}", solution)
-    return (boxed[-1] if boxed else solution).strip().casefold()

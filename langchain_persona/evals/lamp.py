@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Turn, read_object, read_rows
@@ -56,7 +56,11 @@ class _Golds(DataRow):
 
 
 def load(
-    path: Path | None, *, task: Literal["2M", "3"] = "2M", split: Literal["dev", "train"] = "dev", profile: int = 20
+    path: Path | None,
+    *,
+    task: Literal["2M", "3"] = "2M",
+    split: Literal["dev", "train"] = "dev",
+    profile: PositiveInt = 20,
 ) -> list[Item]:
     """One item for each question.
 

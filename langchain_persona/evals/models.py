@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
-from langchain_persona.errors import PersonaError
+from langchain_persona.errors import ConfigError, PersonaError
 from langchain_persona.evals.items import LETTERS
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.reflection.model import answer_json, answer_text, bind_schema, chat_model
@@ -31,6 +32,7 @@ Respond = Callable[[Sequence[BaseMessage]], AIMessage]
 How = Literal["schema", "logprobs", "text"]
 
 _FINAL = re.compile(r"final answer\W{0,5}([A-Z])\b", re.IGNORECASE)
+_FIRST = re.compile(r"^\W*([A-Z])(?=[.):]|\W*$)")
 _ALONE = re.compile(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])")
 
 
@@ -39,7 +41,7 @@ class OutOfCallsError(PersonaError, RuntimeError):
 
 
 class AnswerCache(BaseCache):
-    """Answers of chat models on disk, one file a request; the port of a local server is no part of the request.
+    """Answers of chat models on disk, one file a request; its key leaves out a local server's port, and today's date.
 
     Args:
         folder: where they lie; it gets a `.gitignore` of its own.
@@ -57,7 +59,8 @@ class AnswerCache(BaseCache):
         self.calls, self.exhausted = 0, False
 
     def _path(self, prompt: str, llm_string: str) -> Path:
-        request = re.sub(r"127\.0\.0\.1:\d+", "", prompt + llm_string)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"  # stands in prompts; a run that goes on tomorrow asks nothing twice
+        request = re.sub(rf"127\.0\.0\.1:\d+|{today}", "", prompt + llm_string)
         return self._folder / hashlib.sha256(request.encode()).hexdigest()[:40]
 
     def lookup(self, prompt: str, llm_string: str) -> Any:
@@ -128,7 +131,6 @@ def open_model(
     name: str,
     *,
     base_url: str = "",
-    api_key: str = "",
     temperature: float | None = 0.0,
     max_tokens: int | None = None,
 ) -> BaseChatModel:
@@ -141,7 +143,7 @@ def open_model(
     given |= {"max_tokens": max_tokens} if max_tokens else {}
     if base_url:
         name = name if ":" in name else f"openai:{name}"
-        given |= {"base_url": base_url, "api_key": api_key or os.environ.get("OPENAI_API_KEY") or "none"}
+        given |= {"base_url": base_url, "api_key": os.environ.get("OPENAI_API_KEY") or "none"}
         if re.match(r"https?://(127\.0\.0\.1|localhost|\[::1\])[:/]", base_url):
             import httpx
 
@@ -155,12 +157,12 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
     Args:
         model: the model.
         count: of letters, from A on.
-        how: "schema" binds it to a JSON schema; "logprobs" takes the likeliest letter of a single token; "text" lets it
-            write and reads "Final Answer: X" or the first letter that stands alone. Where a server cannot do the first
-            two, what it wrote is read as text.
+        how: "schema" binds it to a JSON schema, and where a server does not enforce it, what it wrote is read as text;
+            "logprobs" takes the likeliest letter of a single token; "text" lets it write and reads "Final Answer: X",
+            a letter at the beginning, or the last one that stands alone.
 
-    The message holds the letter, or "" where there is none to be read; where the likeliest is taken, its
-    `additional_kwargs` have the log probability of each letter.
+    The message holds the letter, or "" where there is none to be read; with "logprobs" its `additional_kwargs` have the
+    log probability of each letter. `ConfigError`: the server does not tell them.
     """
     letters = LETTERS[:count]
     field = {"type": "string", "enum": list(letters)}
@@ -174,10 +176,10 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
 
     def respond(messages: Sequence[BaseMessage]) -> AIMessage:
         answer = bound.invoke(list(messages))
-        if likely := {} if isinstance(answer, dict) else _likely_letters(answer, letters):
-            told = [likely.get(letter, min(likely.values())) for letter in letters]
-            return AIMessage(max(likely, key=likely.__getitem__), additional_kwargs={"letters": told})
-        return AIMessage(_read_letter(answer, letters))
+        if how != "logprobs":
+            return AIMessage(_read_letter(answer, letters))
+        told = _likely_letters(answer, letters)
+        return AIMessage(letters[told.index(max(told))], additional_kwargs={"letters": told})
 
     return respond
 
@@ -187,26 +189,32 @@ def _read_letter(answer: Any, letters: str) -> str:
         found = str(answer_json(answer)["letter"])
     except (ValueError, TypeError, KeyError):
         found = ""
-    return found if found and found in letters else _letter_in(answer_text(answer), letters)
+    return found if found in set(letters) else _letter_in(answer_text(answer), letters)
 
 
-def _likely_letters(answer: AIMessage, letters: str) -> dict[str, float]:
-    """The log probability of each letter among the likeliest first tokens; empty where a server does not tell."""
+def _likely_letters(answer: AIMessage, letters: str) -> list[float]:
+    """The log probability of each letter as the first token; of what is not told, that of the least likely token."""
     first = ((answer.response_metadata.get("logprobs") or {}).get("content") or [{}])[0]
-    found = dict[str, float]()
-    for one in first.get("top_logprobs") or []:
-        if len(token := one["token"].strip()) == 1 and token in letters:
-            found[token] = max(float(one["logprob"]), found.get(token, float("-inf")))
-    return found
+    told = [(one["token"].strip(), float(one["logprob"])) for one in first.get("top_logprobs") or []]
+    if not told:
+        raise ConfigError("this server tells no log probabilities of tokens; use --letters schema")
+    least = min(value for _, value in told)
+    return [max((value for token, value in told if token == letter), default=least) for letter in letters]
 
 
 def _letter_in(text: str, letters: str) -> str:
-    found = [*_FINAL.findall(text)[-1:], *_ALONE.findall(text)]
+    found = [*_FINAL.findall(text)[-1:], *_FIRST.findall(text), *reversed(_ALONE.findall(text))]
     return next((one.upper() for one in found if one.upper() in letters), "")
 
 
 def ask_yes_no(model: BaseChatModel, question: str) -> bool:
-    """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged."""
+    """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged.
+
+    `ValueError`: it is neither.
+    """
     asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
     with count_calls():
-        return choose_letter(model, 2, "schema")([HumanMessage(asked)]).text == "A"
+        letter = choose_letter(model, 2, "schema")([HumanMessage(asked)]).text
+    if not letter:
+        raise ValueError("the judge's answer is neither A nor B")
+    return letter == "A"

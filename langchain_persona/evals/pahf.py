@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option
 from langchain_persona.evals.items import (
@@ -38,7 +38,7 @@ PHASES = {2: ("before the drift", (1,)), 4: ("after the drift", (1, 3))}
 
 class _Taste(DataRow):
     like_most: str
-    like_second: list[str]
+    like_second: list[str] = Field(min_length=1)
     dislike: list[str]
 
 
@@ -70,7 +70,11 @@ Scene = tuple[str, Turn, str, tuple[str, ...], set[int]]
 
 
 def load(
-    path: Path | None, *, part: Literal["shopping", "embodied"] = "shopping", per_user: int = 10, seed: int = 0
+    path: Path | None,
+    *,
+    part: Literal["shopping", "embodied"] = "shopping",
+    per_user: NonNegativeInt = 10,
+    seed: int = 0,
 ) -> list[Item]:
     """Test scenarios in which the choice matters, `per_user` a user and test phase.
 

@@ -1,8 +1,8 @@
 """PersonaMem-v2 (arXiv 2512.06688): preferences that only show in long conversations about other things.
 
-The file is the published table, `benchmark.csv`; its links to chat histories are relative to it. The first system
-message of a history holds the whole persona and is dropped. A history is split into sessions of 5,000 tokens and read
-turn by turn, as the agent does; the question is never seen while learning.
+The file is the published table, `benchmark.csv`; its links to chat histories are relative to it, or to a folder above
+it. The first system message of a history holds the whole persona and is dropped. A history is split into sessions of
+5,000 tokens and read turn by turn, as the agent does; the question is never seen while learning.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def load(
         options, right = shuffle_options([row.correct_answer, *row.incorrect_answers], 0, f"{seed}-{name}")
         sensitive = "yes" if row.sensitive_info.strip().lower() not in ("", "false", "no", "none") else "no"
         groups = {"pref_type": row.pref_type, "updated": row.updated, "who": row.who, "sensitive": sensitive}
-        about = {"memory": f"{row.persona_id}, {link}", "history": read(path.parent / link), "groups": groups}
+        about = {"memory": f"{row.persona_id}, {link}", "history": read(_find(path, link)), "groups": groups}
         given = {**about, "options": options, "right": right, "data": (task, row)}
         items.append(Item(id=name, user=row.persona_id, question=row.user_query.content, **given))  # type: ignore[arg-type]
     if not items:
@@ -121,15 +121,21 @@ def load(
 
 
 def run(item: Item, arm: Arm, kit: Kit) -> Outcome:
-    """`correct` of a choice; or `fits`, judged."""
+    """`correct` of a choice, or `fits`, judged; apart where the user asked to forget it, or it is sensitive."""
     task, row = item.data
+    apart = " (to forget)" if row.pref_type == "ask_to_forget" else " (sensitive)" * (item.groups["sensitive"] == "yes")
     if task == "choice":
         place, answer = choose_option(item, arm, kit, "Which answer suits me best?")
-        return Outcome({"correct": float(place == item.right)}, answer)
+        return Outcome({f"correct{apart}": float(place == item.right)}, answer)
     reply = converse(item, arm, kit.respond)
     head = f"What is known of a user: {row.preference}\nTheir message: {item.question}\nAn answer: {reply.text}\n\n"
     fits = ask_yes_no(kit.judge, f"{head}Does the answer respect what is known of the user?")
-    return Outcome({"fits": float(fits)}, reply.text)
+    return Outcome({f"fits{apart}": float(fits)}, reply.text)
+
+
+def _find(table: Path, link: str) -> Path:
+    """The file of a link; where there is none, the place beside the table."""
+    return next((up / link for up in table.resolve().parents if (up / link).is_file()), table.parent / link)
 
 
 def _read_history(path: Path) -> tuple[Session, ...]:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from langchain_core.messages import AIMessage
+from pydantic import NonNegativeInt, PositiveInt
 
 from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Session, Turn, read_rows, shuffle_options
@@ -78,8 +79,8 @@ def load(
     *,
     form: Literal["explicit", "choice", "persona"] = "explicit",
     task: Literal["choice", "generation", "recall"] = "choice",
-    turns: int = 10,
-    per_user: int = 20,
+    turns: NonNegativeInt = 10,
+    per_user: PositiveInt = 20,
     topics: str = "",
     seed: int = 0,
 ) -> list[Item]:

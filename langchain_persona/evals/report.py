@@ -121,7 +121,11 @@ def tables_of(results: Mapping[str, Any]) -> list[Table]:
         scores = scores_of(results, metric)
         base, rows = scores.get(BASE), list[list[str]]()
         for arm, some in scores.items():
-            versus = "" if arm == BASE or base is None else _show(mean_of(results, some, base), signed=True)
+            versus = (
+                ""
+                if arm == BASE or not base or base.keys().isdisjoint(some)
+                else _show(mean_of(results, some, base), signed=True)
+            )
             rows.append([arm, str(len(some)), _show(mean_of(results, some, None)), versus])
         made.append(Table(metric, ("arm", "n", "mean [95 %]", f"minus {BASE} [95 %]"), rows))
     made.append(Table("cost", ("arm", "calls", "tokens in", "tokens out", "seconds", "learning"), _costs(results)))
@@ -168,7 +172,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError('a figure needs: pip install "langchain-persona[evals]"') from error
-    metric = metrics_of(results)[0]
+    metric = next(iter(metrics_of(results)), "no scores")
     found = {arm: mean_of(results, some, None) for arm, some in scores_of(results, metric).items()}
     figure = Figure(figsize=(7, 1 + 0.4 * len(found)), layout="constrained")
     axes = figure.subplots()

@@ -31,8 +31,8 @@ from pydantic import ValidationError, validate_call
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
-from langchain_persona.evals.arms import Arm, Kit, Settings, arm_class, make_arms
-from langchain_persona.evals.items import Item, Row
+from langchain_persona.evals.arms import Another, Arm, Kit, Settings, arm_class, make_arms
+from langchain_persona.evals.items import DataError, Item, Row
 from langchain_persona.evals.models import AnswerCache, count_calls
 from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
@@ -82,6 +82,8 @@ class Run:
         self.settings, self.cache, self.out = settings, cache, out
         self.module: Benchmark = benchmark(settings.benchmark)
         self.items = load_items(self.module, data, settings)
+        if not self.items:
+            raise DataError(f"{data} has no items of {settings.benchmark}")
         model.cache = cache
         (judge or model).cache = cache
         self.kit = Kit(
@@ -107,7 +109,7 @@ class Run:
         """From a dry run of a few items with a model that always answers A."""
         key = self.items[0].key
         sample = [one for one in self.items if one.key == key][:_SAMPLE]
-        histories = len({one.key for one in self.items})
+        memories = len({one.key for one in self.items})
         likely = {"logprobs": {"content": [{"top_logprobs": [{"token": "A", "logprob": 0.0}]}]}}
         mute = ScriptedChatModel(lambda messages: AIMessage('{"letter": "A"}', response_metadata=likely))
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
@@ -124,6 +126,7 @@ class Run:
                 learned = count_asked()
                 for item in sample:
                     self.module.run(item, arm, kit)
+                histories = 0 if isinstance(arm, Another) and "reflection" in self.names else memories
                 each = (learned - before) * histories + (count_asked() - learned) * len(self.items) / len(sample)
                 total += each * todo[name] / len(self.items)
         return Estimate(todo.total(), round(total[0]), round(total[1]))
@@ -173,19 +176,20 @@ class Run:
         began = time.perf_counter()
         with count_calls() as used:
             new = arm.learn(item.key, item.history)
-        name = getattr(arm, "base", arm).name
+        name = arm.name if "reflection" not in self.names else getattr(arm, "base", arm).name
+        memory = self.kit.others[item.key][0] if isinstance(arm, Another) else item.key
         known = {(one["arm"], one["memory"]) for one in self.results["learning"]}
-        if new and (name, item.key) not in known and not self.cache.exhausted:
+        if new and (name, memory) not in known and not self.cache.exhausted:
             cost = {"calls": used.calls, "read": used.read, "written": used.written}
             cost["seconds"] = round(time.perf_counter() - began, 3)  # type: ignore[assignment]
             with self._lock:
-                self.results["learning"].append({"arm": name, "memory": item.key, **cost})
+                self.results["learning"].append({"arm": name, "memory": memory, **cost})
 
     def _is_stopped(self) -> bool:
         return self._stop or self.cache.exhausted
 
     def _todo(self) -> list[tuple[Item, str]]:
-        """What is not done yet, all arms of an item one after the other: what is interrupted can be compared."""
+        """What is not done yet."""
         done = {(one["item"], one["arm"]) for one in self.results["rows"]}
         return [(item, name) for item in self.items for name in self.names if (item.id, name) not in done]
 
@@ -235,7 +239,7 @@ def _others(items: Sequence[Item]) -> dict[str, tuple[str, Any]]:
     found = dict[str, tuple[str, Any]]()
     for place, one in enumerate(firsts):
         following = [*firsts[place + 1 :], *firsts[:place]]
-        if other := next((two for two in following if two.user != one.user), None):
+        if other := next((two for two in following if two.user != one.user and two.history), None):
             found[one.key] = (other.key, other.history)
     return found
 

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +11,8 @@ from pydantic import BaseModel
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
-from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, Settings, make_arms
-from langchain_persona.evals.items import DataError, Turn, read_rows
+from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, Settings, choose_option, make_arms
+from langchain_persona.evals.items import DataError, Item, Turn, read_rows
 from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, count_calls
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
 from langchain_persona.evals.runner import Run
@@ -154,6 +153,18 @@ def test_the_persona_in_a_history_and_the_question_are_never_learned(tmp_path):
     assert item.history == ((Turn("I can't stand gluten.\nAnyway, what is 2 + 2?", "4."),),)
 
 
+def test_links_may_start_above_the_table_and_what_is_to_be_forgotten_counts_apart(tmp_path):
+    table = tmp_path / "benchmark" / "text" / "benchmark.csv"  # as it is published
+    table.parent.mkdir(parents=True)
+    WRITERS["personamem"](tmp_path).rename(table)
+    items = benchmark("personamem").load(table)
+    arm = make_arms(["length"], kit_of())["length"]
+    assert [list(benchmark("personamem").run(one, arm, arm.kit).scores) for one in items] == [
+        ["correct (to forget)"],
+        ["correct"],
+    ]
+
+
 def test_a_long_history_is_read_in_chunks_of_5000_tokens(tmp_path):
     table = WRITERS["personamem"](tmp_path)
     said = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "word " * 1_600}]  # 2,000 tokens
@@ -176,13 +187,19 @@ def asked(arm, user="ana", question="A meal?"):
 
 
 def test_what_each_arm_tells():
-    arms = make_arms(list(ARMS), kit_of(others={"ana": ("bob", [(Turn("I hate heights."),)])}))
+    writes = ("no-persona", "no-questions")
+    for name in writes:
+        with pytest.raises(ConfigError, match=f'the arm {name} needs reflection "model"'):
+            make_arms([name], kit_of())
+    arms = make_arms(
+        [name for name in ARMS if name not in writes], kit_of(others={"ana": ("bob", [(Turn("I hate heights."),)])})
+    )
     for arm in arms.values():
         arm.learn("ana", HISTORY)
         assert not arm.learn("ana", HISTORY)
     told = {name: asked(arm) for name, arm in arms.items()}
     assert told["none"] == told["length"] == "You are a helpful assistant.\nA meal?"
-    for name in ("everything", "chroma", "verbatim", "reflection", "no-persona", "no-vectors", "no-words"):
+    for name in ("everything", "chroma", "verbatim", "reflection", "no-vectors", "no-words"):
         assert "allergic to gluten" in told[name], name
         assert "trains" in told[name], name
     assert "2 + 2" in told["everything"]
@@ -256,9 +273,11 @@ def likely(*tokens):
         ("schema", {"letter": "B"}, "B"),
         ("schema", "I think (C) is best.", "C"),
         ("schema", {"letter": "Q"}, ""),
+        ("schema", {"letter": "BC"}, ""),
         ("logprobs", likely("The", " c", " B", "A"), "B"),
-        ("logprobs", "B", "B"),
+        ("logprobs", likely("B", "The"), "B"),
         ("text", "A is tempting, but it is not right.\nFinal Answer: C", "C"),
+        ("text", "B. A good choice", "B"),
         ("text", "I can't say.", ""),
         ("text", "Final answer: E", ""),
     ],
@@ -268,6 +287,8 @@ def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
     assert choose_letter(model, 3, how)([HumanMessage("?")]).text == letter
     if how == "logprobs":
         assert model.options[0]["max_tokens"] == 1
+        with pytest.raises(ConfigError, match="no log probabilities of tokens; use --letters schema"):
+            choose_letter(ScriptedChatModel(["B"]), 3, how)([HumanMessage("?")])
 
 
 def test_calls_and_tokens_are_counted_as_the_model_tells_them():
@@ -309,9 +330,21 @@ def test_a_liking_for_a_letter_cancels_out(tmp_path):
     model = ScriptedChatModel(likes_b)
     run = run_of(tmp_path, "prefeval", arms=["verbatim"], model=model, letters="logprobs")
     assert run.estimate().calls == 16  # four orders
-    results = run.start()
-    assert [row["scores"]["correct"] for row in results["rows"]] == [1.0] * 4
-    assert len({messages[-1].text for messages in model.calls}) == 16
+    assert [row["scores"]["correct"] for row in run.start()["rows"]] == [1.0] * 4
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 15])
+def test_each_option_stands_once_at_each_letter(count):
+    def likes_a(messages):  # the right one gains a little, and A far more
+        lines = messages[-1].text.splitlines()
+        told = {line[0]: -9.0 + ("right" in line) + 5 * (line[0] == "A") for line in lines if line[1:2] == "."}
+        top = [{"token": letter, "logprob": value} for letter, value in told.items()]
+        return AIMessage("A", response_metadata={"logprobs": {"content": [{"top_logprobs": top}]}})
+
+    kit = kit_of(ScriptedChatModel(likes_a), letters="logprobs")
+    options = tuple("right" if place == count - 1 else f"wrong {place}" for place in range(count))
+    item = Item(id="1", user="ana", question="Which?", options=options, right=count - 1)
+    assert choose_option(item, make_arms(["none"], kit)["none"], kit) == (count - 1, "right")
 
 
 def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
@@ -409,4 +442,3 @@ def test_registry():
         benchmark("nothing")
     for name in BENCHMARKS:
         assert set(benchmark(name).ARMS) <= set(ARMS)
-    (Path(__file__).parents[2] / "langchain_persona" / "evals" / "restraint.json").read_text(encoding="utf-8")
