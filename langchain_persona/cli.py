@@ -201,14 +201,18 @@ def _print_report(results: dict[str, Any], *, markdown: bool = False) -> None:
 @app.command()
 def doctor(
     path: Annotated[Path | None, typer.Option(help="A folder of `PersonaMemory.local` to look into.")] = None,
+    store: Annotated[str, typer.Option(help="A PostgreSQL to check in place of a new SQLite store.")] = "",
     model: Annotated[str, typer.Option(help="A chat model to try.")] = "",
     base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
 ) -> None:
-    """What is installed, whether store and models answer, and whether a new store keeps its word."""
+    """What is installed, whether store and models answer, and which laws hold on the store.
+
+    The checks write below namespaces of their own and empty them.
+    """
     import tempfile
 
     from langchain_persona.memory import PersonaMemory
-    from langchain_persona.testing import check_store
+    from langchain_persona.testing import store_checks
 
     def opens(folder: Path) -> bool:
         with PersonaMemory.local(folder) as memory:
@@ -226,10 +230,12 @@ def doctor(
     for extra, modules in extras.items():
         missing = [one for one in modules if not _is_installed(one)]
         _say(f"extra {extra}", not missing, f'pip install "langchain-persona[{extra}]"', harmless=True)
-    with tempfile.TemporaryDirectory() as folder, _report_errors(), PersonaMemory.local(folder) as memory:
+    with _report_errors(), ExitStack() as stack:
+        memory = stack.enter_context(PersonaMemory.local(stack.enter_context(tempfile.TemporaryDirectory())))
+        checked = _open_postgres(store, stack) if store else memory.store
         checks: list[tuple[str, Callable[[], object]]] = [
             ("the embedding model answers", lambda: len(memory.embedder.embed_query("a film for tonight")) > 0),
-            ("a new store keeps what it is given, users apart, and erases", lambda: check_store(memory.store)),
+            *((f"store: {law}", check) for law, check in store_checks(checked).items()),
         ]
         if path is not None:
             checks.append((f"{path} opens", lambda: path.is_dir() and opens(path)))

@@ -232,17 +232,27 @@ def check_store(store: BaseStore) -> None:
     Example:
         >>> check_store(InMemoryStore())
     """
-    for check in _STORE_CHECKS:
+    for what, check in store_checks(store).items():
+        try:
+            check()
+        except Exception as error:
+            error.add_note(f"check_store: {what}")
+            raise
+
+
+def store_checks(store: BaseStore) -> dict[str, Callable[[], None]]:
+    """The checks of `check_store`, each under what it asserts."""
+
+    def run(check: Callable[[_Open], None]) -> None:
         root = f"check-{new_id()}"
         try:
             check(partial(PersonaMemory, store, _MODEL, namespace=(root,), timeout_seconds=30.0))
-        except Exception as error:
-            error.add_note(f"check_store: {check.__doc__}")
-            raise
         finally:
             for _ in range(50):  # a store whose delete does nothing must not hang the test
                 if items := store.batch([SearchOp((root,), limit=500)])[0]:
                     store.batch([PutOp(item.namespace, item.key, None) for item in items])  # type: ignore[union-attr]
+
+    return {str(check.__doc__).rstrip("."): partial(run, check) for check in _STORE_CHECKS}
 
 
 def _check_ledger(open: _Open) -> None:

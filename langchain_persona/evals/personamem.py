@@ -30,7 +30,9 @@ from langchain_persona.evals.items import (
 from langchain_persona.evals.models import ask_yes_no
 from langchain_persona.prompt import approximate_tokens
 
-ABOUT = "PersonaMem-v2 (arXiv 2512.06688): implicit preferences in long conversations; use --budget 2048"
+ABOUT = (
+    "PersonaMem-v2 (arXiv 2512.06688): implicit preferences in long conversations; use --budget 2048 --history 40000"
+)
 ARMS = ("none", "length", "everything", "chroma", "another", "verbatim", "reflection")
 UNIT = "user"
 

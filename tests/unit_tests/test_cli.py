@@ -102,8 +102,9 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
         assert words in text
     code, text = command("doctor", "--model", "openai:x")
     assert code == 0, text
-    assert "users apart" in text
+    assert "store: Cards are kept, replaced, retired and revived, and never come back once they are erased" in text
     assert "NO" not in text
+    assert command("doctor", "--store", "mysql://x")[0] == 2
     code, text = command("doctor", "--path", "typo")
     assert code == 1
     assert not (tmp_path / "typo").exists()
@@ -157,7 +158,7 @@ def test_the_doctor_says_what_does_not_hold(command, monkeypatch):
     monkeypatch.setattr(models, "open_model", fails)
     code, text = command("doctor", "--model", "openai:x")
     assert code == 1
-    assert "and erases: AssertionError" in text
+    assert "once they are erased: AssertionError" in text
     assert "the chat model answers: ConfigError: no such model" in text
     assert "yes" in text
 
