@@ -121,11 +121,8 @@ def tables_of(results: Mapping[str, Any]) -> list[Table]:
         scores = scores_of(results, metric)
         base, rows = scores.get(BASE), list[list[str]]()
         for arm, some in scores.items():
-            versus = (
-                ""
-                if arm == BASE or not base or base.keys().isdisjoint(some)
-                else _show(mean_of(results, some, base), signed=True)
-            )
+            paired = arm != BASE and base is not None and not base.keys().isdisjoint(some)
+            versus = _show(mean_of(results, some, base), signed=True) if paired else ""
             rows.append([arm, str(len(some)), _show(mean_of(results, some, None)), versus])
         made.append(Table(metric, ("arm", "n", "mean [95 %]", f"minus {BASE} [95 %]"), rows))
     made.append(Table("cost", ("arm", "calls", "tokens in", "tokens out", "seconds", "learning"), _costs(results)))
