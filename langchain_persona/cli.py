@@ -6,6 +6,7 @@ It needs the extra `cli`; `eval run` also `evals`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,12 +70,16 @@ def list_benchmarks() -> None:
 
     for name in BENCHMARKS:
         module = benchmark(name)
-        console.print(f"[bold]{name}[/bold]: {module.ABOUT}", highlight=False)
+        needs = "" if name == "restraint" else "; needs --data"
+        console.print(f"[bold]{name}[/bold]: {module.ABOUT}{needs}", highlight=False)
+        console.print(f"    arms {', '.join(module.ARMS)}", markup=False, highlight=False)
         for option, one in inspect.signature(module.load).parameters.items():
             if option not in ("path", "seed"):
-                console.print(
-                    f"    --option {option}={one.default}   ({one.annotation})", markup=False, highlight=False
+                kind = re.sub(r"Literal\[(.*)\]", r"\1", one.annotation).replace("'", "").replace(", ", " | ")
+                kind = {"NonNegativeInt": "0 or more", "PositiveInt": "1 or more", "str": "names, with commas"}.get(
+                    kind, kind
                 )
+                console.print(f"    --option {option}={one.default}   ({kind})", markup=False, highlight=False)
     console.print("\n[bold]arms[/bold]")
     for name, about in ARMS.items():
         console.print(f"    {name:<17}{about}", markup=False, highlight=False)
@@ -104,7 +109,10 @@ def run_benchmark(
     embeddings: Annotated[Literal["local", "hash"], typer.Option(help="hash: words alone.")] = "local",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it starts.")] = False,
 ) -> None:
-    """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped."""
+    """Run a benchmark and print its tables. The same command goes on where an interrupted run stopped.
+
+    Exit codes: 0 all answered, 1 some answers failed, 2 a mistake in the command or the data, 3 stopped by --max-calls.
+    """
     with _report_errors():
         from langchain_persona.embeddings import LocalEmbeddings
         from langchain_persona.evals.arms import Settings
@@ -176,6 +184,7 @@ def report(
         _print_report(found, markdown=markdown)
         if figure:
             draw(found, figure)
+            console.print(f"Figure: {figure}", highlight=False)
 
 
 def _print_report(results: dict[str, Any], *, markdown: bool = False) -> None:
@@ -183,7 +192,10 @@ def _print_report(results: dict[str, Any], *, markdown: bool = False) -> None:
 
     failed = [row for row in results["rows"] if row["error"]]
     settings = results["settings"]
-    console.print(f"{results['about']}\nModel: {settings['model']}; options: {settings['options']}", highlight=False)
+    console.print(results["about"], highlight=False)
+    told = {key: value for key, value in settings.items() if key not in ("benchmark", "options")} | settings["options"]
+    shown = [f"{key} {value}" for key, value in told.items() if value not in ("", None)]
+    console.print(", ".join(shown), highlight=False)
     for one in tables_of(results):
         if markdown:
             console.print(f"\n{one}", markup=False, highlight=False, soft_wrap=True)
@@ -235,7 +247,7 @@ def doctor(
         checked = _open_postgres(store, stack) if store else memory.store
         checks: list[tuple[str, Callable[[], object]]] = [
             ("the embedding model answers", lambda: len(memory.embedder.embed_query("a film for tonight")) > 0),
-            *((f"store: {law}", check) for law, check in store_checks(checked).items()),
+            *((f"{'store' if store else 'a new store'}: {law}", check) for law, check in store_checks(checked).items()),
         ]
         if path is not None:
             checks.append((f"{path} opens", lambda: path.is_dir() and opens(path)))

@@ -138,7 +138,7 @@ def open_model(
 
     `ConfigError`: there is no such model, or its provider's package or key is missing.
     """
-    given: dict[str, Any] = {"max_retries": 5, "timeout": 1_200.0}
+    given: dict[str, Any] = {"max_retries": 2 if base_url else 5, "timeout": 1_200.0}
     given |= {"temperature": temperature} if temperature is not None else {}
     given |= {"max_tokens": max_tokens} if max_tokens else {}
     if base_url:

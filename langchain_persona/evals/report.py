@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from langchain_persona.errors import ConfigError, MissingExtraError
 
-BASE = "none"
+BASE, CONTROL = "none", "another"
 
 Scores = Mapping[str, Mapping[str, float]]
 """Arm to item to score."""
@@ -119,14 +119,16 @@ def tables_of(results: Mapping[str, Any]) -> list[Table]:
     made = list[Table]()
     for metric in metrics_of(results):
         scores = scores_of(results, metric)
-        base, rows = scores.get(BASE), list[list[str]]()
+        bases, rows = [one for one in (BASE, CONTROL) if one in scores], list[list[str]]()
         for arm, some in scores.items():
-            paired = arm != BASE and base is not None and not base.keys().isdisjoint(some)
-            versus = _show(mean_of(results, some, base), signed=True) if paired else ""
-            rows.append([arm, str(len(some)), _show(mean_of(results, some, None)), versus])
-        made.append(Table(metric, ("arm", "n", "mean [95 %]", f"minus {BASE} [95 %]"), rows))
+            shown = [_show(mean_of(results, some, None))]
+            for base in bases:
+                paired = arm not in (base, BASE) and not scores[base].keys().isdisjoint(some)
+                shown.append(_show(mean_of(results, some, scores[base]), signed=True) if paired else "")
+            rows.append([arm, str(len(some)), *shown])
+        made.append(Table(metric, ("arm", "n", "mean [95 %]", *(f"minus {base} [95 %]" for base in bases)), rows))
     made.append(Table("cost", ("arm", "calls", "tokens in", "tokens out", "seconds", "learning"), _costs(results)))
-    return [*made, *_groups(results)]
+    return [one for one in (*made, *_groups(results)) if one.rows]
 
 
 def _costs(results: Mapping[str, Any]) -> list[list[str]]:
@@ -169,7 +171,9 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError('a figure needs: pip install "langchain-persona[evals]"') from error
-    metric = next(iter(metrics_of(results)), "no scores")
+    if not (metrics := metrics_of(results)):
+        raise ConfigError("there are no scores to draw")
+    metric = metrics[0]
     found = {arm: mean_of(results, some, None) for arm, some in scores_of(results, metric).items()}
     figure = Figure(figsize=(7, 1 + 0.4 * len(found)), layout="constrained")
     axes = figure.subplots()

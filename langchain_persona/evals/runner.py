@@ -81,6 +81,8 @@ class Run:
     ) -> None:
         self.settings, self.cache, self.out = settings, cache, out
         self.module: Benchmark = benchmark(settings.benchmark)
+        if data is not None and not data.exists():
+            raise DataError(f"there is no file or folder {data}")
         self.items = load_items(self.module, data, settings)
         if not self.items:
             raise DataError(f"{data} has no items of {settings.benchmark}")
@@ -142,7 +144,7 @@ class Run:
         for item, name in self._todo():
             jobs.setdefault((item.key, name), []).append(item)
         self._stop = False
-        with _counted_warnings(self.results["warnings"]), ThreadPoolExecutor(parallel) as pool:
+        with _counted_warnings(self), ThreadPoolExecutor(parallel) as pool:
             try:
                 list(pool.map(lambda job: self._work(arms[job[0][1]], job[1], progress), jobs.items()))
             finally:
@@ -255,19 +257,20 @@ def _versions() -> dict[str, str]:
 
 
 class _Counting(logging.Handler):
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(logging.WARNING)
-        self.counts = counts
+        self.run = run
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        self.counts[message] = self.counts.get(message, 0) + 1
+        if not self.run.cache.exhausted:  # what comes of --max-calls is no warning
+            counts, message = self.run.results["warnings"], record.getMessage()
+            counts[message] = counts.get(message, 0) + 1
 
 
 @contextmanager
-def _counted_warnings(counts: dict[str, int]) -> Iterator[None]:
+def _counted_warnings(run: Run) -> Iterator[None]:
     """Counts what the package warns of, such as a reflection that failed: it stands in the results."""
-    logger, handler = logging.getLogger("langchain_persona"), _Counting(counts)
+    logger, handler = logging.getLogger("langchain_persona"), _Counting(run)
     logger.addHandler(handler)
     try:
         yield

@@ -189,7 +189,7 @@ def asked(arm, user="ana", question="A meal?"):
 def test_what_each_arm_tells():
     writes = ("no-persona", "no-questions")
     for name in writes:
-        with pytest.raises(ConfigError, match=f'the arm {name} needs reflection "model"'):
+        with pytest.raises(ConfigError, match=f'the arm {name} leaves out .*; only reflection "model" writes any'):
             make_arms([name], kit_of())
     arms = make_arms(
         [name for name in ARMS if name not in writes], kit_of(others={"ana": ("bob", [(Turn("I hate heights."),)])})
