@@ -47,6 +47,9 @@ ARMS = {
     "no-questions": "`reflection` without stored questions on the cards",
 }
 
+MODEL_ONLY = {"no-persona": "a persona text", "no-questions": "stored questions"}
+"""Arms that are `reflection` itself unless a model reflects, by what they leave out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -222,9 +225,8 @@ class PersonaArm(Arm):
 
     def __init__(self, name: str, kit: Kit) -> None:
         super().__init__(name, kit)
-        if name in ("no-persona", "no-questions") and kit.settings.reflection != "model":
-            left_out = "a persona text" if name == "no-persona" else "stored questions"
-            raise ConfigError(f'the arm {name} leaves out {left_out}; only reflection "model" writes any')
+        if name in MODEL_ONLY and kit.settings.reflection != "model":
+            raise ConfigError(f'the arm {name} leaves out {MODEL_ONLY[name]}; only reflection "model" writes any')
         config = {"no-vectors": VARSConfig(strength=0.0), "no-words": VARSConfig(words=Words(weight=0.0))}.get(name)
         self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, config=config, timeout_seconds=120.0)
         shape = "verbatim" if name == "verbatim" else kit.settings.reflection

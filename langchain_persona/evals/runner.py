@@ -31,7 +31,7 @@ from pydantic import ValidationError, validate_call
 
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
-from langchain_persona.evals.arms import Another, Arm, Kit, Settings, arm_class, make_arms
+from langchain_persona.evals.arms import MODEL_ONLY, Another, Arm, Kit, Settings, arm_class, make_arms
 from langchain_persona.evals.items import DataError, Item, Row
 from langchain_persona.evals.models import AnswerCache, count_calls
 from langchain_persona.evals.report import read_results
@@ -95,7 +95,8 @@ class Run:
             settings=settings,
             others=_others(self.items),
         )
-        self.names = tuple(arms or self.module.ARMS)
+        usual = (name for name in self.module.ARMS if settings.reflection == "model" or name not in MODEL_ONLY)
+        self.names = tuple(arms or usual)
         for name in self.names:
             arm_class(name)
         if not self.kit.others:

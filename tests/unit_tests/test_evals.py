@@ -437,6 +437,11 @@ def test_an_option_that_cannot_be_is_refused(tmp_path, options, words):
         run_of(tmp_path, "prefeval", options)
 
 
+def test_arms_that_only_a_model_tells_apart_are_left_out_without_one(tmp_path):
+    assert "no-persona" in run_of(tmp_path, "lamp").names
+    assert "no-persona" not in run_of(tmp_path / "flat", "lamp", reflection="flat").names
+
+
 def test_registry():
     with pytest.raises(ConfigError, match="no benchmark 'nothing'"):
         benchmark("nothing")
