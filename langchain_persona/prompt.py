@@ -164,7 +164,9 @@ def render_beside(
     episodes: Sequence[Episode] = (),
     document_tokens: int = 2_000,
 ) -> str:
-    """What stands beside the last message of the user, best first; "" when there is nothing.
+    """What stands beside the last message of the user; "" when there is nothing.
+
+    Notes stand in the groups and days of the system prompt; documents and exchanges stay in their order.
 
     The document at the end of the budget is cut, and the rest is left out.
     """

@@ -129,7 +129,7 @@ class Run:
                 learned = count_asked()
                 for item in sample:
                     self.module.run(item, arm, kit)
-                histories = 0 if isinstance(arm, Another) and "reflection" in self.names else memories
+                histories = 0 if self._is_shared(arm) else memories
                 each = (learned - before) * histories + (count_asked() - learned) * len(self.items) / len(sample)
                 total += each * todo[name] / len(self.items)
         return Estimate(todo.total(), round(total[0]), round(total[1]))
@@ -179,7 +179,7 @@ class Run:
         began = time.perf_counter()
         with count_calls() as used:
             new = arm.learn(item.key, item.history)
-        name = arm.name if "reflection" not in self.names else getattr(arm, "base", arm).name
+        name = "reflection" if self._is_shared(arm) else arm.name
         memory = self.kit.others[item.key][0] if isinstance(arm, Another) else item.key
         known = {(one["arm"], one["memory"]) for one in self.results["learning"]}
         if new and (name, memory) not in known and not self.cache.exhausted:
@@ -187,6 +187,10 @@ class Run:
             cost["seconds"] = round(time.perf_counter() - began, 3)  # type: ignore[assignment]
             with self._lock:
                 self.results["learning"].append({"arm": name, "memory": memory, **cost})
+
+    def _is_shared(self, arm: Arm) -> bool:
+        """Whether what an arm learns is learned for `reflection` too."""
+        return isinstance(arm, Another) and "reflection" in self.names
 
     def _is_stopped(self) -> bool:
         return self._stop or self.cache.exhausted
