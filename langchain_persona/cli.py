@@ -26,6 +26,7 @@ except ImportError as error:
     raise MissingExtraError('the command needs: pip install "langchain-persona[cli]"') from error
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langgraph.store.base import BaseStore
 
     from langchain_persona.memory import PersonaMemory
@@ -251,12 +252,41 @@ def doctor(
         ]
         if path is not None:
             checks.append((f"{path} opens", lambda: path.is_dir() and opens(path)))
-        if model:
-            from langchain_persona.evals.models import open_model
-
-            checks.append(("the chat model answers", lambda: open_model(model, base_url=base_url).invoke("Hi").text))
         good = [_check(what, check) for what, check in checks]
+        if model:
+            good.append(_check_model(model, base_url))
     raise typer.Exit(0 if all(good) else 1)
+
+
+def _check_model(name: str, base_url: str) -> bool:
+    """Whether a chat model answers; and what it can do besides, which nothing depends on."""
+    from langchain_core.messages import HumanMessage
+
+    from langchain_persona.evals.models import choose_letter, open_model
+    from langchain_persona.reflection.model import answer_json, bind_schema
+
+    def ask(text: str, bind: Callable[[BaseChatModel], Any] = lambda model: model) -> Any:
+        return bind(open_model(name, base_url=base_url, max_tokens=300)).invoke(text)
+
+    def keeps_to_a_schema() -> bool:
+        schema = {"title": "poem", "description": "A poem.", "type": "object", "required": ["title"]}
+        schema |= {"properties": {"title": {"type": "string", "maxLength": 40}}, "additionalProperties": False}
+        return "title" in answer_json(ask("Write a short poem.", lambda model: bind_schema(model, schema)))
+
+    def calls_tools() -> bool:
+        tool = {"title": "note", "description": "Keep a note.", "type": "object", "required": ["text"]}
+        tool |= {"properties": {"text": {"type": "string"}}}
+        return bool(ask("Note that I like tea. Call the tool.", lambda model: model.bind_tools([tool])).tool_calls)
+
+    def tells_log_probabilities() -> None:
+        choose_letter(open_model(name, base_url=base_url), 2, "logprobs")([HumanMessage("A or B? Say a letter.")])
+
+    if not _check("the chat model answers", lambda: ask("Hi").text):
+        return False
+    _check('it keeps to a JSON schema (without that: reflection="verbatim")', keeps_to_a_schema, harmless=True)
+    _check("it calls tools (recall, remember, forget)", calls_tools, harmless=True)
+    _check("it tells log probabilities (eval run --letters logprobs)", tells_log_probabilities, harmless=True)
+    return True
 
 
 def _is_installed(name: str) -> bool:
@@ -266,19 +296,19 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def _check(what: str, check: Callable[[], object]) -> bool:
+def _check(what: str, check: Callable[[], object], *, harmless: bool = False) -> bool:
     try:
         with quiet():  # the checks provoke warnings
             good, why = check() is not False, "no"
     except Exception as error:
         good, why = False, f"{type(error).__name__}: {error}"
-    _say(what, good, why)
+    _say(what, good, why, harmless=harmless)
     return good
 
 
 def _say(what: str, good: bool, why: str, *, harmless: bool = False) -> None:
-    mark = "[green]yes[/green]" if good else "[yellow]no[/yellow]" if harmless else "[red]NO[/red]"
-    console.print(f"{mark:<20} ", end="")
+    colour, mark = ("green", "yes") if good else ("yellow", "no") if harmless else ("red", "NO")
+    console.print(f"[{colour}]{mark:<5}[/{colour}]", end="")
     console.print(what if good else f"{what}: {why}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,6 +1,7 @@
 """The command line, on tiny files and with scripted models."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -104,6 +105,8 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
     assert code == 0, text
     assert "store: Cards are kept, replaced, retired and revived, and never come back once they are erased" in text
     assert "NO" not in text
+    assert re.search("no +it tells log probabilities .*: ConfigError", text)
+    assert re.search("no +it keeps to a JSON schema .*: no", text)
     assert command("doctor", "--store", "mysql://x")[0] == 2
     code, text = command("doctor", "--path", "typo")
     assert code == 1
