@@ -478,6 +478,15 @@ async def test_beyond_the_budget_the_cards_that_the_message_calls_for_stand_besi
     assert (await agent.graph.aget_state(config_of())).values["messages"][-2].text == "and what of word3?"
 
 
+async def test_beyond_the_budget_a_message_that_calls_for_no_card_is_sent_alone(memory):
+    for number in range(60):
+        await memory.aremember("ana", f"likes topic number {number} with word{number}")
+    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=200)
+    state = await agent.say("Who painted Guernica?")
+    assert agent.sent == "Who painted Guernica?"
+    assert "cards" not in state
+
+
 async def test_what_was_learned_moves_the_cards_beside_the_message(memory):
     texts = [f"film {'horror' if number % 2 else 'comedy'} word{number}" for number in range(60)]
     for text in texts:
