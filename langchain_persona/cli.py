@@ -244,7 +244,8 @@ def doctor(
         missing = [one for one in modules if not _is_installed(one)]
         _say(f"extra {extra}", not missing, f'pip install "langchain-persona[{extra}]"', harmless=True)
     with _report_errors(), ExitStack() as stack:
-        memory = stack.enter_context(PersonaMemory.local(stack.enter_context(tempfile.TemporaryDirectory())))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        memory = stack.enter_context(PersonaMemory.local(folder, timeout_seconds=60.0))
         checked = _open_postgres(store, stack) if store else memory.store
         checks: list[tuple[str, Callable[[], object]]] = [
             ("the embedding model answers", lambda: len(memory.embedder.embed_query("a film for tonight")) > 0),
