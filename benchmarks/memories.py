@@ -25,7 +25,6 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_persona.evals.arms import Arm, Kit
-from langchain_persona.evals.models import count_calls
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.records import new_id
 
@@ -33,7 +32,9 @@ __all__ = ["LangMem", "Mem0"]
 
 
 class _Notes(Arm):
-    """Texts of a library, the nearest to the message as far as they fit the budget."""
+    """Texts of a library, the nearest to the message as far as they fit the budget; placed and framed as ours are."""
+
+    beside = True
 
     def texts(self, user: str) -> list[str]:
         """All that is remembered of a user."""
@@ -50,7 +51,8 @@ class _Notes(Arm):
             if left < 0:
                 break
             lines.append(f"- {texts[place]}")
-        return "\n".join(["What you remember of this user:", *lines])
+        close = "The answer must respect these notes on the user; the message wins over them. Do not mention them."
+        return "\n".join(["<user_notes>", *lines, "</user_notes>", close])
 
 
 class LangMem(_Notes):
@@ -123,11 +125,10 @@ class _ToolsBySchema(BaseChatModel):
         schema = {"anyOf": [*forms, _record(tool={"const": "none"})]}
         told = "\n".join(f"- {json.dumps(one)}" for one in tools)
         lead = f'Tools:\n{told}\nReply with one call: {{"tool": NAME, "args": {{...}}}}, or {{"tool": "none"}}.'
-        bound = self.model.bind(
-            response_format={"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
-        )
-        with count_calls():  # this call is counted once, as that of the model with tools
-            answer = bound.invoke([SystemMessage(lead), *map(_as_text, messages)])
+        form = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+        given = [SystemMessage(lead), *map(_as_text, messages)]
+        # without callbacks: this call is counted once, as that of the model with tools
+        answer = self.model.invoke(given, {"callbacks": []}, response_format=form)
         try:
             call = json.loads(answer.text)
             calls = [{"name": call["tool"], "args": call["args"], "id": new_id()}] if call["tool"] != "none" else []

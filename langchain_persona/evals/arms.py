@@ -26,7 +26,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.evals.items import LETTERS, Item, Session, Turn
 from langchain_persona.evals.models import How, Respond, choose_letter
 from langchain_persona.learning.words import Words
-from langchain_persona.prompt import approximate_tokens
+from langchain_persona.prompt import append_to_last_message, approximate_tokens
 from langchain_persona.records import new_id
 from langchain_persona.reflection import Findings, Operation
 
@@ -118,7 +118,13 @@ class Choice(NamedTuple):
 
 
 class Arm:
-    """No memory; the others build on it."""
+    """No memory; the others build on it.
+
+    Attributes:
+        beside: whether what is told of the user stands beside the message, as in this package, or in the system prompt.
+    """
+
+    beside = False
 
     def __init__(self, name: str, kit: Kit) -> None:
         self.name, self.kit = name, kit
@@ -144,11 +150,12 @@ class Arm:
     def answer(self, user: str, thread: str, messages: Sequence[AnyMessage], respond: Respond) -> Reply:
         """Answer a conversation in the name of a user."""
         known = self.tell(user, messages)
-        given = [SystemMessage(f"{SYSTEM}\n\n{known}" if known else SYSTEM), *messages]
+        ahead, beside = ("", known) if self.beside else (known, "")
+        given = [SystemMessage(f"{SYSTEM}\n\n{ahead}" if ahead else SYSTEM), *append_to_last_message(messages, beside)]
         return Reply(respond(given).text, _text_of(given))
 
     def tell(self, user: str, messages: Sequence[AnyMessage]) -> str:
-        """What is told of the user, behind the system prompt."""
+        """What is told of the user."""
         return ""
 
 
@@ -187,6 +194,8 @@ class Everything(Arm):
 
 class Nearest(Everything):
     """The five turns of a plain Chroma collection that are nearest to the message."""
+
+    beside = True
 
     def __init__(self, name: str, kit: Kit) -> None:
         import chromadb
@@ -334,14 +343,17 @@ def as_messages(turns: Sequence[Turn], name: str) -> list[AnyMessage]:
     return made
 
 
-def converse(item: Item, arm: Arm, respond: Respond, question: str = "") -> Reply:
-    """Ask an item's question, or another one, behind the turns of its conversation."""
-    asked = HumanMessage(question or item.question, id=item.id)
+def converse(item: Item, arm: Arm, respond: Respond) -> Reply:
+    """Ask an item's question, behind the turns of its conversation."""
+    asked = HumanMessage(item.question, id=item.id)
     return arm.answer(item.key, item.id, [*as_messages(item.before, item.id), asked], respond)
 
 
 def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:
     """Ask a multiple choice.
+
+    An arm sees the question alone; the options join it when the model is asked. They say what the memory holds in other
+    words, so whoever searched with them would find more than a user's question finds.
 
     With letters="logprobs" it is asked once for each option, so that each stands once at every letter, and an option
     gets the sum of its letters' log probabilities: a liking for some letter, which small models have, cancels out
@@ -352,19 +364,20 @@ def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option sui
         return Choice(item.options.index(longest), longest)
     form = 'End with "Final Answer: X".' if kit.settings.letters == "text" else "Answer with its letter alone."
     count = len(item.options)
-    choose, sums, told = choose_letter(kit.model, count, kit.settings.letters), np.zeros(count), list[float]()
-
-    def respond(messages: Sequence[BaseMessage]) -> AIMessage:
-        chosen = choose(messages)
-        told[:] = chosen.additional_kwargs.get("letters", ())
-        return chosen
-
+    choose, sums = choose_letter(kit.model, count, kit.settings.letters), np.zeros(count)
     for shift in range(count if kit.settings.letters == "logprobs" else 1):
-        order = np.roll(range(count), -shift)
-        options = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
-        letter = converse(item, arm, respond, f"{item.question}\n\n{options}\n\n{close} {form}").text
-        if not told:
-            place = LETTERS.index(letter) if letter else -1
+        order, chosen = np.roll(range(count), -shift), list[AIMessage]()
+        lines = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
+        asked = f"{item.question}\n\n{lines}\n\n{close} {form}"
+
+        def respond(messages: Sequence[BaseMessage], asked: str = asked, into: list[AIMessage] = chosen) -> AIMessage:
+            text = messages[-1].text.replace(item.question, asked, 1)
+            into.append(choose([*messages[:-1], messages[-1].model_copy(update={"content": text})]))
+            return into[-1]
+
+        letter = converse(item, arm, respond).text
+        if not (told := chosen[-1].additional_kwargs.get("letters")):
+            place = int(order[LETTERS.index(letter)]) if letter else -1
             return Choice(place, item.options[place] if letter else "")
         sums[order] += told
     place = int(sums.argmax())
