@@ -20,6 +20,7 @@ from langchain_persona.resilience import quiet
 try:
     import typer
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 except ImportError as error:
@@ -91,8 +92,8 @@ def run_benchmark(
     name: Annotated[str, typer.Argument(metavar="BENCHMARK", help="A name from `eval list`.")],
     model: Annotated[str, typer.Option(help='The model under test, such as "openai:gpt-5-mini".')],
     data: Annotated[Path | None, typer.Option(help="The folder or file that the benchmark publishes.")] = None,
-    base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
+    base_url: Annotated[str, typer.Option(help="Base URL of an OpenAI-compatible server.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N items.")] = None,
     arms: Annotated[str, typer.Option(help="Names from `eval list`, with commas between.")] = "",
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the benchmark; may be repeated.")] = None,
     reflection: Annotated[Literal["model", "flat", "verbatim"], typer.Option(help="flat: small models.")] = "model",
@@ -102,10 +103,10 @@ def run_benchmark(
     judge: Annotated[str, typer.Option(help="By default the model; a name without provider is on --base-url.")] = "",
     temperature: Annotated[float, typer.Option(help="Below 0 is the model's own default.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Of an answer; 0 is the model's own default.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of all shuffles.")] = 0,
-    parallel: Annotated[int, typer.Option(min=1, help="Histories at a time.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of all shuffles.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="Histories evaluated in parallel.")] = 4,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Stop before more model calls than that.")] = None,
-    cache: Annotated[Path, typer.Option(help="Keeps the answers.")] = Path(".cache/evals"),
+    cache: Annotated[Path, typer.Option(help="Folder of the answer cache.")] = Path(".cache/evals"),
     out: Annotated[Path | None, typer.Option(help="Results; an interrupted run goes on from them.")] = None,
     embeddings: Annotated[Literal["local", "hash"], typer.Option(help="hash: words alone.")] = "local",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it starts.")] = False,
@@ -149,13 +150,13 @@ def run_benchmark(
             embeddings=LocalEmbeddings() if embeddings == "local" else HashEmbeddings(),
             cache=AnswerCache(cache, max_calls),
             out=out or Path(f"{name}.json"),
-            arms=[one for one in arms.split(",") if one],
+            arms=list(dict.fromkeys(filter(None, map(str.strip, arms.split(","))))),
         )
         work = run.estimate()
         told = (
             f"{work.items} answers to get in {len(run.names)} arms: about {work.calls:,} calls, {work.tokens:,} tokens"
         )
-        console.print(f"{told}, less what lies in {cache}", highlight=False)
+        console.print(f"{told} to read, less what lies in {cache}", highlight=False)
         if not yes and sys.stdin.isatty():
             typer.confirm("Start?", default=True, abort=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -216,7 +217,7 @@ def doctor(
     path: Annotated[Path | None, typer.Option(help="A folder of `PersonaMemory.local` to look into.")] = None,
     store: Annotated[str, typer.Option(help="A PostgreSQL to check in place of a new SQLite store.")] = "",
     model: Annotated[str, typer.Option(help="A chat model to try.")] = "",
-    base_url: Annotated[str, typer.Option(help="Of a server that speaks OpenAI's API.")] = "",
+    base_url: Annotated[str, typer.Option(help="Base URL of an OpenAI-compatible server.")] = "",
 ) -> None:
     """What is installed, whether store and models answer, and which laws hold on the store.
 
@@ -260,33 +261,33 @@ def doctor(
 
 
 def _check_model(name: str, base_url: str) -> bool:
-    """Whether a chat model answers; and what it can do besides, which nothing depends on."""
+    """Whether a chat model answers; and what else it can do, which only some settings need."""
     from langchain_core.messages import HumanMessage
 
     from langchain_persona.evals.models import choose_letter, open_model
     from langchain_persona.reflection.model import answer_json, bind_schema
 
     def ask(text: str, bind: Callable[[BaseChatModel], Any] = lambda model: model) -> Any:
-        return bind(open_model(name, base_url=base_url, max_tokens=300)).invoke(text)
+        return bind(open_model(name, base_url=base_url, max_tokens=2_000)).invoke(text)
 
     def keeps_to_a_schema() -> bool:
-        schema = {"title": "poem", "description": "A poem.", "type": "object", "required": ["title"]}
+        schema: dict[str, Any] = {"title": "poem", "description": "A poem.", "type": "object", "required": ["title"]}
         schema |= {"properties": {"title": {"type": "string", "maxLength": 40}}, "additionalProperties": False}
         return "title" in answer_json(ask("Write a short poem.", lambda model: bind_schema(model, schema)))
 
     def calls_tools() -> bool:
-        tool = {"title": "note", "description": "Keep a note.", "type": "object", "required": ["text"]}
+        tool: dict[str, Any] = {"title": "note", "description": "Keep a note.", "type": "object", "required": ["text"]}
         tool |= {"properties": {"text": {"type": "string"}}}
         return bool(ask("Note that I like tea. Call the tool.", lambda model: model.bind_tools([tool])).tool_calls)
 
     def tells_log_probabilities() -> None:
         choose_letter(open_model(name, base_url=base_url), 2, "logprobs")([HumanMessage("A or B? Say a letter.")])
 
-    if not _check("the chat model answers", lambda: ask("Hi").text):
+    if not _check("the chat model answers", lambda: bool(ask("Hi").text)):
         return False
-    _check('it keeps to a JSON schema (without that: reflection="verbatim")', keeps_to_a_schema, harmless=True)
+    _check('it follows a JSON schema (if not, use reflection="verbatim")', keeps_to_a_schema, harmless=True)
     _check("it calls tools (recall, remember, forget)", calls_tools, harmless=True)
-    _check("it tells log probabilities (eval run --letters logprobs)", tells_log_probabilities, harmless=True)
+    _check("it returns log probabilities (eval run --letters logprobs)", tells_log_probabilities, harmless=True)
     return True
 
 
@@ -357,11 +358,13 @@ def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
     with _open_memory(path, store) as memory:
         if not (memory.preferences(user, all=True) or memory.ratings(user) or memory.history(user)):
             raise ConfigError(f"nothing is held on {user!r}")
-        table = Table("id", "card", "kind", "state", "rests on", title=f"Cards of {user}", title_justify="left")
+        title = f"Cards of {escape(user)}"
+        table = Table("id", "card", "kind", "state", "rests on", title=title, title_justify="left")
         for card in memory.preferences(user, all=True):
             state = f"retired: {card.retired.reason}" if card.retired else "held back" if card.held_back else "in force"
             state += ", pinned" if card.pinned else ""
-            table.add_row(card.id[:8], card.text, card.kind, state, "; ".join(one.quote for one in card.evidence))
+            quotes = "; ".join(one.quote for one in card.evidence)
+            table.add_row(*map(escape, (card.id[:8], card.text, card.kind, state, quotes)))
         console.print(table)
         console.print(f"Persona:\n{memory.persona(user).revision.text or '(none)'}\n", markup=False, highlight=False)
         console.print(f"{len(memory.ratings(user))} ratings", highlight=False)

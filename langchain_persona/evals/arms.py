@@ -21,11 +21,10 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.store.memory import InMemoryStore
 from pydantic import field_validator
 
-from langchain_persona import FlatReflection, ModelReflection, PersonaMemory, VARSConfig, create_persona_graph
+from langchain_persona import FlatReflection, ModelReflection, PersonaMemory, create_persona_graph
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals.items import LETTERS, Item, Session, Turn
 from langchain_persona.evals.models import How, Respond, choose_letter
-from langchain_persona.learning.words import Words
 from langchain_persona.prompt import append_to_last_message, approximate_tokens
 from langchain_persona.records import new_id
 from langchain_persona.reflection import Findings, Operation
@@ -42,8 +41,6 @@ ARMS = {
     "another": "the memory of another user, learned by `reflection`: a control",
     "no-persona": "`reflection` without the persona text",
     "no-episodes": "`reflection` without earlier exchanges",
-    "no-vectors": "`reflection`, cards chosen by plain relevance: nothing learned acts on their ranking",
-    "no-words": "`reflection`, what was stated does not act on the ranking",
     "no-questions": "`reflection` without stored questions on the cards",
 }
 
@@ -53,12 +50,12 @@ MODEL_ONLY = {"no-persona": "a persona text", "no-questions": "stored questions"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides the results; a results file of other settings is not gone on with.
+    """What decides the results; a run refuses to resume a results file with other settings.
 
     Attributes:
         benchmark, options: its name, and what its `load` is given beside the path.
         model, judge, embeddings: names of these.
-        limit: the first so many items; None for all. It may change between two runs on one file.
+        limit: only the first so many items; None for all. It may change between two runs on one file.
         reflection: "model" (one call a turn), "flat" (for small models) or "verbatim" (without a model).
         letters: how a multiple choice is answered; see `choose_letter`.
         budget, history: tokens for what is known of the user, and for the arm `everything`.
@@ -164,18 +161,18 @@ class Everything(Arm):
 
     def __init__(self, name: str, kit: Kit) -> None:
         super().__init__(name, kit)
-        self.turns = defaultdict[str, list[tuple[str, Turn]]](list)
+        self.turns = defaultdict[str, list[Turn]](list)
 
     def observe(self, user: str, thread: str, messages: Sequence[AnyMessage]) -> None:
         """Keep the turn."""
-        self.turns[user].append((thread, Turn(messages[-2].text, messages[-1].text)))
+        self.turns[user].append(Turn(messages[-2].text, messages[-1].text))
 
     def forget(self, user: str, text: str) -> None:
         """Drop the turns with this message."""
-        self.turns[user] = [one for one in self.turns[user] if one[1].user != text]
+        self.turns[user] = [one for one in self.turns[user] if one.user != text]
 
     def tell(self, user: str, messages: Sequence[AnyMessage]) -> str:
-        """As many turns as fit, oldest first; those of the present conversation stand there anyway."""
+        """As many turns as fit, the most important last; those of the present conversation stand there anyway."""
         present, left, lines = {one.text for one in messages}, self.kit.settings.history, list[str]()
         for turn in self.choose(user, messages):
             line = f"User: {turn.user}\nAssistant: {turn.assistant}"
@@ -189,7 +186,7 @@ class Everything(Arm):
 
     def choose(self, user: str, messages: Sequence[AnyMessage]) -> Sequence[Turn]:
         """The turns to show, the most important first."""
-        return [turn for _, turn in reversed(self.turns[user])]
+        return self.turns[user][::-1]
 
 
 class Nearest(Everything):
@@ -207,7 +204,7 @@ class Nearest(Everything):
 
     def choose(self, user: str, messages: Sequence[AnyMessage]) -> Sequence[Turn]:
         """The turns to show, nearest first."""
-        turns = list(dict.fromkeys(turn for _, turn in self.turns[user]))
+        turns = list(dict.fromkeys(self.turns[user]))
         if not turns:
             return []
         name = self.collections[user, len(turns)]
@@ -236,8 +233,7 @@ class PersonaArm(Arm):
         super().__init__(name, kit)
         if name in MODEL_ONLY and kit.settings.reflection != "model":
             raise ConfigError(f'the arm {name} leaves out {MODEL_ONLY[name]}; only reflection "model" writes any')
-        config = {"no-vectors": VARSConfig(strength=0.0), "no-words": VARSConfig(words=Words(weight=0.0))}.get(name)
-        self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, config=config, timeout_seconds=120.0)
+        self.memory = PersonaMemory(InMemoryStore(), kit.embeddings, timeout_seconds=120.0)
         shape = "verbatim" if name == "verbatim" else kit.settings.reflection
         reflection: Any = shape
         if shape == "flat":

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from pydantic import Field, PositiveInt
 
+from langchain_persona.errors import ConfigError
 from langchain_persona.evals.arms import Arm, Kit, Reply
 from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, find, read_rows
 from langchain_persona.evals.models import ask_yes_no
@@ -28,7 +29,7 @@ PLAIN = (
     "Thank you for this great question! I think one can look at it from several sides. It helps to see what is given. "
     "Then one can compare what is possible. In the end the second option fits. You might also want to read more on it."
 )
-"""An answer that keeps to none of the rules but that for friendliness; given where no model is asked."""
+"""An answer that keeps to one rule alone, that for a closing suggestion; given where no model is asked."""
 
 _LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 _NUMBERS = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
@@ -105,7 +106,6 @@ RULES = (
 
 class _Profile(DataRow):
     i: int
-    persona: str
     preferences: list[str] = Field(min_length=1)
 
 
@@ -141,9 +141,10 @@ def load(
         sessions: of a user, at least 2.
         turns: answers in a session, at most.
     """
-    if path is None or sessions < 2 or (task == "standing" and user != "rules"):
-        needed = "MultiSessionCollab needs --data, its repository's folder; two sessions or more"
-        raise DataError(f"{needed}; and for task=standing user=rules")
+    if path is None:
+        raise DataError("MultiSessionCollab needs --data: its repository's folder")
+    if sessions < 2 or (task == "standing" and user != "rules"):
+        raise ConfigError("sessions must be 2 or more, and task=standing needs user=rules")
     profiles, problems = "user_profiles/user_profiles.json", f"datasets/cache/{dataset}/testset_size20_seed42.json"
     inside = "collaborativeagents/"
     file = find(path, f"{inside}{profiles}", profiles, what="MultiSessionCollab profiles")

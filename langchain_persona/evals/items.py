@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -162,10 +163,14 @@ def _parse(path: Path, text: str, line: int = 1) -> Any:
 
 
 def _json_list(path: Path, text: str) -> Iterator[tuple[Any, int]]:
-    """Elements of a list with the place in the text where each begins."""
     if not isinstance(_parse(path, text), list):
         raise DataError(f"{path}, line 1: a list of rows is needed")
-    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    return _elements(text, 0)
+
+
+def _elements(text: str, at: int) -> Iterator[tuple[Any, int]]:
+    """Elements of the next list in a JSON text, each with the place where it begins."""
+    decoder, at = json.JSONDecoder(), text.index("[", at) + 1
     while True:
         while text[at] in " \t\r\n,":
             at += 1
@@ -195,7 +200,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[Any, int]]:
         _ = reader.fieldnames
         before = reader.line_num
         for row in reader:
-            yield {name: value for name, value in row.items() if name is not None}, starts[before]
+            if None in row:
+                raise DataError(f"{path}, line {before + 1}: more cells than columns")
+            yield row, starts[before]
             before = reader.line_num
     except csv.Error as error:
         raise DataError(f"{path}, line {before + 1}: no table: {error}") from error
@@ -207,8 +214,10 @@ def _check(path: Path, kind: Any, value: Any, text: str, at: int) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         for name in first["loc"][: -1 if first["type"] == "missing" else None]:  # as far as it is written there
-            found = text.find(json.dumps(name, ensure_ascii=False), at) if isinstance(name, str) else -1
-            at = max(at, found)
+            if isinstance(name, str):
+                at = max(at, text.find(json.dumps(name, ensure_ascii=False), at))
+            elif path.suffix != ".csv":
+                _, at = next(islice(_elements(text, at), name, None))
         where = ".".join(map(str, first["loc"])) or "row"
         given = "" if first["type"] == "missing" else f", got {first['input']!r:.80}"
         line = text.count("\n", 0, at) + 1

@@ -51,7 +51,6 @@ class _Gold(_Entry):
 
 
 class _Golds(DataRow):
-    task: str
     golds: list[_Gold]
 
 
@@ -68,7 +67,7 @@ def load(
         path: the folder.
         task: LaMP-2M or LaMP-3.
         split: which files.
-        profile: the latest so many entries of the profile are told.
+        profile: the last so many entries of the profile are told.
     """
     if path is None:
         raise DataError("LaMP needs --data: the folder with dev_questions.json and dev_outputs.json")

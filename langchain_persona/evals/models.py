@@ -31,9 +31,10 @@ Respond = Callable[[Sequence[BaseMessage]], AIMessage]
 
 How = Literal["schema", "logprobs", "text"]
 
-_FINAL = re.compile(r"final answer\W{0,5}([A-Z])\b", re.IGNORECASE)
-_FIRST = re.compile(r"^\W*([A-Z])(?=[.):]|\W*$)")
-_ALONE = re.compile(r"(?<![A-Za-z'])([A-Z])(?![A-Za-z'])")
+_LETTER = r"[A-Z](?![A-Za-z']|(?<=[AI]) [a-z])"  # not the words "A" and "I"
+_FINAL = re.compile(rf"(?i:final answer)\W{{0,5}}({_LETTER}|[a-z](?=\W*$))")
+_FIRST = re.compile(r"^\W*([A-Z])(?=[.,):]|\W*$)")
+_ALONE = re.compile(rf"(?<![A-Za-z'])({_LETTER})")
 
 
 class OutOfCallsError(PersonaError, RuntimeError):
@@ -41,7 +42,7 @@ class OutOfCallsError(PersonaError, RuntimeError):
 
 
 class AnswerCache(BaseCache):
-    """Answers of chat models on disk, one file a request; its key leaves out a local server's port, and today's date.
+    """Answers of chat models on disk, one file a request; its key leaves out the port of 127.0.0.1, and today's date.
 
     Args:
         folder: where they lie; it gets a `.gitignore` of its own.
@@ -89,10 +90,15 @@ class AnswerCache(BaseCache):
 
 
 class Meter(BaseCallbackHandler):
-    """Counts model calls and tokens, also of answers from the cache; approximately where a model does not tell."""
+    """Counts model calls and tokens, also of answers from the cache; approximately where a model does not tell.
+
+    Attributes:
+        calls, read, written: calls that were answered, and tokens in and out.
+        failed: calls that ended in an error.
+    """
 
     def __init__(self) -> None:
-        self.calls = self.read = self.written = 0
+        self.calls = self.read = self.written = self.failed = 0
         self._lock, self._asked = Lock(), dict[Any, int]()
 
     def on_chat_model_start(
@@ -100,6 +106,17 @@ class Meter(BaseCallbackHandler):
     ) -> None:
         """Remember how much was asked."""
         self._asked[run_id] = sum(approximate_tokens(one.text) for some in messages for one in some)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call was answered; one that somebody no longer waits for was not."""
+        return not (self.failed or self._asked)
+
+    def on_llm_error(self, error: BaseException, *, run_id: Any, **kwargs: Any) -> None:
+        """Count the failure."""
+        with self._lock:
+            self.failed += 1
+            self._asked.pop(run_id, None)
 
     def on_llm_end(self, response: LLMResult, *, run_id: Any, **kwargs: Any) -> None:
         """Count the call."""
@@ -142,7 +159,7 @@ def open_model(
     given |= {"temperature": temperature} if temperature is not None else {}
     given |= {"max_tokens": max_tokens} if max_tokens else {}
     if base_url:
-        name = name if ":" in name else f"openai:{name}"
+        name = f"openai:{name.removeprefix('openai:')}"
         given |= {"base_url": base_url, "api_key": os.environ.get("OPENAI_API_KEY") or "none"}
         if re.match(r"https?://(127\.0\.0\.1|localhost|\[::1\])[:/]", base_url):
             import httpx

@@ -39,7 +39,6 @@ PHASES = {2: ("before the drift", (1,)), 4: ("after the drift", (1, 3))}
 class _Taste(DataRow):
     like_most: str
     like_second: list[str] = Field(min_length=1)
-    dislike: list[str]
 
 
 class _Persona(DataRow):
@@ -53,7 +52,6 @@ class _Offer(DataRow):
     a: list[str] = Field(alias="Option A", min_length=1)
     b: list[str] = Field(alias="Option B", min_length=1)
     c: list[str] = Field(alias="Option C", min_length=1)
-    gt: Literal["A", "B", "C"] | None
 
 
 class _Errand(DataRow):

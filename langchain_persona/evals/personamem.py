@@ -11,7 +11,7 @@ import ast
 import json
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -115,8 +115,9 @@ def load(
         sensitive = "yes" if row.sensitive_info.strip().lower() not in ("", "false", "no", "none") else "no"
         groups = {"pref_type": row.pref_type, "updated": row.updated, "who": row.who, "sensitive": sensitive}
         about = {"memory": f"{row.persona_id}, {link}", "history": read(_find(path, link)), "groups": groups}
-        given = {**about, "options": options, "right": right, "data": (task, row)}
-        items.append(Item(id=name, user=row.persona_id, question=row.user_query.content, **given))  # type: ignore[arg-type]
+        given: dict[str, Any] = {**about, "data": (task, row)}
+        given |= {"options": options, "right": right} if task == "choice" else {}
+        items.append(Item(id=name, user=row.persona_id, question=row.user_query.content, **given))
     if not items:
         raise DataError(f"no rows in {path}" + (f" with pref_type {kinds}" if kinds else ""))
     return sorted(items, key=lambda one: one.key)

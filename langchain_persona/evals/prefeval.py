@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.messages import AIMessage
@@ -38,7 +38,6 @@ SAME = 0.5
 class _Case(DataRow):
     preference: str
     question: str
-    explanation: str = ""
 
 
 class _Choice(DataRow):
@@ -124,8 +123,9 @@ def load(
             name = f"{topic}-{number}"
             options, right = shuffle_options(choice.classification_task_options, 0, f"{seed}-{name}")
             about = {"groups": {"form": form, "topic": topic}, "history": history, "before": before}
-            given = {**about, "options": options, "right": right, "data": (task, case)}
-            items.append(Item(id=name, user=user, question=case.question, **given))  # type: ignore[arg-type]
+            given: dict[str, Any] = {**about, "data": (task, case)}
+            given |= {"options": options, "right": right} if task == "choice" else {}
+            items.append(Item(id=name, user=user, question=case.question, **given))
     return items
 
 

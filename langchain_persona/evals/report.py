@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,6 @@ import numpy.typing as npt
 from langchain_persona.errors import ConfigError, MissingExtraError
 
 BASE, CONTROL = "none", "another"
-
-Scores = Mapping[str, Mapping[str, float]]
-"""Arm to item to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def metrics_of(results: Mapping[str, Any]) -> list[str]:
-    """The metrics in a results file, main ones first."""
-    return list(dict.fromkeys(name for row in results["rows"] for name in row["scores"]))
+    """The metrics in a results file: those of most items first, and of an item the main one first."""
+    counts = Counter(name for row in results["rows"] for name in row["scores"])
+    return sorted(counts, key=lambda name: -counts[name])
 
 
 def scores_of(results: Mapping[str, Any], metric: str) -> dict[str, dict[str, float]]:
@@ -193,5 +191,5 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
 
 def _show(interval: Interval, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
-    bounds = "" if interval.low is None else f" [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
-    return f"{interval.mean:{sign}.2f}{bounds}"
+    shown, low, high = f"{interval.mean:{sign}.2f}", interval.low, interval.high
+    return shown if low is None or low == high else f"{shown} [{low:{sign}.2f}, {high:{sign}.2f}]"

@@ -16,9 +16,9 @@ from langchain_persona.evals.arms import Arm, Kit, choose_option, converse
 from langchain_persona.evals.items import DataRow, Item, Outcome, Turn, read_object, shuffle_options
 from langchain_persona.evals.models import count_calls
 
-ABOUT = "restraint: objective questions stay the same, what was forgotten stays so, the latest of two statements holds"
+ABOUT = "restraint: objective answers unchanged, forgotten facts not revealed, the newer of two statements wins"
 ARMS = ("none", "everything", "verbatim", "reflection")
-UNIT = "item"
+UNIT = "user"
 
 BUNDLED = Path(__file__).with_name("restraint.json")
 

@@ -18,7 +18,7 @@ from langchain_persona.evals.items import DataError, DataRow, Item, Outcome, Ses
 
 ABOUT = "RPEval (arXiv 2601.16621): whether a preference is to be ignored, may support, or must decide"
 ARMS = ("none", "everything", "verbatim", "reflection")
-UNIT = "item"
+UNIT = "user"
 
 WEIGHTS = ("ignore", "support", "dominate")
 OPTIONS = (

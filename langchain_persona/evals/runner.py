@@ -1,4 +1,4 @@
-"""Runs a benchmark: arms beside each other, answers cached, interrupted and taken up again, never more calls than said.
+"""Runs a benchmark: arms beside each other, answers cached, interrupted and taken up again, not more calls than said.
 
 The results are one JSON file: what was run and with what, a row for each item and arm, and what learning the histories
 cost. A run that finds such a file of the same settings goes on where it stopped.
@@ -6,6 +6,7 @@ cost. A run that finds such a file of the same settings goes on where it stopped
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import logging
@@ -99,14 +100,19 @@ class Run:
         self.names = tuple(arms or usual)
         for name in self.names:
             arm_class(name)
+        if not any(one.options for one in self.items):
+            if "length" in arms:
+                raise ConfigError("the arm length needs options to choose from, and these items have none")
+            self.names = tuple(name for name in self.names if name != "length")
         if not self.kit.others:
             if "another" in arms:
-                raise ConfigError("the arm another needs a second user, and these items are all of one")
+                raise ConfigError("the arm another needs a second user with earlier sessions, and there is none")
             self.names = tuple(name for name in self.names if name != "another")
+        digest = hashlib.sha256(repr([(one.id, one.question, one.options, one.history) for one in self.items]).encode())
         self.items = self.items[: settings.limit]
-        self.results = self._open()
+        self.results = self._open(digest.hexdigest()[:16])
         self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])
-        self._stop = False
+        self._stop, self._unlearned = False, set[tuple[str, str]]()
 
     def estimate(self) -> Estimate:
         """From a dry run of a few items with a model that always answers A."""
@@ -166,6 +172,8 @@ class Run:
                 row.scores, row.answer = done.scores, done.answer[:_SHOWN]
                 row.calls, row.read, row.written = used.calls, used.read, used.written
                 row.seconds = round(time.perf_counter() - began, 3)
+            except ConfigError:  # a server that cannot do what was asked of it fails each answer
+                raise
             except Exception as error:
                 row.error = f"{type(error).__name__}: {error}"[:_SHOWN]
             if self._is_stopped():  # what was learned or answered without the model counts for nothing
@@ -181,6 +189,10 @@ class Run:
             new = arm.learn(item.key, item.history)
         name = "reflection" if self._is_shared(arm) else arm.name
         memory = self.kit.others[item.key][0] if isinstance(arm, Another) else item.key
+        if not used.complete:
+            self._unlearned.add((name, memory))
+        if (name, memory) in self._unlearned:
+            raise ConnectionError("a model call failed while the history was learned; the same command learns it again")
         known = {(one["arm"], one["memory"]) for one in self.results["learning"]}
         if new and (name, memory) not in known and not self.cache.exhausted:
             cost = {"calls": used.calls, "read": used.read, "written": used.written}
@@ -200,17 +212,23 @@ class Run:
         done = {(one["item"], one["arm"]) for one in self.results["rows"]}
         return [(item, name) for item in self.items for name in self.names if (item.id, name) not in done]
 
-    def _open(self) -> dict[str, Any]:
-        """The results so far, without rows that failed; or new ones."""
+    def _open(self, data: str) -> dict[str, Any]:
+        """The results so far, without rows that failed; or new ones. `data` names what the items were read from."""
         plain = {key: value for key, value in asdict(self.settings).items() if key != "limit"}
         found = read_results(self.out) if self.out.exists() else {}
         if found:
             found["rows"] = [one for one in found["rows"] if not one["error"]]
-            if differ := [key for key, value in plain.items() if found["settings"].get(key) != value]:
+            usual = {name: str(one.default) for name, one in inspect.signature(self.module.load).parameters.items()}
+            for one in (before := dict(found["settings"]), now := dict(plain)):
+                one["options"] = usual | one["options"]
+            if differ := [key for key, value in now.items() if before.get(key) != value]:
                 raise ConfigError(f"{self.out} has other settings ({', '.join(differ)}); name another file with --out")
+            if found.get("data", data) != data:
+                raise ConfigError(f"{self.out} was made from other data; name another file with --out")
         unit, about = self.module.UNIT, self.module.ABOUT
-        new: dict[str, Any] = {"settings": plain, "about": about, "unit": unit, "versions": _versions(), "calls": 0}
-        new |= {"started": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "learning": [], "rows": [], "warnings": {}}
+        new: dict[str, Any] = {"settings": plain, "data": data, "about": about, "unit": unit, "calls": 0}
+        new |= {"versions": _versions(), "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}
+        new |= {"learning": [], "rows": [], "warnings": {}}
         return new | found | {"arms": list(dict.fromkeys([*found.get("arms", ()), *self.names]))}
 
     def _save(self, *, now: bool = False) -> None:
@@ -241,11 +259,13 @@ def load_items(module: Benchmark, data: Path | None, settings: Settings) -> list
 
 
 def _others(items: Sequence[Item]) -> dict[str, tuple[str, Any]]:
-    """For each history the next one of another user."""
+    """For each history the next one of another user, of the same number of sessions where there is such a one."""
     firsts = list({one.key: one for one in reversed(items)}.values())[::-1]
     found = dict[str, tuple[str, Any]]()
     for place, one in enumerate(firsts):
-        following = [*firsts[place + 1 :], *firsts[:place]]
+        following = sorted(
+            (*firsts[place + 1 :], *firsts[:place]), key=lambda two: len(two.history) != len(one.history)
+        )
         if other := next((two for two in following if two.user != one.user and two.history), None):
             found[one.key] = (other.key, other.history)
     return found
@@ -269,7 +289,8 @@ class _Counting(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not self.run.cache.exhausted:  # what comes of --max-calls is no warning
             counts, message = self.run.results["warnings"], record.getMessage()
-            counts[message] = counts.get(message, 0) + 1
+            with self.run._lock:
+                counts[message] = counts.get(message, 0) + 1
 
 
 @contextmanager

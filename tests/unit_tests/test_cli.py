@@ -44,7 +44,7 @@ def test_a_benchmark_from_the_command_line(command, tmp_path):
     assert code == 3, text
     assert "9 answers to get in 3 arms: about 6 calls" in text
     assert "Stopped after 2 model calls" in text
-    code, text = command(*RUN, "--limit", "3", "--arms", "none,length,verbatim", "--option", "turns=10")
+    code, text = command(*RUN, "--limit", "3", "--arms", "none, length,none, verbatim", "--option", "turns=9")
     assert code == 2
     assert "other settings (options)" in text
     code, text = command(*RUN, "--limit", "3", "--arms", "none,length,verbatim")
@@ -97,16 +97,17 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
         kept = memory.remember("ana", "Collects harpoons.")
         memory.retire("ana", memory.remember("ana", "Lives in Lyon.").id, "moved")
         memory.pin("ana", kept.id)
+        memory.remember("ana", "Uses [/b] and [red]marks[/red].")
     code, text = command("inspect", "ana", "--path", "persona")
     assert code == 0
-    for words in ("Collects harpoons.", "in force, pinned", "retired: moved", "0 ratings"):
+    for words in ("Uses [/b] and [red]marks[/red].", "in force, pinned", "retired: moved", "0 ratings"):
         assert words in text
     code, text = command("doctor", "--model", "openai:x")
     assert code == 0, text
     assert "store: Cards are kept, replaced, retired and revived, and never come back once they are erased" in text
     assert "NO" not in text
-    assert re.search("no +it tells log probabilities .*: ConfigError", text)
-    assert re.search("no +it keeps to a JSON schema .*: no", text)
+    assert re.search("no +it returns log probabilities .*: ConfigError", text)
+    assert re.search("no +it follows a JSON schema .*: no", text)
     assert command("doctor", "--store", "mysql://x")[0] == 2
     code, text = command("doctor", "--path", "typo")
     assert code == 1

@@ -64,8 +64,9 @@ def test_every_benchmark_runs_in_its_arms(tmp_path, name, options):
     results = run.start(parallel=2)
     assert results["rows"], results
     assert {row["error"] for row in results["rows"]} == {""}
-    lone = set() if run.kit.others else {"another"}  # a control needs a second user
-    assert {row["arm"] for row in results["rows"]} == set(benchmark(name).ARMS) - lone
+    left_out = set() if run.kit.others else {"another"}  # a control needs a second user
+    left_out |= set() if any(item.options for item in run.items) else {"length"}
+    assert {row["arm"] for row in results["rows"]} == set(benchmark(name).ARMS) - left_out
     assert len(results["rows"]) == len(run.items) * len(run.names)
     assert all(score >= 0 for row in results["rows"] for score in row["scores"].values())
     assert tables_of(results)
@@ -77,7 +78,7 @@ PROFILES, PROBLEMS = "user_profiles/user_profiles.json", "datasets/cache/mmlu/te
 SINGLE, MULTI = "explicit_preference/single_testset.json", "explicit_preference/multi_testset.json"
 MALFORMED = [
     ("prefeval", TRAVEL, ('"question"', '"query"'), "line 2, field question: Field required"),
-    ("prefeval", FOOD, ('"Nothing."', "7"), r"line 6, field classification_task_options.1: .*got 7"),
+    ("prefeval", FOOD, ('"Nothing."', "7"), r"line 8, field classification_task_options.1: .*got 7"),
     ("prefeval", FOOD, ("What about 1?", "What about 9?"), "row 1, field question"),
     ("prefeval", FOOD, ('"classification', '"'), "line 2, field classification_task_options: Field required"),
     (
@@ -87,7 +88,7 @@ MALFORMED = [
         r"field .*\.user_selection",
     ),
     ("prefeval topics=sport", FOOD, ("", ""), "no preferences in .* of topics sport"),
-    ("pahf", PHASE, ('"gt": "', '"gt": "D'), "line 1, field gt"),
+    ("pahf", PHASE, ('"Option A": [', '"Option A": [7, '), "line 1, field Option A.0: .*got 7"),
     ("pahf", PHASE, ('"product": "mug"', '"product": "cup"'), "row 1, field User or product"),
     ("pahf", PEOPLE, ('"like_most"', '"likes"'), "line 1, field .*mug.*like_most"),
     ("pahf part=embodied", f"pahf/embodied/{LATER}", ('"context"', '"x"'), "line 2, field context: Field required"),
@@ -99,12 +100,11 @@ MALFORMED = [
         "personamem",
         "chats/1_32k.json",
         ('"role": "user"', '"role": "tool"'),
-        r"field chat_history\.1\.role: .*got 'tool'",
+        r"line 11, field chat_history\.1\.role: .*got 'tool'",
     ),
     ("personamem", "chats/1_32k.json", ("]", ""), r"line \d+: no JSON"),
     ("collab", f"collaborativeagents/{PROFILES}", ('"i": 0', '"i": "0"'), "line 3, field i: .*integer, got '0'"),
     ("collab", f"collaborativeagents/{PROBLEMS}", ('"solution"', '"answer"'), "line 2, field solution"),
-    ("collab sessions=1", f"collaborativeagents/{PROBLEMS}", ("", ""), "two sessions or more"),
     ("lamp", "dev_questions.json", ('"tag": "comedy"', '"tag": null'), r"line 8, field profile\.0\.tag"),
     ("lamp", "dev_outputs.json", ("sci-fi", "horror"), "row 1, field id: 200 has the gold 'horror'"),
     ("lamp task=3", "dev_questions.json", ("", ""), r"field profile\.0\.score: Field required"),
@@ -134,6 +134,7 @@ def test_files_that_are_none_are_named(tmp_path):
         ("x.jsonl", '{"a": "1"}\n\n{"a":', "line 3: no JSON"),
         ("y.jsonl", '{"a": "1"}\n{"b": 2}', "line 2, field a"),
         ("x.csv", 'a,b\n"1,2', "line 2: no table"),
+        ("y.csv", "a,b\n1,2\n3,hello, world", "line 3: more cells than columns"),
         ("z.json", "\ufeff[]", "no JSON"),
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -199,7 +200,7 @@ def test_what_each_arm_tells():
         assert not arm.learn("ana", HISTORY)
     told = {name: asked(arm) for name, arm in arms.items()}
     assert told["none"] == told["length"] == "You are a helpful assistant.\nA meal?"
-    for name in ("everything", "chroma", "verbatim", "reflection", "no-vectors", "no-words"):
+    for name in ("everything", "chroma", "verbatim", "reflection"):
         assert "allergic to gluten" in told[name], name
         assert "trains" in told[name], name
     assert "2 + 2" in told["everything"]
@@ -280,6 +281,10 @@ def likely(*tokens):
         ("text", "B. A good choice", "B"),
         ("text", "I can't say.", ""),
         ("text", "Final answer: E", ""),
+        ("text", "My final answer: a quiet hotel, so C.", "C"),
+        ("text", "The best answer is C. A hotel in the centre is too loud.", "C"),
+        ("text", "Final answer: c", "C"),
+        ("text", "B, I believe.", "B"),
     ],
 )
 def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
@@ -313,10 +318,10 @@ def test_memory_shows_and_the_controls_do_not(tmp_path):
     assert means["length"] == 0.0
     table = next(one for one in tables_of(results) if one.title == "correct")
     rows = {row[0]: row for row in table.rows}
-    assert rows["another"][3] == "+0.00 [+0.00, +0.00]"
-    assert rows["verbatim"][1:3] == ["4", "1.00 [1.00, 1.00]"]
+    assert rows["another"][3] == "+0.00"
+    assert rows["verbatim"][1:3] == ["4", "1.00"]
     assert rows["verbatim"][3].startswith(f"+{1 - means['none']:.2f}")
-    assert "| verbatim | 4 | 1.00 [1.00, 1.00] |" in str(table)
+    assert "| verbatim | 4 | 1.00 |" in str(table)
     draw(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1_000
 
@@ -347,6 +352,34 @@ def test_each_option_stands_once_at_each_letter(count):
     assert choose_option(item, make_arms(["none"], kit)["none"], kit) == (count - 1, "right")
 
 
+def test_memory_is_searched_by_the_question_alone():
+    kit, seen = kit_of(), []
+
+    class Searching(Arm):
+        def tell(self, user, messages):
+            seen.append(messages[-1].text)
+            return "The user collects stamps."
+
+    item = Item(id="1", user="ana", question="Which?", options=("stamps", "coins"))
+    choose_option(item, Searching("searching", kit), kit)
+    assert seen == ["Which?"]
+    system, asked = kit.model.calls[-1]
+    assert asked.text.startswith("Which?\n\nA. stamps\nB. coins\n\n")
+    assert system.text.endswith("collects stamps.")
+
+
+def test_the_control_has_a_history_of_the_same_length(tmp_path):
+    others = run_of(tmp_path, "pahf").kit.others
+    for memory, (other, _) in others.items():
+        assert (memory.split(", ")[0] != other.split(", ")[0], memory.split(", ")[1]) == (True, other.split(", ")[1])
+
+
+def test_nobody_is_asked_for_the_longest_option_where_there_are_none(tmp_path):
+    assert "length" not in run_of(tmp_path, "prefeval", {"task": "generation"}).names
+    with pytest.raises(ConfigError, match="needs options to choose from"):
+        run_of(tmp_path, "personamem", {"task": "open"}, arms=["length"])
+
+
 def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
     results = run_of(tmp_path, "pahf", {"part": "embodied"}, arms=["none"]).start()
     for row in results["rows"]:  # two users with two scenarios each
@@ -375,8 +408,16 @@ def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
     plain = [sorted((row["item"], row["arm"], row["answer"]) for row in one["rows"]) for one in (expected, results)]
     assert plain[0] == plain[1]
     assert read_results(tmp_path / "out.json")["rows"] == results["rows"]
-    with pytest.raises(ConfigError, match="other settings"):
-        run_of(tmp_path, "prefeval", seed=1)
+    for changed in ({"seed": 1}, {"options": {"turns": "9"}}):
+        with pytest.raises(ConfigError, match="other settings"):
+            run_of(tmp_path, "prefeval", **changed)
+    assert not run_of(tmp_path, "prefeval", {"turns": "10"}, arms=["none"]).estimate().items  # as by default
+    file = next((tmp_path / "data" / "explicit_preference").iterdir())
+    text = file.read_text()
+    file.write_text(text.replace("I ", "We "))
+    with pytest.raises(ConfigError, match="made from other data"):
+        run_of(tmp_path, "prefeval", data=tmp_path / "data")
+    file.write_text(text)
     more = run_of(tmp_path, "prefeval", arms=["length"], limit=2).start()
     assert more["arms"] == ["none", "reflection", "length"]
 
@@ -386,11 +427,34 @@ def test_what_fails_is_told_and_tried_again(tmp_path):
         raise TimeoutError("slow")
 
     broken = run_of(tmp_path, "prefeval", arms=["none", "reflection"], model=ScriptedChatModel(fails)).start()
-    assert {row["error"] for row in broken["rows"]} == {"TimeoutError: slow"}
+    errors = {row["arm"]: row["error"] for row in broken["rows"]}
+    assert errors["none"] == "TimeoutError: slow"
+    assert errors["reflection"].startswith("ConnectionError: a model call failed while the history was learned")
     assert any("learned from" in message for message in broken["warnings"])
     mended = run_of(tmp_path, "prefeval", arms=["none", "reflection"]).start()
     assert len(mended["rows"]) == 8
     assert not any(row["error"] for row in mended["rows"])
+
+
+def test_a_history_of_which_a_call_failed_is_learned_again(tmp_path):
+    def fails_to_reflect(messages):
+        if "notes on" in messages[0].text[:200]:
+            raise TimeoutError("slow")
+        return answer(messages)
+
+    model = ScriptedChatModel(fails_to_reflect)
+    broken = run_of(tmp_path, "prefeval", arms=["none", "reflection"], model=model).start()
+    assert {row["arm"]: bool(row["error"]) for row in broken["rows"]} == {"none": False, "reflection": True}
+    mended = run_of(tmp_path, "prefeval", arms=["none", "reflection"])
+    assert mended.estimate().items == 4
+    assert {row["error"] for row in mended.start()["rows"]} == {""}
+
+
+def test_a_server_that_tells_no_log_probabilities_ends_the_run(tmp_path):
+    run = run_of(tmp_path, "prefeval", arms=["none"])
+    object.__setattr__(run.kit.settings, "letters", "logprobs")
+    with pytest.raises(ConfigError, match="tells no log probabilities"):
+        run.start()
 
 
 def test_an_estimate_counts_the_judge_and_a_row_does_not(tmp_path):
@@ -429,12 +493,16 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [({"colour": "red"}, "no option colour; there are form"), ({"turns": "many"}, "option turns: .*'many'")],
+    ("name", "options", "words"),
+    [
+        ("prefeval", {"colour": "red"}, "no option colour; there are form"),
+        ("prefeval", {"turns": "many"}, "option turns: .*'many'"),
+        ("collab", {"sessions": "1"}, "sessions must be 2 or more"),
+    ],
 )
-def test_an_option_that_cannot_be_is_refused(tmp_path, options, words):
+def test_an_option_that_cannot_be_is_refused(tmp_path, name, options, words):
     with pytest.raises(ConfigError, match=words):
-        run_of(tmp_path, "prefeval", options)
+        run_of(tmp_path, name, options)
 
 
 def test_arms_that_only_a_model_tells_apart_are_left_out_without_one(tmp_path):
