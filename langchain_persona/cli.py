@@ -141,11 +141,11 @@ def run_benchmark(
             seed=seed,
         )
         beside = "" if ":" in judge else base_url
-        given: dict[str, Any] = {"temperature": settings.temperature}
+        given: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
         run = Run(
             settings,
             data,
-            model=open_model(model, base_url=base_url, max_tokens=settings.max_tokens, **given),
+            model=open_model(model, base_url=base_url, **given),
             judge=open_model(judge, base_url=beside, **given) if judge else None,
             embeddings=LocalEmbeddings() if embeddings == "local" else HashEmbeddings(),
             cache=AnswerCache(cache, max_calls),
@@ -159,10 +159,16 @@ def run_benchmark(
         console.print(f"{told} to read, less what lies in {cache}", highlight=False)
         if not yes and sys.stdin.isatty():
             typer.confirm("Start?", default=True, abort=True)
+        if work.calls and max_calls != 0:
+            _require_answer(open_model(model, base_url=base_url, **given), base_url or model)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=errors) as progress:
             task = progress.add_task(name, total=work.items)
-            results = run.start(parallel=parallel, progress=lambda done: progress.advance(task, done))
+            try:
+                results = run.start(parallel=parallel, progress=lambda done: progress.advance(task, done))
+            except KeyboardInterrupt:
+                errors.print(f"Interrupted. The same command goes on from {run.out}.", highlight=False)
+                raise typer.Exit(130) from None
         _print_report(results)
         console.print(f"Results: {run.out}", highlight=False)
         if run.cache.exhausted:
@@ -170,6 +176,14 @@ def run_benchmark(
             raise typer.Exit(3)
         if any(row["error"] for row in results["rows"]):
             raise typer.Exit(1)
+
+
+def _require_answer(model: BaseChatModel, where: str) -> None:
+    """One call ahead of thousands; `ConfigError`: it has no answer."""
+    try:
+        model.invoke("Say hi.")
+    except Exception as error:
+        raise ConfigError(f"{where} does not answer: {type(error).__name__}: {error}") from error
 
 
 @evaluation.command()
@@ -253,7 +267,7 @@ def doctor(
             *((f"{'store' if store else 'a new store'}: {law}", check) for law, check in store_checks(checked).items()),
         ]
         if path is not None:
-            checks.append((f"{path} opens", lambda: path.is_dir() and opens(path)))
+            checks.append((f"{path} is a folder of a memory, and opens", lambda: path.is_dir() and opens(path)))
         good = [_check(what, check) for what, check in checks]
         if model:
             good.append(_check_model(model, base_url))
@@ -426,6 +440,7 @@ def delete_user(
         f"{', '.join(parts)}{' and ' if parts else ''}what was made of them" if receipt.records else "nothing was left"
     )
     console.print(f"Deleted: {left}", highlight=False)
+    console.print(f"Nothing new is kept of {user!r} until memory.readmit_user({user!r})", markup=False, highlight=False)
     if receipt.threads:
         told = f"Delete in your checkpointer too: the conversations {', '.join(receipt.threads)}"
         console.print(told, markup=False, highlight=False, soft_wrap=True)

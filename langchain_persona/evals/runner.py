@@ -118,7 +118,7 @@ class Run:
         """From a dry run of a few items with a model that always answers A."""
         key = self.items[0].key
         sample = [one for one in self.items if one.key == key][:_SAMPLE]
-        memories = len({one.key for one in self.items})
+        memories = {one.key for one in self.items}
         likely = {"logprobs": {"content": [{"top_logprobs": [{"token": "A", "logprob": 0.0}]}]}}
         mute = ScriptedChatModel(lambda messages: AIMessage('{"letter": "A"}', response_metadata=likely))
         kit = replace(self.kit, model=mute, judge=mute, embeddings=HashEmbeddings())
@@ -135,8 +135,11 @@ class Run:
                 learned = count_asked()
                 for item in sample:
                     self.module.run(item, arm, kit)
-                histories = 0 if self._is_shared(arm) else memories
-                each = (learned - before) * histories + (count_asked() - learned) * len(self.items) / len(sample)
+                histories = memories
+                if isinstance(arm, Another):
+                    histories = {self.kit.others[one][0] for one in memories if one in self.kit.others}
+                    histories -= memories if self._is_shared(arm) else set()
+                each = (learned - before) * len(histories) + (count_asked() - learned) * len(self.items) / len(sample)
                 total += each * todo[name] / len(self.items)
         return Estimate(todo.total(), round(total[0]), round(total[1]))
 

@@ -25,6 +25,7 @@ _LONGEST_SENTENCE = 300
 _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 _LONG_QUOTE = re.compile('["“„«「『][^"“”„«»「」『』]{30,2000}["”“»」』]')
+_QUOTES = ("'", '"', "“", "„", "«", "「", "『")  # what opens with one are the words of somebody
 _CODE = re.compile(r"```|'''")
 _HEADER = re.compile(r"\s*(?:from|to|subject|von|an|betreff|de|à|para|objet|asunto|da|oggetto)\s?:\s?\S", re.IGNORECASE)
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|и)(?!\w)|[,;，；和而]", re.IGNORECASE)
@@ -86,7 +87,7 @@ def own_words(text: str) -> str:
 
 
 def is_private(text: str) -> bool:
-    """Whether a message asks not to be remembered ("Off the record: …"); in English, German and French."""
+    """Whether a message asks not to be remembered, in a few usual phrases of English, German and French."""
     return _has("private", text[:_EDGE]) or _has("private", text[-_EDGE:])
 
 
@@ -109,7 +110,7 @@ def without_question(sentence: str) -> str:
 def _statement(sentence: str) -> str:
     """The sentence, or what is stated ahead of a question, if it is to be kept."""
     sentence = sentence if _is_rule(sentence) else without_question(sentence)
-    if _has("skip", sentence):
+    if _has("skip", sentence) or sentence.startswith(_QUOTES):
         return ""
     speaks = _has("me", sentence) or (_has("respect", sentence) and _has("mine", sentence))
     return sentence if speaks or _is_rule(sentence) else ""

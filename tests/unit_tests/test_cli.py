@@ -59,6 +59,26 @@ def test_a_benchmark_from_the_command_line(command, tmp_path):
     assert (tmp_path / "figure.png").exists()
 
 
+def test_a_server_that_does_not_answer_and_an_interrupt_are_said(command, monkeypatch, tmp_path):
+    write_prefeval(tmp_path / "data")
+
+    def fails(messages):
+        raise OSError("refused")
+
+    monkeypatch.setattr(models, "open_model", lambda name, **given: ScriptedChatModel(fails))
+    code, text = command(*RUN, "--base-url", "http://127.0.0.1:9/v1")
+    assert (code, "http://127.0.0.1:9/v1 does not answer: OSError: refused" in text) == (2, True)
+
+    def interrupts(messages):
+        if messages[-1].text != "Say hi.":
+            raise KeyboardInterrupt
+        return "Hi."
+
+    monkeypatch.setattr(models, "open_model", lambda name, **given: ScriptedChatModel(interrupts))
+    code, text = command(*RUN, "--arms", "none")
+    assert (code, "Interrupted. The same command goes on from prefeval.json." in text) == (130, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -147,7 +167,9 @@ def test_a_user_is_taken_along_judged_turns_become_training_data_and_the_user_go
     assert "Delete in your checkpointer too: the conversations t1" in text
     assert command("export", "ana", "--path", "persona")[0] == 2
     assert b"harpoons" not in (tmp_path / "persona" / "persona.sqlite3").read_bytes()
-    assert command("delete", "ana", "--path", "persona", "--yes") == (0, "Deleted: nothing was left\n")
+    code, text = command("delete", "ana", "--path", "persona", "--yes")
+    assert code == 0
+    assert "nothing was left\nNothing new is kept of 'ana' until memory.readmit_user('ana')" in text
     assert "stamps" in command("export", "bob", "--path", "persona")[1]
 
 
