@@ -413,14 +413,15 @@ class RetrieveNode(Node):
         _, others, left = self._split(cards)
         if vector is not None and rows.shape[1] == vector.size:
             direction = unit(vector)
-            if not cards.unembedded and cards.relevance(direction).max() < _RELEVANT:
+            total = cards.relevance(direction)
+            if not cards.unembedded and total.max() < _RELEVANT:
                 return []
             bonus = taste.moderated(vector, rows, config.spread).bonus if taste else None
             if bonus is not None:
                 factor = bonus.shrink(config.max_bonus) * (config.strength if strength is None else strength)
-                direction = direction + bonus.times(factor).total
-            total, missing = cards.relevance(direction).tolist(), {card.id for card in cards.unembedded}
-            scores = {card.id: one for card, one in zip(cards.active, total, strict=True) if card.id not in missing}
+                total = cards.relevance(direction + bonus.times(factor).total)
+            missing, pairs = {card.id for card in cards.unembedded}, zip(cards.active, total.tolist(), strict=True)
+            scores = {card.id: one for card, one in pairs if card.id not in missing}
         ranked = sorted(others, key=lambda card: (-scores.get(card.id, -1.0), -card.updated))
         return [_card_json(card, "relevant", scores.get(card.id)) for card in prompt.fit_cards(ranked, left)]
 

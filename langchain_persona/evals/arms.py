@@ -361,23 +361,21 @@ def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option sui
     form = 'End with "Final Answer: X".' if kit.settings.letters == "text" else "Answer with its letter alone."
     count = len(item.options)
     choose, sums = choose_letter(kit.model, count, kit.settings.letters), np.zeros(count)
-    for shift in range(count if kit.settings.letters == "logprobs" else 1):
-        order, chosen = np.roll(range(count), -shift), list[AIMessage]()
-        lines = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
-        asked = f"{item.question}\n\n{lines}\n\n{close} {form}"
 
-        def respond(messages: Sequence[BaseMessage], asked: str = asked, into: list[AIMessage] = chosen) -> AIMessage:
-            text = messages[-1].text.replace(item.question, asked, 1)
-            into.append(choose([*messages[:-1], messages[-1].model_copy(update={"content": text})]))
-            return into[-1]
+    def respond(messages: Sequence[BaseMessage]) -> AIMessage:
+        last, answer = messages[-1], AIMessage("")
+        for shift in range(count if kit.settings.letters == "logprobs" else 1):
+            order = np.roll(range(count), -shift)
+            lines = "\n".join(f"{LETTERS[at]}. {item.options[place]}" for at, place in enumerate(order))
+            text = last.text.replace(item.question, f"{item.question}\n\n{lines}\n\n{close} {form}", 1)
+            answer = choose([*messages[:-1], last.model_copy(update={"content": text})])
+            one_hot = [float(letter == answer.text) for letter in LETTERS[:count]]
+            sums[order] += answer.additional_kwargs.get("letters", one_hot)
+        return answer
 
-        letter = converse(item, arm, respond).text
-        if not (told := chosen[-1].additional_kwargs.get("letters")):
-            place = int(order[LETTERS.index(letter)]) if letter else -1
-            return Choice(place, item.options[place] if letter else "")
-        sums[order] += told
-    place = int(sums.argmax())
-    return Choice(place, item.options[place])
+    converse(item, arm, respond)
+    place = int(sums.argmax()) if sums.any() else -1
+    return Choice(place, item.options[place] if place >= 0 else "")
 
 
 def _respond(messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:
