@@ -280,9 +280,10 @@ def _quoted(text: str, limit: int = _LINE) -> str:
 
 def _cut(text: str, tokens: int) -> str:
     """The beginning of a text as one line within a budget."""
-    line = clean_line(text, 4 * max(tokens, 0) + 1)
+    tokens = max(tokens, 0)
+    line = clean_line(text, 4 * tokens + 1)
     needed = approximate_tokens(line)
-    return line if needed <= tokens else line[: len(line) * max(tokens, 0) // needed]
+    return line if needed <= tokens else line[: len(line) * tokens // needed]
 
 
 def _cost(card: PreferenceCard) -> int:

@@ -69,7 +69,8 @@ def _forget_workers() -> None:
     _Worker.idle, _Worker.room = SimpleQueue(), Semaphore(256)
 
 
-os.register_at_fork(after_in_child=_forget_workers)  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork; Windows has none
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 def _hand_over(call: _Call[Any], seconds: float) -> bool:

@@ -51,7 +51,7 @@ from langchain_persona.reflection.verbatim import VerbatimReflection
 from langchain_persona.resilience import WarningScope, await_or_default, run_or_default, warn_of, warning_scope
 from langchain_persona.retrieval import VARSRetriever
 from langchain_persona.retrieval.ranking import Taste, read_taste
-from langchain_persona.rewards import Signal, combine, edit, tool_outcome
+from langchain_persona.rewards import Signal, combine, edit, tool_outcome, trust
 
 logger = logging.getLogger(__name__)
 
@@ -305,34 +305,40 @@ class MemoryNode(Node):
             verdict = run_or_default("The next message was not read as a verdict", ask, None)
             signals += [] if verdict is None else [Signal("follow_up", verdict, "the next message")]
         if (total := combine(signals)) is not None:
+            outranked = any(trust(source) > trust(total.source) for source in turn.get("feedback", ()))
             turn, recorded = self._record(user, turn, total, feedback.get("docs", []), reading)
-        if total is not None and kept is not None:
-            known = {"reward": total.reward, "reasons": tuple(mask(one.reason) for one in signals)}
-            known |= {"accepted": mask(accepted[:20_000])} if accepted else {}
-            turn = {**turn, "judged": kept.model_copy(update=known).to_json()}
+            if kept is not None:
+                reasons = tuple(mask(one.reason) for one in signals)
+                known: Update = {} if outranked else {"reward": total.reward, "reasons": reasons}
+                known |= {"accepted": mask(accepted[:20_000])} if accepted else {}
+                turn = {**turn, "judged": kept.model_copy(update=known).to_json()}
         facts = [(one.source, round(one.reward, 3), one.reason) for one in signals]
         return turn, [{"source": source, "reward": value, "reason": why, **recorded} for source, value, why in facts]
 
     def _record(
         self, user: str, turn: Update, total: Signal, docs: list[str], reading: TurnReading
     ) -> tuple[Update, Update]:
-        """One entry in the ledger. A source that changes its mind about a turn takes back what it said before."""
+        """One entry in the ledger, if documents were shown; the turn notes what was said in any case.
+
+        A source that changes its mind about an answer takes back what it said before.
+        """
         retrieval = turn.get("retrieval") or next(iter(reading.episode.retrievals if reading.episode else ()), "")
         before = turn.get("feedback", {}).get(total.source) or {"number": -1}
         now = {"reward": total.reward, "docs": docs, "number": before["number"]}
-        if not retrieval or before.items() >= now.items():
+        if before.items() >= now.items():
             return turn, {}
         now["number"] += 1
-        key = f"{turn['id']}:{total.source}:{now['number']}"
-        add = partial(self.memory.ledger.feedback, user, retrieval, total.reward, source=total.source, key=key)
-        about: Any = {"docs": docs, "about_documents": True} if docs else {"about_documents": False}
-        try:
-            receipt = add(reading=reading.feedback, withdraw=before.get("id"), **about)
-        except Exception as error:  # documents that were not shown are no reason not to answer
-            warn_of(logger, "Feedback on the previous answer was not recorded", error)
-            return turn, {"recorded": False}
-        said = {**turn.get("feedback", {}), total.source: {**now, "id": receipt.id or None}}
-        return {**turn, "feedback": said}, {}
+        if retrieval:
+            key = f"{turn['id']}:{total.source}:{retrieval}.{now['number']}"  # one answered anew is another retrieval
+            add = partial(self.memory.ledger.feedback, user, retrieval, total.reward, source=total.source, key=key)
+            about: Any = {"docs": docs, "about_documents": True} if docs else {"about_documents": False}
+            try:
+                receipt = add(reading=reading.feedback, withdraw=before.get("id"), **about)
+            except Exception as error:  # documents that were not shown are no reason not to answer
+                warn_of(logger, "Feedback on the previous answer was not recorded", error)
+                return turn, {"recorded": False}
+            now["id"] = receipt.id or None
+        return {**turn, "feedback": {**turn.get("feedback", {}), total.source: now}}, {}
 
 
 def _card_json(card: PreferenceCard, why: str, score: float | None = None) -> Update:

@@ -234,7 +234,7 @@ class _Inspector:
             if action is None:
                 raise ConfigError("no such action")
             done = await run_in_executor(None, action, self.memory, user, form)
-        except (ConfigError, ValueError) as error:
+        except (ConfigError, TypeError, ValueError) as error:
             why = str(error) if isinstance(error, ConfigError) else "This text is empty or too long."
             return await self.me(request, user, why, 400)
         except KeyError:

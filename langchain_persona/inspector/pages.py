@@ -38,7 +38,7 @@ _MOVES = 240  # ratings of which the path of the vector is drawn
 _BACK = 10  # ratings over which the learning curve and the drift look back
 
 FILTERS = {
-    "day": lambda seconds: f"{_moment(seconds):%-d %b %Y}",
+    "day": lambda seconds: f"{_moment(seconds).day} {_moment(seconds):%b %Y}",
     "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
     "score": lambda value: f"{value:.3f}".replace("-", "−"),
 }

@@ -301,6 +301,8 @@ async def test_a_conversation_with_a_thumb_an_edit_and_an_answer_made_once_more(
     assert "retried" not in (await agent.state())["turn"]
     await agent.say("Its plot?", feedback=1)
     await agent.say("Bye", feedback={"accepted": "A house flies."})
+    thumbs = [one.reward for one in await memory.aratings("ana") if one.source == "thumbs"]
+    assert sorted(thumbs) == [-1.0, 1.0]  # one of each answer to the same message
     receipts = {}
     for form in ("sft", "dpo", "kto"):
         receipts[form] = await memory.aexport_dataset(tmp_path / form, ["ana"], format=form)

@@ -228,6 +228,19 @@ async def test_what_the_conversation_shows_is_counted_once_with_the_next_message
     ]
     state = await agent.say("and a film about whales")
     assert state["scored"] == [{"source": "tool", "reward": -0.5, "reason": "tool failed: broken"}]
+    first = next(one for one in await episodes_of(memory) if one.query == "use the tool for a film")
+    assert (first.reward, first.reasons) == (1.0, ("thumb up (+1)",))  # what the user said of it stands
+
+
+async def test_without_documents_a_thumb_wins_over_the_next_message(memory):
+    agent = Agent(echo(), memory, how="ainvoke", follow_up_reward=KeywordReward())
+    await agent.say("a question")
+    await agent.say(None, feedback=-1)
+    state = await agent.say("Thanks anyway")
+    assert [one["source"] for one in state["scored"]] == ["follow_up"]
+    assert "previous" not in state["turn"]  # so the reflection is not asked for a reaction
+    first = next(one for one in await episodes_of(memory) if one.query == "a question")
+    assert first.reward == -1.0
 
 
 @pytest.mark.parametrize("junk", ["good", [1], {"reward": "x"}, 7, float("nan"), {"reward": -1, "doc": "d1"}])

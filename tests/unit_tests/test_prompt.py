@@ -192,7 +192,7 @@ def test_too_many_always_cards_leave_the_newest_and_a_quarter_for_the_message():
 
 
 def test_documents_stand_beside_the_message_within_their_budget():
-    documents = [Document("first " + "a" * 100), Document("second " + "b" * 4_000), Document("third")]
+    documents = [Document("first " + "a" * 100), Document("second " + "b" * 4_000), Document("### third"), Document("4")]
     text = render_beside([], documents, document_tokens=200)
     assert "[1] first" in text
     assert "[2] second" in text
