@@ -17,6 +17,7 @@ from langchain_persona.errors import CorruptRecordError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Reward = Annotated[float, Field(ge=-1.0, le=1.0)]
+Moment = Annotated[float, Field(ge=0.0, le=2.5e11)]  # what is no date (the latest is in the year 9892) breaks a prompt
 
 
 def new_id() -> str:
@@ -61,7 +62,7 @@ class Evidence(Record):
 class Retirement(Record):
     """When and why a card went out of force, and the id of the card that took its place, if one did."""
 
-    time: float
+    time: Moment
     reason: str = ""
     by: str | None = None
 
@@ -91,8 +92,8 @@ class PreferenceCard(Record):
     origin: Literal["stated", "inferred"] = "stated"
     confidence: Share = 1.0
     evidence: tuple[Evidence, ...] = ()
-    created: float = Field(default_factory=time.time)
-    updated: float = Field(default_factory=time.time)
+    created: Moment = Field(default_factory=time.time)
+    updated: Moment = Field(default_factory=time.time)
     retired: Retirement | None = None
     replaces: str = ""
     pinned: bool = False
@@ -159,7 +160,7 @@ class Episode(Record):
     previous: str = ""
     vector: str = Field(default="", repr=False)
     embedding: str = Field(default="", repr=False)
-    time: float = Field(default_factory=time.time)
+    time: Moment = Field(default_factory=time.time)
 
 
 class Retrieval(Record):
@@ -170,7 +171,7 @@ class Retrieval(Record):
         session: the thread in which it happened.
         embedding, dimension: name of the embedding model, and the numbers in an embedding.
         candidates: ids of the candidates, best first as ranked for the user.
-        base, scores: relevance, and relevance + bonus, of each candidate.
+        base, scores: relevance, and the score by which it was ranked, of each candidate.
         chosen, titles: ids and first words of the documents returned, in order.
         chosen_vectors: their unit embeddings, as float16.
         expected: `Σ π_m e_m` over the candidates, as float32.
@@ -179,8 +180,8 @@ class Retrieval(Record):
 
     id: str
     session: str = ""
-    time: float
-    expires: float
+    time: Moment
+    expires: Moment
     embedding: str
     dimension: int
     candidates: tuple[str, ...]
@@ -214,7 +215,7 @@ class Feedback(Record):
     reward: Reward
     gate: Share
     source: str
-    time: float
+    time: Moment
     key: str | None = None
     session: str = ""
     documents: tuple[str, ...] = ()
@@ -233,7 +234,7 @@ class Withdrawal(Record):
     type: Literal["withdrawal"] = "withdrawal"
     id: str
     target: str
-    time: float
+    time: Moment
     since: float | None = None
 
 
@@ -313,7 +314,7 @@ class PersonaRevision(Record):
     reason: str = ""
     origin: Literal["template", "model", "user", "rollback"] = "template"
     diff: str = ""
-    created: float = 0.0
+    created: Moment = 0.0
 
     @property
     def lines(self) -> list[tuple[str, tuple[str, ...]]]:

@@ -73,10 +73,10 @@ def memory_tools(memory: PersonaMemory) -> list[BaseTool]:
 
 
 def _recall(query: str, memory: PersonaMemory, user: str) -> str:
-    cards = memory.cards.embedded(user) if memory.embedder.has_model else memory.cards.read(user)
+    vector = unit(memory.embedder.embed_query(query)) if memory.embedder.has_model else None
+    cards = memory.cards.read(user) if vector is None else memory.cards.embedded(user, vector.size)
     order, past = np.arange(len(cards.active))[::-1], list[str]()  # the newest first
-    if memory.embedder.has_model:
-        vector = unit(memory.embedder.embed_query(query))
+    if vector is not None:
         order = np.argsort(-cards.relevance(vector), kind="stable") if cards.active else order
         found = memory.episodes.similar(memory.episodes.read_past(user, fresh=True), cards, vector, _EXCHANGES)
         past = [line for one, _ in found for line in exchange_lines(one)]

@@ -38,17 +38,10 @@ _MOVES = 240  # ratings of which the path of the vector is drawn
 _BACK = 10  # ratings over which the learning curve and the drift look back
 
 FILTERS = {
-    "day": lambda seconds: f"{_moment(seconds).day} {_moment(seconds):%b %Y}",
+    "day": lambda seconds: f"{(day := datetime.fromtimestamp(seconds, UTC)).day} {day:%b %Y}",
     "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
     "score": lambda value: f"{value:.3f}".replace("-", "−"),
 }
-
-
-def _moment(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        return datetime.fromtimestamp(0, UTC)
 
 
 # what we know about you -----------------------------------------------------------------------------------------------

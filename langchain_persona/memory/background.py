@@ -54,7 +54,9 @@ class Background:
             waits = [*tasks, *(asyncio.wrap_future(future) for future in self._futures)]
         if not waits:
             return True
-        _, left = await asyncio.wait(waits, timeout=timeout_seconds)
+        done, left = await asyncio.wait(waits, timeout=timeout_seconds)
+        for one in done:  # `_finish` has told of errors; asyncio would once more
+            _ = one.cancelled() or one.exception()
         return not left
 
     def close(self) -> None:

@@ -157,26 +157,31 @@ class Cards:
         self._cache.put(user, version, found)
         return found.cards
 
-    def embedded(self, user: str) -> CardSet:
-        """The cards, each active one with its vector; what was missing is made and written back."""
+    def embedded(self, user: str, dimension: int = 0) -> CardSet:
+        """The cards, each active one with its vector; what was missing is made and written back.
+
+        With `dimension`, vectors of another length count as missing.
+        """
         cards = self.read(user)
-        if missing := cards.unembedded:
+        other = dimension and cards.vectors.shape[1] != dimension
+        if missing := cards.active if other else cards.unembedded:
             texts = card_texts(missing)
             rows = dict(zip(texts, self._embedder.embed_documents(texts), strict=True))
             with self._store.editing(user):  # it took a while: what was changed meanwhile stays so
-                self.write(user, self.with_vectors(self.read(user).unembedded, rows))
+                self.write(user, self.with_vectors([one for one in self.read(user).active if one.text in rows], rows))
             cards = self.read(user)
         return cards
 
     def with_vectors(self, cards: Sequence[PreferenceCard], vectors: Mapping[str, Vector]) -> list[PreferenceCard]:
         """The cards with the unit vectors of their `card_texts`, each of shape (d,).
 
-        One that has vectors already, or whose text is not among these, stays as it is.
+        One that has vectors of this length already, or whose text is not among these, stays as it is.
         """
         found = list[PreferenceCard]()
         for card in cards:
             rows = [vectors[one] for one in card_texts([card]) if one in vectors]
-            missing = card.text in vectors and not self._embedder.decode(card.vector, card.embedding).size
+            size = self._embedder.decode(card.vector, card.embedding).shape[1]
+            missing = card.text in vectors and size != vectors[card.text].size
             found.append(card.model_copy(update=self._embedder.encode(np.stack(rows))) if missing else card)
         return found
 
@@ -216,8 +221,9 @@ class Cards:
 
     def replace(self, user: str, card_id: str, new: PreferenceCard, reason: str) -> PreferenceCard:
         """Put a new card in the place of another, which is retired; `KeyError`: the user has no such card."""
-        retired = Retirement(time=time.time(), reason=reason, by=new.id)
-        new = new.model_copy(update={"replaces": card_id})
+        now = time.time()  # of both: what is retired later than its twin was updated takes that with it
+        retired = Retirement(time=now, reason=reason, by=new.id)
+        new = new.model_copy(update={"replaces": card_id, "updated": now})
         with self._store.editing(user):
             self.write(user, [new, self.get(user, card_id).model_copy(update={"retired": retired})])
         return new

@@ -239,7 +239,7 @@ class Episodes:
             return ops
         ops += [self._put((user, "past"), name, one, one) for name, (one, _) in copies.items()]
         if (past := self._cache.get(user)) is not None:
-            past = {**past, **copies}
+            past = dict(sorted({**past, **copies}.items(), key=lambda item: _age(item[1][0])))
             old = list(past)[:-_COPIES]
             ops += [self._store.delete((user, "past"), _key(name)) for name in old]
             self._cache.put(user, "", {name: one for name, one in past.items() if name not in old})

@@ -115,7 +115,7 @@ def explain_ledger(
     """Sum up what is kept of a user; pure."""
     withdrawn = {entry.target for entry in entries if isinstance(entry, Withdrawal)}
     given = [entry for entry in entries if isinstance(entry, Feedback) and entry.origin is None]
-    valid = [entry for entry in given if entry.id not in withdrawn]
+    valid = [entry for entry in given if entry.gate and entry.id not in withdrawn]
     carried = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == embedding}
     counted = [entry for entry in valid if entry.chosen and (entry.embedding == embedding or entry.id in carried)]
     net: defaultdict[str, float] = defaultdict(float)
@@ -133,7 +133,7 @@ def explain_ledger(
         events=len(counted),
         sources=dict(Counter(entry.source for entry in counted).most_common()),
         mean_reward=sum(entry.reward for entry in counted) / len(counted) if counted else 0.0,
-        withdrawn=len(given) - len(valid),
+        withdrawn=sum(entry.id in withdrawn for entry in given),
         inert=len(valid) - len(counted),
         liked=tuple(one for one in ranked if one[2] > 0)[:_MOST],
         disliked=tuple(one for one in reversed(ranked) if one[2] < 0)[:_MOST],

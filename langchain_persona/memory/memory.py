@@ -300,13 +300,15 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return cards.all if all else list(cards.active)
 
     def update(self, user: User | None, card_id: str, card: str | PreferenceCard) -> PreferenceCard:
-        """Put a new card in the place of another, which is retired; a text keeps its kind and scope.
+        """Put a new card in the place of another, which is retired.
 
+        What is not named stays as it was: kind, scope, condition, whether it is pinned or held back.
         `ConfigError`: the text is empty or too long.
         """
         new, name = _as_card(card), _known_user(user)
-        if isinstance(card, str):
-            new = new.model_copy(update=self.cards.get(name, card_id).model_dump(include={"kind", "scope"}))
+        named = set() if isinstance(card, str) else card.model_fields_set
+        stays = {"kind", "scope", "condition", "pinned", "held_back"} - named
+        new = new.model_copy(update=self.cards.get(name, card_id).model_dump(include=stays))
         new = self._embed(new)
         if any(one.id == new.id for one in self.cards.read(name).all):  # a changed copy: what it is of stays
             new = new.model_copy(update={"id": new_id(), "created": time.time()})
@@ -566,7 +568,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         given = [users] if isinstance(users, str) else users
         names = self._store.users() if given is None else [normalise_user(user) for user in given]
         bar = tqdm(names, desc="embedding model", unit="user", disable=not progress)
-        reports = [migrate_user(name, self.cards, self.ledger, source) for name in bar]
+        dimension = self.embedder.embed_query("The length of a vector").size if self.embedder.has_model else 0
+        reports = [migrate_user(name, self.cards, self.ledger, source, dimension) for name in bar]
         return MigrationReport(*(sum(getattr(one, name) for one in reports) for name in MigrationReport.__slots__))
 
     # work behind the answer -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from langchain_persona.errors import ConfigError
 from langchain_persona.learning.arrays import encode_vectors
 from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.embedder import embedding_name
@@ -41,15 +42,17 @@ class MigrationReport:
     cards: int = 0
 
 
-def migrate_user(user: str, cards: Cards, ledger: Ledger, source: Source | None) -> MigrationReport:
-    """Carry one user over: see `PersonaMemory.migrate_embeddings`."""
-    again = len(cards.read(user).unembedded)
-    if again:
-        cards.embedded(user)
-    if source is None:
+def migrate_user(user: str, cards: Cards, ledger: Ledger, source: Source | None, dimension: int) -> MigrationReport:
+    """Carry one user over: see `PersonaMemory.migrate_embeddings`; `dimension` is of the cards' new vectors."""
+    sample = None if source is None else source.sample(SAMPLE)
+    if sample is not None and not sample.size:
+        raise ConfigError("the new collection gives no sample of its documents: fill it first")
+    before = {card.id: card.vector for card in cards.read(user).active}
+    again = sum(before.get(card.id) != card.vector for card in cards.embedded(user, dimension).active)
+    if source is None or sample is None:
         return MigrationReport(users=1, cards=again)
     entries = ledger.entries(user)
-    background = source.sample(SAMPLE).mean(axis=0)
+    background = sample.mean(axis=0)
     model = embedding_name(source.embeddings, background.size)
     there = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == model}
     old = [one for one in valid_feedback(entries) if one.embedding != model and one.origin is None and one.documents]

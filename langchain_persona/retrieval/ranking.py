@@ -185,7 +185,7 @@ def write_record(memory: PersonaMemory, plan: Plan, ranking: Ranking) -> str | N
             "embedding": plan.model,
             "dimension": found.vectors.shape[1],
             "candidates": [found.ids[place] for place in order],
-            "base": ranking.base[order].tolist(),
+            "base": found.relevance[order].tolist(),
             "scores": total[order].tolist(),
             "chosen": [found.ids[place] for place in chosen],
             # a card's text is the user's own: it must not outlive the card

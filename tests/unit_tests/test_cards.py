@@ -386,6 +386,37 @@ def test_stored_questions_are_further_rows_and_the_best_row_counts_half(store):
     assert other.cards.embedded("ana").rows.shape == (4, D + 1)
 
 
+@pytest.mark.parametrize("change", ["the  KEYS ring", {"scope": "always"}])
+def test_an_update_that_says_the_same_stays_in_force(memory, change):
+    card = memory.remember("ana", "The keys ring")
+    given = change if isinstance(change, str) else card.model_copy(update=change)
+    new = memory.update("ana", card.id, given)
+    assert [one.id for one in memory.preferences("ana")] == [new.id]
+
+
+def test_an_update_keeps_what_it_does_not_name(memory):
+    card = memory.remember("ana", PreferenceCard(text="Is pregnant", condition="until May", pinned=True))
+    memory.hold_back("ana", card.id)
+    memory.update("ana", card.id, "Is pregnant, due in June")
+    assert memory.preferences("ana") == []
+    (new, _) = memory.preferences("ana", all=True)[::-1]
+    assert (new.held_back, new.pinned, new.condition) == (True, True, "until May")
+
+
+def test_one_model_with_another_length_embeds_again_once(store):
+    before, model = Moody(D), Moody(2 * D)
+    before.model = model.model = "one name"
+    PersonaMemory(store, before).remember("ana", "Likes tea.")
+    new = PersonaMemory(store, model)
+    assert new.migrate_embeddings(progress=False).cards == 1
+    assert new.cards.read("ana").vectors.shape == (1, 2 * D)
+    new.remember("ana", "Has a cat.")
+    model.embedded.clear()
+    assert new.cards.embedded("ana").vectors.shape == (2, 2 * D)
+    assert new.migrate_embeddings(progress=False).cards == 0
+    assert model.embedded == []
+
+
 def test_of_twins_the_strongest_stays_and_what_ends_one_ends_all(store):
     memory, other = PersonaMemory(store), PersonaMemory(store)
     guess = PreferenceCard(text="No nuts", kind="dislike", origin="inferred", confidence=0.3)

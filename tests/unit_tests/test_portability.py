@@ -354,6 +354,8 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (changed(cards=[{"text": "fine"}, {"text": ""}]), "cards.1.text"),
     (changed(user=" "), "user"),
     (changed(erased=["../x"]), "erased"),
+    (changed(cards=[{"text": "a date in milliseconds", "updated": 1.7e12}]), "cards.0.updated"),
+    (changed(cards=[{"text": "a date before all", "updated": -1e20}]), "cards.0.updated"),
     (changed(style={"warmth": {"value": float("nan")}}), "not JSON"),
     (changed(persona={"revision": {"text": "x" * 5_000}}), "4,000 characters"),
     (lambda document: {**document, "ledger": [{**document["ledger"][0], "time": 1e300}]}, "time"),
@@ -386,8 +388,13 @@ def test_an_imported_past_is_found_again_and_only_its_latest_exchanges_are_copie
         told = episode(f"e{number}", query=f"Number {number}?", time=1e9 + number)
         memory.episodes.write_all("ana", [memory.episodes.with_vector(told)])
     other.import_user(memory.export_user("ana"))
-    past = fresh(other.store.store).episodes.read_past("ana")
-    assert list(past) == [f"e{number}" for number in range(30, 230)]
+    expected = [f"e{number}" for number in range(30, 230)]
+    assert list(fresh(other.store.store).episodes.read_past("ana")) == expected
+    third = fresh()
+    recent = episode("recent", query="Recent?", time=2e9)
+    third.episodes.write_all("ana", [third.episodes.with_vector(recent)])
+    third.import_user(memory.export_user("ana"))
+    assert list(fresh(third.store.store).episodes.read_past("ana")) == [*expected[1:], "recent"]
 
 
 def test_what_other_tools_remember_becomes_cards():
