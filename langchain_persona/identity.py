@@ -199,7 +199,8 @@ async def allow_own_records(ctx: Any, value: Mapping[str, Any], root: Sequence[s
 
 def context_value(config: RunnableConfig, name: str, default: Any) -> Any:
     """A field of the runtime context, or the default where it is empty or there is no context."""
-    value = _context_field(_runtime_of(config), name)
+    runtime = _runtime_of(config)
+    value = _context_field(runtime, name) if isinstance(getattr(runtime, "context", None), PersonaContext) else None
     return default if value in (None, "") else value
 
 

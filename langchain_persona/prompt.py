@@ -237,8 +237,7 @@ def _card_line(card: PreferenceCard, newest: float) -> str:
     """The card as the prompt shows it, by where its text comes from.
 
     The user's own words: `- "I'm allergic to nuts."`; a note: `- when cooking: avoids nuts.`; a guess: `- it seems:
-    prefers trains (the user said "I hate airports").`. What must be respected in the user's words, and an old note,
-    have a date.
+    prefers trains`. What must be respected in the user's words, and an old note, have a date.
     """
     verbatim, text = _is_verbatim(card), clean_line(card.text)
     head = [_day(card)] if not verbatim and newest - card.updated > _OLD else []
@@ -248,7 +247,6 @@ def _card_line(card: PreferenceCard, newest: float) -> str:
         said += f" ({_day(card)})"
     elif card.origin == "inferred" and not verbatim:
         head.append("it seems")
-        said += f" (the user said {_quoted(card.evidence[0].quote, _CONDITION)})" if card.evidence else ""
     return f"- {', '.join(head)}: {said}" if head else f"- {said}"
 
 
@@ -288,9 +286,8 @@ def _cut(text: str, tokens: int) -> str:
 
 def _cost(card: PreferenceCard) -> int:
     """Tokens of a card's line, told by its text as it is: to render a thousand lines for this would take 50 ms."""
-    quote, text = card.evidence[0].quote if card.evidence else "", " ".join(card.text.split())[:_LINE]
-    guess = quote[:_CONDITION] if card.origin == "inferred" else ""
-    return approximate_tokens(text + (card.condition or "")[:_CONDITION] + guess) + (8 if quote else 2)
+    text = " ".join(card.text.split())[:_LINE]
+    return approximate_tokens(text + (card.condition or "")[:_CONDITION]) + (8 if card.evidence else 2)
 
 
 def _key(text: str) -> str:

@@ -66,7 +66,7 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
     def before_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> Update:
         """Read what is known of the user, score the turn before, find what the message calls for."""
         seen: State = state
-        for node in self._ahead[: 3 if has_question(state["messages"]) else 1]:
+        for node in self._ahead[: 3 if has_question(state) else 1]:
             seen = _after(seen, node.invoke(seen))
         return _update(state, seen)
 
@@ -74,7 +74,7 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
     async def abefore_agent(self, state: PersonaAgentState, runtime: Runtime[Any]) -> Update:
         """Async twin of `before_agent`."""
         seen: State = state
-        for node in self._ahead[: 3 if has_question(state["messages"]) else 1]:
+        for node in self._ahead[: 3 if has_question(state) else 1]:
             seen = _after(seen, await node.ainvoke(seen))
         return _update(state, seen)
 
@@ -112,5 +112,5 @@ def _after(state: State, update: Update) -> Update:
 
 
 def _update(state: State, seen: State) -> Update:
-    ends = {} if has_question(state["messages"]) else {"jump_to": "end"}
+    ends = {} if has_question(state) else {"jump_to": "end"}
     return {**nodes.changes(state, seen["persona"]), **ends}

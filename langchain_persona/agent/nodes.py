@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -33,6 +34,7 @@ from langchain_persona.agent.state import (
     feedback_in,
     has_question,
     last_user_message,
+    messages_ahead,
     text_of,
 )
 from langchain_persona.errors import ConfigError, check_number
@@ -142,6 +144,9 @@ def choose_reflection(given: object, model: BaseChatModel | None = None) -> Refl
     """The reflection of an option: "model", "verbatim", a chat model or its name, or an object with the protocol."""
     if given == "verbatim":
         return VerbatimReflection()
+    if isinstance(given, ModelReflection) and given.model is None and model is not None:
+        given = copy(given)
+        given.model = model
     if isinstance(given, Reflection) and not isinstance(given, type):
         return given
     wanted = 'reflection must be "model", "verbatim", a chat model or its name, or an object with a name, reflect() and'
@@ -206,7 +211,7 @@ def changes(state: State, update: Update, scope: WarningScope | None = None) -> 
         update = {**update, "turn": {**(update.get("turn") or old.get("turn") or {}), "warned": True}}
     new = {key: value for key, value in update.items() if (old[key] != value if key in old else value or key == "user")}
     # a run that only brings feedback must change the messages too, or a server gives its client the whole state
-    only_feedback = "feedback" in update and not has_question(state.get("messages") or [])
+    only_feedback = "feedback" in update and not has_question(state)
     return {"persona": new, "messages": []} if only_feedback else {"persona": new}
 
 
@@ -217,9 +222,9 @@ class MemoryNode(Node):
 
     def _body(self, identity: Identity, state: State, config: RunnableConfig) -> Update:
         messages, persona = state.get("messages") or [], state.get("persona") or {}
-        reading, turn, scored = self._read(identity, persona, messages)
+        reading, turn, scored = self._read(identity, state)
         update: Update = {"user": identity.user, "feedback": None, "scored": scored}
-        if not has_question(messages):
+        if not has_question(state):
             self._keep_verdict(identity.user, turn)
             turn = turn or persona.get("turn") or {}
             if persona.get("user") not in (None, identity.user):  # on a shared thread, what was another user's goes
@@ -230,10 +235,12 @@ class MemoryNode(Node):
         held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.rest)]
         opened: Update = {"user": identity.user, "id": episode_id(message, identity)}
         opened["message_id"] = message and message.id
+        if also := messages_ahead(messages, persona.get("turn") or {}, identity):
+            opened["also"] = also
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
         again = reading.again
-        if again is not None and again.query == mask(text_of(message)):  # not edited, but answered once more
+        if again is not None and again.query == text_of(message):  # not edited, but answered once more
             attempt = Attempt(answer=again.answer, reward=again.reward)
             opened["retried"] = [one.to_json() for one in (*again.retried, attempt)][-MOST_ATTEMPTS:]
         query, why = text_of(message)[:MOST_QUERY], "always" if others else "all"
@@ -247,17 +254,16 @@ class MemoryNode(Node):
             "turn": opened | ({"judged": turn["judged"]} if "judged" in turn else {}),
         }
 
-    def _read(
-        self, identity: Identity, persona: Update, messages: Sequence[AnyMessage]
-    ) -> tuple[TurnReading, Update, list[Update]]:
+    def _read(self, identity: Identity, state: State) -> tuple[TurnReading, Update, list[Update]]:
         """What is known of the user; the turn before, if it was the user's; and the signals on its answer."""
         if identity.anonymous:
             logger.info("An anonymous run: nothing personal is read or written")
             return TurnReading(), {}, []
+        messages, persona, asked = state.get("messages") or [], state.get("persona") or {}, has_question(state)
         position, message = last_user_message(messages)
         turn = persona.get("turn") or {}
         # without a new message a run brings feedback on the turn before, or has it answered once more
-        new = message is not None and message.id != turn.get("message_id")
+        new = message is not None and message.id != turn.get("message_id") and bool(turn or asked)
         previous = last_user_message(messages[: max(position, 0)])[0]
         told = episode_at(messages, previous if new else position, identity)
         # where no state was kept the conversation tells; of another user's turn nothing is said
@@ -265,12 +271,12 @@ class MemoryNode(Node):
         turn = turn if turn.get("user") == identity.user and turn.get("id") else {}
         said = text_of(message) if new else ""
         feedback = feedback_in(persona.get("feedback"), said)
-        scores = bool(turn and told.answer and (new or feedback))
+        scores = bool(turn and (told.answer or turn.get("closed")) and (new or feedback))
         signals = scores and "retrieval" in turn and (feedback or told.outcomes or self.loop.follow_up_reward)
         episode, retrievals = turn["id"] if scores else None, [turn["retrieval"]] if signals else []
         # what a conversation adds is in its messages, so the past is read anew only where one begins
-        past: Any = ("latest" if previous < 0 else "known") if self.loop.episodes and has_question(messages) else None
-        again = episode_id(message, identity) if message and message.id and has_question(messages) else None
+        past: Any = ("latest" if previous < 0 else "known") if self.loop.episodes and asked else None
+        again = episode_id(message, identity) if message and message.id and asked else None
         ids: Any = {"episode_id": episode, "again": again, "retrieval_ids": retrievals}
         read = partial(self.memory.turns.read, identity.user, past=past, **ids)
         reading, scored = run_or_default("This turn is not personalised", read, TurnReading()), list[Update]()
@@ -291,7 +297,7 @@ class MemoryNode(Node):
         shown, signals, recorded = told.answer if kept is None else kept.answer, list[Signal](), Update()
         if reward is not None:
             signals.append(Signal("thumbs", reward, f"thumb {'down' if reward < 0 else 'up'} ({reward:+g})"))
-        if accepted is None and message and told.answer != shown:
+        if accepted is None and message and " ".join(shown.split()) not in " ".join(told.answer.split()):
             accepted = told.answer
         if accepted:
             share = edit(shown, accepted)
@@ -349,7 +355,7 @@ def _card_json(card: PreferenceCard, why: str, score: float | None = None) -> Up
 
 def after_memory(loop: Loop, state: State) -> str:
     """The way on: to the end where there is no question, and past `retrieve` where there is nothing to find."""
-    if not has_question(state.get("messages") or []):
+    if not has_question(state):
         return END
     finds = loop.retriever is not None or _searches(state["persona"])
     return "retrieve" if finds else "persona"

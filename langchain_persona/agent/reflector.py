@@ -24,7 +24,7 @@ from langgraph.graph import END
 from langgraph.types import interrupt
 
 from langchain_persona.agent.nodes import Loop, Node, State, Update, choose_reflection
-from langchain_persona.agent.state import episode_at, last_user_message
+from langchain_persona.agent.state import episode_of, last_user_message
 from langchain_persona.agent.tools import ERASED
 from langchain_persona.identity import Identity, context_value
 from langchain_persona.learning import unit
@@ -291,12 +291,13 @@ class ReflectNode(Node):
         mode = "inline" if self.loop.approve and mode == "background" else mode
         user, persona, messages = identity.user, state["persona"], state["messages"]
         turn = persona.get("turn") or {"closed": True}
-        if identity.anonymous or turn.get("closed"):
+        if identity.anonymous or turn.get("closed") or turn.get("user") != user:
             return mode, None
-        start = last_user_message(messages)[0]
-        episode = episode_at(messages, start, identity)
-        tools = [one for one in messages[start:] if one.type == "tool"]
-        erased = any(one.name == "forget" and one.text.startswith(ERASED) for one in tools)  # this turn tells of it
+        start, episode = episode_of(state, identity)
+        ahead = messages[: max(start, 0)]
+        erased = any(map(_tells_of_erasure, messages[max(start, 0) :]))
+        if any(map(_tells_of_erasure, ahead[max(last_user_message(ahead)[0], 0) :])):  # the answer before tells of it
+            episode = episode.model_copy(update={"before": ""})
         if mode == "off" or erased or not episode.query.strip() or is_private(episode.query):
             self._keep_verdict(user, turn)
             return mode, None
@@ -371,6 +372,10 @@ def _judge(episode: Episode, reaction: Reaction) -> Episode:
     total = combine(signals)
     assert total is not None
     return episode.model_copy(update={"reward": total.reward, "reasons": tuple(one.reason for one in signals)})
+
+
+def _tells_of_erasure(message: Any) -> bool:
+    return message.type == "tool" and message.name == "forget" and message.text.startswith(ERASED)
 
 
 def _is_late(reading: PendingReading) -> bool:

@@ -67,14 +67,23 @@ class UIState(PersonaState, UIOutput, total=False):
     """The whole state with `ui=True`."""
 
 
-def has_question(messages: Sequence[AnyMessage]) -> bool:
-    """False where there is nothing to answer: no message, or an answer at the end."""
-    return bool(messages) and not (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls)
+def has_question(state: Mapping[str, Any]) -> bool:
+    """False where there is nothing to answer: no message, an answer at the end, or a tool's result that was the answer.
+
+    (A structured answer and a tool with `return_direct` end a turn of `create_agent` in that way.)
+    """
+    messages, turn = state.get("messages") or [], (state.get("persona") or {}).get("turn") or {}
+    if not messages or (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls):
+        return False
+    message = last_user_message(messages)[1]
+    answered = turn.get("closed") and message is not None and message.id == turn.get("message_id")
+    return not (answered and isinstance(messages[-1], ToolMessage))
 
 
 def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage | None]:
-    """Position and message of the latest user message; (−1, None) where there is none."""
-    found = [(place, one) for place, one in enumerate(messages) if isinstance(one, HumanMessage)]
+    """Position and message of the latest user message, no summary by a middleware; (−1, None) where there is none."""
+    humans = ((place, one) for place, one in enumerate(messages) if isinstance(one, HumanMessage))
+    found = [(place, one) for place, one in humans if "lc_source" not in one.additional_kwargs]
     return found[-1] if found else (-1, None)
 
 
@@ -104,6 +113,40 @@ def episode_at(messages: Sequence[AnyMessage], position: int, identity: Identity
         before=_last_answer(messages[: max(position, 0)]),
         outcomes=tuple(_outcome(one) for one in turn if isinstance(one, ToolMessage)),
     )
+
+
+def episode_of(state: Mapping[str, Any], identity: Identity) -> tuple[int, Episode]:
+    """The turn that the state opened, and the position of its message; −1 where a middleware has summed that up."""
+    messages, persona = state["messages"], state["persona"]
+    turn = persona["turn"]
+    asked = turn.get("message_id")
+    start = next((place for place, one in enumerate(messages) if one.id == asked), -1) if asked else -1
+    # what a middleware adds behind the message in the user's name is not the user's
+    own = [one for place, one in enumerate(messages) if place <= start or not isinstance(one, HumanMessage)]
+    episode = episode_at(own, start, identity)
+    if start < 0:
+        told = {"id": turn["id"], "message_id": asked or "", "query": persona.get("query", ""), "before": ""}
+        return start, episode.model_copy(update=told)
+    said = [one for one in messages[:start] if one.id in turn.get("also", ())]
+    return start, episode.model_copy(update={"query": "\n".join(map(text_of, [*said, messages[start]]))})
+
+
+def messages_ahead(messages: Sequence[AnyMessage], before: Mapping[str, Any], identity: Identity) -> list[str]:
+    """Ids of the messages that the same user sent right ahead of the last one, with it or in a run that broke off.
+
+    `before` is the turn that the state has.
+    """
+    found = list[str]()
+    for one in reversed(messages[: max(last_user_message(messages)[0], 0)]):
+        known = one.id == before.get("message_id")
+        if not isinstance(one, HumanMessage) or not one.id or "lc_source" in one.additional_kwargs:
+            break
+        if known and (before.get("closed") or before.get("user") != identity.user):
+            break
+        found.append(one.id)
+        if known:
+            break
+    return found
 
 
 def _last_answer(messages: Sequence[AnyMessage]) -> str:

@@ -22,12 +22,19 @@ _LONG = 2_000  # characters: of a longer message only the first and the last sen
 _EDGE = 600
 _LONGEST_SENTENCE = 300
 
-_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+# no abbreviation ("z. B.", "Dr.") and no date ("3. Mai") ends a sentence
+_END = re.compile(
+    r"(?<=[.!?])(?<!\b[A-Za-zÄÖÜäöü]\.)(?<!\b(?:Dr|St|Mr|Ms|Nr|no|ca|Sr|Hr)\.)(?<!\b(?:Mrs|Mme|Sra|bzw)\.)"
+    r"(?:(?<!\d\.)|(?!\s+(?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)))\s+|(?<=[。！？])|\n+"
+)
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
-_LONG_QUOTE = re.compile('["“„«「『][^"“”„«»「」『』]{30,2000}["”“»」』]')
+_QUOTED = re.compile(r'(?:(?<!\w)"|[“„«「『])([^"“”„«»「」『』]{0,2000})["”“»」』]')
 _QUOTES = ("'", '"', "“", "„", "«", "「", "『")  # what opens with one are the words of somebody
 _CODE = re.compile(r"```|'''")
 _HEADER = re.compile(r"\s*(?:from|to|subject|von|an|betreff|de|à|para|objet|asunto|da|oggetto)\s?:\s?\S", re.IGNORECASE)
+# a text behind a blank line is pasted where a task points at it; "explain" and "write" are tasks without a text, too
+_WEAK = re.compile(r"^(?:says?|write|draft|improve|review|expli?\w+|écris|escribe|解释|写)$|erklär|schreib", re.I)
+_POINTS = re.compile(r"\b(?:this|these|following|below|dies|folgend|ce|cette|ces|est[aeo]s?)|这|下面|以下", re.I)
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|и)(?!\w)|[,;，；和而]", re.IGNORECASE)
 _STRAIGHT = str.maketrans("’‘`´", "''''")
 _UNSPACED = ("zh", "ja", "ko", "cjk")
@@ -69,7 +76,7 @@ def own_words(text: str) -> str:
     """
     text = "\n".join(_CODE.split(text)[::2])
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith((">", "＞")))
-    text = _LONG_QUOTE.sub('""', text.translate(_STRAIGHT)).strip()
+    text = _QUOTED.sub(lambda one: '""' if len(one[1]) >= 30 else one[0], text.translate(_STRAIGHT)).strip()
     if _has("play", text[:_EDGE], start=True) or is_private(text):
         return ""
     lines = text.split("\n")
@@ -81,7 +88,8 @@ def own_words(text: str) -> str:
             return "\n".join([*lines[:index], line[: task.start(1)]])
         below = lines[index + 1 :]
         # "Can you translate this?", and a text below: long, or behind a blank line
-        if task and below and (not below[0].strip() or sum(map(len, below)) > _EDGE):
+        near = below and not below[0].strip() and (_POINTS.search(line) or not _WEAK.search(task[0] if task else ""))
+        if task and below and (near or sum(map(len, below)) > _EDGE):
             return "\n".join(lines[: index + 1])
     return text
 
@@ -127,7 +135,7 @@ def _operation(sentence: str) -> Operation:
     kind = "style" if rule else "fact"
     if _has("dislike", sentence):
         kind = "dislike"
-    elif not rule and _has("like", sentence):
+    elif not rule and _has("like", sentence) and not _has("not", sentence):
         kind = "like"
     if kind in ("like", "dislike") and _is_mixed(sentence, kind):
         kind = "fact"

@@ -174,3 +174,9 @@ def test_an_update_about_something_else_leaves_the_card_that_it_names():
         applied = apply({**one, "action": "update", "target": "berlin"}, known=known, vectors=vectors)
         assert [card.text for card in applied.cards if card.active] == [one["text"]]
         assert any(card.id == "berlin" and card.retired for card in applied.cards) is retired
+
+
+def test_a_quote_as_the_prompt_shows_it_counts():
+    found = Findings(operations=(Operation(text="Loves cats.", quote="I (3 cats"),))
+    done = apply_findings(found, [Exchange("m", "I <3 cats", id="e")], CardSet(), {})
+    assert [card.text for card in done.cards] == ["Loves cats."]

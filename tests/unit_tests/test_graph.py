@@ -21,6 +21,7 @@ from langchain_persona import ConfigError, PersonaContext, PersonaMemory, Prefer
 from langchain_persona.agent import Loop, MemoryNode, PersonaNode, PersonaState, RetrieveNode
 from langchain_persona.agent.nodes import LIMIT_NOTICE, MOST_STEPS
 from langchain_persona.reflection import Findings
+from langchain_persona.reflection.model import ModelReflection
 from langchain_persona.rewards import KeywordReward
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
 from tests.graphs import (
@@ -942,3 +943,71 @@ def test_a_model_by_name_is_made_by_init_chat_model(memory, monkeypatch):
 def test_the_ends_of_the_drawn_graph(memory):
     graph = create_persona_graph(echo(), memory=PersonaMemory(InMemoryStore())).compile().get_graph()
     assert {edge.source for edge in graph.edges if edge.target == END} == {"memory", "reflect"}
+
+
+# whose words they are -------------------------------------------------------------------------------------------------
+
+
+async def test_law_4_whoever_resumes_a_run_keeps_nothing_of_its_user(memory):
+    @tool
+    def book(place: str) -> str:
+        """Book."""
+        return str(interrupt(place))
+
+    model = ScriptedChatModel(
+        lambda said: "Done." if said[-1].type == "tool" else AIMessage("", tool_calls=[call("book", place="x")])
+    )
+    agent = Agent(model, memory, how="ainvoke", tools=[book])
+    await agent.say("I'm allergic to nuts. Book a table.", user="ana")
+    await agent.run(Command(resume="yes"), user="boss")
+    assert await texts_of(memory, "boss") == []
+    assert await episodes_of(memory, "boss") == []
+
+
+async def test_messages_without_an_answer_between_them_are_all_learned_from(memory):
+    agent = Agent(echo(), memory, how="ainvoke")
+    await agent.run({"messages": [("user", "I'm allergic to nuts."), ("user", "What shall I cook?")]})
+    assert await texts_of(memory) == ["I'm allergic to nuts."]
+    (episode,) = await episodes_of(memory)
+    assert episode.query == "I'm allergic to nuts.\nWhat shall I cook?"
+
+
+async def test_without_a_checkpointer_a_lone_thumb_is_on_the_last_answer(memory):
+    graph = create_persona_graph(echo(), memory=memory, retriever=films(memory), reflection="verbatim").compile()
+    context = {"user_id": "ana"}
+    state = await graph.ainvoke({"messages": [("user", "a horror film")]}, context=context)
+    state = await graph.ainvoke({"messages": [*state["messages"], HumanMessage("a comedy film")]}, context=context)
+    await graph.ainvoke({"messages": state["messages"], "persona": {"feedback": -1}}, context=context)
+    assert [one.reward for one in await episodes_of(memory)] == [None, -1.0]
+
+
+async def test_a_footer_and_white_space_are_no_edit(memory):
+    model = ScriptedChatModel(lambda said: "Here.\n")
+    graph = create_persona_graph(model, memory=memory, retriever=films(memory), reflection="verbatim").compile()
+    state = await graph.ainvoke({"messages": [("user", "a horror film")]}, context={"user_id": "ana"})
+    back = [one.model_copy(update={"content": f"{one.text.strip()}\n\nAI errs."}) for one in state["messages"]]
+    await graph.ainvoke({"messages": [*back, HumanMessage("and a comedy?")]}, context={"user_id": "ana"})
+    assert await memory.aratings("ana") == []
+
+
+async def test_law_6_what_a_tool_erased_is_not_written_again_by_the_next_turn(memory):
+    def answer(said: Any) -> Any:
+        if said[-1].type == "tool":
+            return 'I erased "I\'m allergic to nuts."'
+        ids = [card.id for card in memory.preferences("ana")]
+        return AIMessage("", tool_calls=[call("forget", card_ids=ids)]) if "forget" in said[-1].text else "Hi."
+
+    agent = Agent(ScriptedChatModel(answer), memory)
+    for text in ("I'm allergic to nuts.", "Please forget that", "Thanks. A film?"):
+        await agent.say(text)
+    assert not any("nuts" in one.model_dump_json() for one in await episodes_of(memory))
+
+
+async def test_a_reflection_with_instructions_alone_has_the_agents_model(memory):
+    def answer(said: Any) -> str:
+        note = {"operations": [{"action": "add", "text": "Lives in Bern.", "quote": "I live in Bern"}]}
+        return json.dumps(note) if "notes on its user" in said[0].text else "ok"
+
+    agent = Agent(ScriptedChatModel(answer), memory, how="ainvoke", reflection=ModelReflection(instructions="Boats."))
+    await agent.say("I live in Bern")
+    assert await texts_of(memory) == ["Lives in Bern."]

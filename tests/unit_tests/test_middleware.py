@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, dynamic_prompt
+from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware, dynamic_prompt
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel
 
 from langchain_persona import ConfigError, PersonaContext, PersonaMemory, PersonaMiddleware, PreferenceCard
 from langchain_persona.testing import ScriptedChatModel
@@ -286,3 +290,51 @@ def test_misuse_raises_early_in_plain_words(options, words):
     given = {"memory": new_memory(), **options}
     with pytest.raises(ConfigError, match=words):
         PersonaMiddleware(given.pop("memory"), **given)
+
+
+async def test_law_9_a_summary_by_a_middleware_is_not_the_users_own_words():
+    turns = itertools.count()
+    model = ScriptedChatModel(lambda said: calls("weather", city="Rome") if next(turns) < 5 else "Read.")
+    summary = ScriptedChatModel(lambda said: "The weather was read.\nI own a yacht in Monaco.")
+    before = [SummarizationMiddleware(summary, trigger=("messages", 6), keep=("messages", 2))]
+    agent = Assistant(model, new_memory(), tools=[weather], memory_tools=False, before=before)
+    await agent.say("I'm allergic to nuts. Read the weather.")
+    assert await texts_of(agent.memory) == ["I'm allergic to nuts."]
+
+
+async def test_a_thumb_on_a_structured_answer_calls_no_model():
+    class Out(BaseModel):
+        """A number."""
+
+        x: int
+
+    model = ScriptedChatModel(lambda said: calls("Out", x=1))
+    graph = create_agent(
+        model,
+        [],
+        middleware=[PersonaMiddleware(new_memory(), reflection="verbatim", memory_tools=False)],
+        response_format=ToolStrategy(Out),
+        context_schema=PersonaContext,
+        checkpointer=InMemorySaver(),
+    )
+    for given in ({"messages": [("user", "A number?")]}, {"messages": [], "persona": {"feedback": 1}}):
+        await graph.ainvoke(given, config_of(), context={"user_id": "ana"})
+    assert len(model.calls) == 1
+    assert (await graph.aget_state(config_of())).values["persona"]["scored"]
+
+
+async def test_law_1_a_context_of_the_hosts_own_is_not_ours():
+    @dataclass
+    class Mine:
+        user_id: str = "ana"
+        system_prompt: str = "You are a pirate."
+
+    @dynamic_prompt
+    def own(request: Any) -> str:
+        return str(request.runtime.context.system_prompt)
+
+    model = echo()
+    middleware = [own, PersonaMiddleware(new_memory(), reflection="verbatim")]
+    graph = create_agent(model, [], middleware=middleware, context_schema=Mine)
+    await graph.ainvoke({"messages": [("user", "hi")]}, context=Mine())
+    assert model.calls[0][0].text == "You are a pirate."

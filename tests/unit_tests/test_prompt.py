@@ -79,7 +79,7 @@ def test_a_card_is_rendered_by_where_its_text_comes_from():
         "Must be respected:",
         '- when baking: "I\'m allergic to nuts" (2026-03-01)',
         "Likes and dislikes:",
-        "- it seems: Prefers trains (the user said \"I hate 'airports'.\")",
+        "- it seems: Prefers trains",
         "Facts:",
         "- 2026-03-03: Has two cats",
         "- Lives in Rome",
@@ -192,7 +192,12 @@ def test_too_many_always_cards_leave_the_newest_and_a_quarter_for_the_message():
 
 
 def test_documents_stand_beside_the_message_within_their_budget():
-    documents = [Document("first " + "a" * 100), Document("second " + "b" * 4_000), Document("### third"), Document("4")]
+    documents = [
+        Document("first " + "a" * 100),
+        Document("second " + "b" * 4_000),
+        Document("### third"),
+        Document("4"),
+    ]
     text = render_beside([], documents, document_tokens=200)
     assert "[1] first" in text
     assert "[2] second" in text

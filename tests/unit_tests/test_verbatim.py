@@ -178,7 +178,7 @@ def test_nothing_is_compiled_at_import():
 
 def test_the_word_lists_stay_small():
     path = importlib.resources.files("langchain_persona") / "data" / "verbatim.json"
-    assert len(path.read_bytes()) < 15_000
+    assert len(path.read_bytes()) < 15_360
 
 
 def test_what_stands_below_the_headers_of_a_mail_is_not_the_users():
@@ -197,4 +197,52 @@ def test_what_stands_below_the_headers_of_a_mail_is_not_the_users():
     ],
 )
 def test_what_is_of_the_moment_or_of_another_is_not_kept(text):
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Ich mag rohen Fisch nicht.", "fact"),
+        ("Mir schmeckt Fisch nicht.", "fact"),
+        ("Je n'aime ni le fromage ni le poisson.", "fact"),
+        ("Tampoco me gusta el pescado.", "fact"),
+        ("I don't particularly like horror films.", "fact"),
+        ("我最喜欢的不是恐怖片。", "fact"),
+        ("I don't use social media.", "fact"),
+        ("I always use Linux.", "fact"),
+        ("Ich vertrage z. B. keine Nüsse.", "fact"),
+        ("I live in Washington D.C. with my wife.", "fact"),
+        ("Ich bin am 3. Mai geboren.", "fact"),
+        ("My name is Dr. Anna Weber.", "fact"),
+        ("我喜欢角色扮演游戏。", "like"),
+    ],
+)
+def test_no_negated_like_is_a_like_no_habit_a_rule_and_no_abbreviation_an_end(text, kind):
+    assert found(text) == [(text, kind, "topic")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You are a lifesaver! I'm allergic to nuts.",
+        "I don't remember this actor's name. I'm allergic to nuts.",
+        "Could you explain how to make pad thai?\n\nI'm allergic to nuts.",
+        'I loved "Dune". I\'m allergic to nuts. My wife loved "Alien".',
+    ],
+)
+def test_thanks_doubts_and_titles_hide_no_allergy(text):
+    assert found(text) == [("I'm allergic to nuts.", "fact", "always")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't want you to remember this: I'm allergic to nuts.",
+        "Please explain this text.\n\nI'm allergic to nuts.",
+        "Translate to German\n\nI'm allergic to nuts.",
+        "I would like a recipe for beef stew.",
+    ],
+)
+def test_a_secret_a_pasted_text_and_an_order_are_not_kept(text):
     assert found(text) == []
