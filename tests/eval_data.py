@@ -95,16 +95,18 @@ def write_personamem(folder: Path) -> Path:
     return folder / "benchmark.csv"
 
 
-def write_collab(folder: Path) -> Path:
+SHORT = "You prefer the agent responses to be no longer than three sentences. Enforce if there are more."
+
+
+def write_collab(folder: Path, wish: str = SHORT, problem: str = "What is") -> Path:
     """A user whose wishes a program can check, and one with a wish that only a judge can."""
-    short = "You prefer the agent responses to be no longer than three sentences. Enforce if there are more."
     points = "You prefer the agent responses structured in bullet-point format. Enforce if there are none."
     warm = "You prefer the agent responses to be friendly. Enforce if they are not."
-    people = [{"i": 0, "persona": "-", "preferences": [short, points, warm]}]
+    people = [{"i": 0, "persona": "-", "preferences": [wish, points, warm]}]
     people += [{"i": 1, "persona": "-", "preferences": [warm]}]
     root = folder / "collaborativeagents"
     dump(root / "user_profiles" / "user_profiles.json", people)
-    problems = [{"problem": f"What is {number} + 1?", "solution": str(number + 1)} for number in range(4)]
+    problems = [{"problem": f"{problem} {number} + 1?", "solution": str(number + 1)} for number in range(4)]
     dump(root / "datasets" / "cache" / "mmlu" / "testset_size20_seed42.json", problems)
     return folder
 

@@ -6,7 +6,7 @@ host's prompt as all others.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -126,15 +126,18 @@ class Arm:
     def __init__(self, name: str, kit: Kit) -> None:
         self.name, self.kit = name, kit
         self._learned, self._locks = set[str](), defaultdict[str, Lock](Lock)
+        self._heard = Counter[str]()  # turns of a user
 
     def learn(self, user: str, history: Sequence[Session]) -> bool:
-        """Learn a history, once; True where that was done now."""
+        """Learn a history, once; True where that was done now. After an error it goes on with the turn that failed."""
         with self._locks[user]:
             if user in self._learned:
                 return False
-            for number, session in enumerate(history):
-                for place in range(len(session)):
-                    self.observe(user, f"{user}-{number}", as_messages(session[: place + 1], f"{user}-{number}"))
+            turns = [(number, place) for number, session in enumerate(history) for place in range(len(session))]
+            for number, place in turns[self._heard[user] :]:
+                name = f"{user}-{number}"
+                self.observe(user, name, as_messages(history[number][: place + 1], name))
+                self._heard[user] += 1
             self._learned.add(user)
             return True
 
@@ -342,7 +345,8 @@ def as_messages(turns: Sequence[Turn], name: str) -> list[AnyMessage]:
 def converse(item: Item, arm: Arm, respond: Respond) -> Reply:
     """Ask an item's question, behind the turns of its conversation."""
     asked = HumanMessage(item.question, id=item.id)
-    return arm.answer(item.key, item.id, [*as_messages(item.before, item.id), asked], respond)
+    thread = f"question {item.id}"  # of its own: what was said in the same thread is not recalled
+    return arm.answer(item.key, thread, [*as_messages(item.before, item.id), asked], respond)
 
 
 def choose_option(item: Item, arm: Arm, kit: Kit, close: str = "Which option suits me best?") -> Choice:

@@ -103,6 +103,8 @@ RULES = (
     ),
 )
 
+_WORDS = re.compile("|".join(rule.word for rule in RULES), re.IGNORECASE)
+
 
 class _Profile(DataRow):
     i: int
@@ -157,6 +159,8 @@ def load(
         wishes = [(text, rule if user == "rules" else None) for text, rule in known if rule or user == "judge"]
         if wishes:
             some = [asked[(place * sessions + number) % len(asked)] for number in range(sessions)]
+            if task == "standing":  # nobody solves them, and no wish is to be found in their own words
+                some = [one.model_copy(update={"problem": _WORDS.sub("", one.problem)}) for one in some]
             data = _Task(wishes, some, turns, task == "standing")
             items.append(Item(id=f"user-{row.i}", user=f"user-{row.i}", question=some[0].problem, data=data))
     return items

@@ -31,10 +31,11 @@ Respond = Callable[[Sequence[BaseMessage]], AIMessage]
 
 How = Literal["schema", "logprobs", "text"]
 
-_LETTER = r"[A-Z](?![A-Za-z']|(?<=[AI]) [a-z])"  # not the words "A" and "I"
+_LETTER = r"(?:(?<=[a-z,;:] )A(?![A-Za-z'])|[A-Z](?![A-Za-z']|(?<=[AI]) [a-z]))"  # not the words "A" and "I"
 _FINAL = re.compile(rf"(?i:final answer)\W{{0,5}}({_LETTER}|[a-z](?=\W*$))")
 _FIRST = re.compile(r"^\W*([A-Z])(?=[.,):]|\W*$)")
 _ALONE = re.compile(rf"(?<![A-Za-z'])({_LETTER})")
+_YES_NO = re.compile(r"\W*(?:(?:the )?(?:answer|letter)\W+(?:is\W+)?)?(yes|no)\b")
 
 
 class OutOfCallsError(PersonaError, RuntimeError):
@@ -87,6 +88,25 @@ class AnswerCache(BaseCache):
         """Forget all answers."""
         for path in self._folder.iterdir():
             path.unlink()
+
+
+class NamedCache(BaseCache):
+    """An answer cache for a model whose requests do not say which model they are for, as those of ChatOllama."""
+
+    def __init__(self, cache: AnswerCache, name: str) -> None:
+        self._cache, self._name = cache, name
+
+    def lookup(self, prompt: str, llm_string: str) -> Any:
+        """The answer of the model of this name, or None."""
+        return self._cache.lookup(prompt, self._name + llm_string)
+
+    def update(self, prompt: str, llm_string: str, return_val: Any) -> None:
+        """Keep an answer of the model of this name."""
+        self._cache.update(prompt, self._name + llm_string, return_val)
+
+    def clear(self, **kwargs: Any) -> None:
+        """Forget the answers of all models."""
+        self._cache.clear()
 
 
 class Meter(BaseCallbackHandler):
@@ -182,12 +202,9 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
     log probability of each letter. `ConfigError`: the server does not tell them.
     """
     letters = LETTERS[:count]
-    field = {"type": "string", "enum": list(letters)}
-    schema: dict[str, Any] = {"title": "answer", "description": "The letter of the option.", "type": "object"}
-    schema |= {"properties": {"letter": field}, "required": ["letter"], "additionalProperties": False}
     bound: Any = model
     if how == "schema":
-        bound = bind_schema(model, schema)
+        bound = _bind_letters(model, letters)
     elif how == "logprobs":
         bound = model.bind(logprobs=True, top_logprobs=20, max_tokens=1)
 
@@ -196,9 +213,18 @@ def choose_letter(model: BaseChatModel, count: int, how: How) -> Respond:
         if how != "logprobs":
             return AIMessage(_read_letter(answer, letters))
         told = _likely_letters(answer, letters)
+        if not told:
+            return AIMessage("")
         return AIMessage(letters[told.index(max(told))], additional_kwargs={"letters": told})
 
     return respond
+
+
+def _bind_letters(model: BaseChatModel, letters: str) -> Any:
+    field = {"type": "string", "enum": list(letters)}
+    schema: dict[str, Any] = {"title": "answer", "description": "The letter of the option.", "type": "object"}
+    schema |= {"properties": {"letter": field}, "required": ["letter"], "additionalProperties": False}
+    return bind_schema(model, schema)
 
 
 def _read_letter(answer: Any, letters: str) -> str:
@@ -210,11 +236,16 @@ def _read_letter(answer: Any, letters: str) -> str:
 
 
 def _likely_letters(answer: AIMessage, letters: str) -> list[float]:
-    """The log probability of each letter as the first token; of what is not told, that of the least likely token."""
+    """The log probability of each letter as the first token; of what is not told, that of the least likely token.
+
+    Empty where no letter is told.
+    """
     first = ((answer.response_metadata.get("logprobs") or {}).get("content") or [{}])[0]
     told = [(one["token"].strip(), float(one["logprob"])) for one in first.get("top_logprobs") or []]
     if not told:
         raise ConfigError("this server tells no log probabilities of tokens; use --letters schema")
+    if not any(token in set(letters) for token, _ in told):
+        return []
     least = min(value for _, value in told)
     return [max((value for token, value in told if token == letter), default=least) for letter in letters]
 
@@ -225,13 +256,15 @@ def _letter_in(text: str, letters: str) -> str:
 
 
 def ask_yes_no(model: BaseChatModel, question: str) -> bool:
-    """A judge's answer to a question that yes or no answers; it is no cost of the arm that is judged.
+    """A judge's answer, a letter or a word, to a yes-or-no question; it is no cost of the arm that is judged.
 
     `ValueError`: it is neither.
     """
     asked = f"{question}\n\nA. yes\nB. no\n\nAnswer with the letter."
     with count_calls():
-        letter = choose_letter(model, 2, "schema")([HumanMessage(asked)]).text
+        answer = _bind_letters(model, "AB").invoke([HumanMessage(asked)])
+    word = _YES_NO.match(answer_text(answer).lower())
+    letter = {"yes": "A", "no": "B"}[word[1]] if word else _read_letter(answer, "AB")
     if not letter:
-        raise ValueError("the judge's answer is neither A nor B")
+        raise ValueError("the judge's answer is neither A nor B, yes nor no")
     return letter == "A"

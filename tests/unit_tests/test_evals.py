@@ -9,15 +9,16 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
+from benchmarks.memories import _ToolsBySchema
 from langchain_persona.errors import ConfigError
 from langchain_persona.evals import BENCHMARKS, benchmark
 from langchain_persona.evals.arms import ARMS, Arm, Kit, PersonaArm, Reply, Settings, choose_option, make_arms
 from langchain_persona.evals.items import DataError, Item, Turn, read_rows
-from langchain_persona.evals.models import AnswerCache, Meter, choose_letter, count_calls
+from langchain_persona.evals.models import AnswerCache, Meter, ask_yes_no, choose_letter, count_calls
 from langchain_persona.evals.report import draw, read_results, scores_of, tables_of
 from langchain_persona.evals.runner import Run
 from langchain_persona.testing import HashEmbeddings, ScriptedChatModel
-from tests.eval_data import WORDS, WRITERS, dump
+from tests.eval_data import WORDS, WRITERS, dump, write_collab
 
 VARIANTS = [
     ("prefeval", {}),
@@ -52,7 +53,8 @@ def answer(messages):
 def run_of(tmp_path, name, options=None, *, model=None, data=None, max_calls=None, out="out.json", **more):
     arms, limit = more.pop("arms", ()), more.pop("limit", None)
     path = data or (WRITERS[name](tmp_path / "data") if name in WRITERS else None)
-    settings = Settings(benchmark=name, options=options or {}, model="scripted", limit=limit, **more)
+    known_as = more.pop("known_as", "scripted")
+    settings = Settings(benchmark=name, options=options or {}, model=known_as, limit=limit, **more)
     cache = AnswerCache(tmp_path / "cache", max_calls)
     model = model or ScriptedChatModel(answer)
     return Run(settings, path, model=model, embeddings=HashEmbeddings(), cache=cache, out=tmp_path / out, arms=arms)
@@ -212,6 +214,45 @@ def test_what_each_arm_tells():
         make_arms(["magic"], kit_of())
 
 
+class Threads(Arm):
+    """Notes which threads it sees, and fails once where it is told to."""
+
+    fails = ()
+
+    def __init__(self, name, kit):
+        super().__init__(name, kit)
+        self.heard, self.answered = [], []
+
+    def observe(self, user, thread, messages):
+        if messages[-2].text in self.fails:
+            self.fails = ()
+            raise OSError("no disk")
+        self.heard.append((thread, messages[-2].text))
+
+    def answer(self, user, thread, messages, respond):
+        self.answered.append(thread)
+        return super().answer(user, thread, messages, respond)
+
+
+@pytest.mark.parametrize("name", ["prefeval", "pahf", "personamem", "lamp", "rpeval"])
+def test_a_question_is_asked_in_a_thread_of_its_own(tmp_path, name):
+    items, arm = benchmark(name).load(WRITERS[name](tmp_path)), Threads("threads", kit_of())
+    for item in items:
+        arm.learn(item.key, item.history)
+        benchmark(name).run(item, arm, arm.kit)
+    assert len(set(arm.answered)) == len(items)
+    assert set(arm.answered).isdisjoint(thread for thread, _ in arm.heard)
+
+
+def test_after_an_error_a_history_is_learned_from_the_turn_that_failed():
+    arm = Threads("threads", kit_of())
+    arm.fails = (HISTORY[0][1].user,)
+    with pytest.raises(OSError, match="no disk"):
+        arm.learn("ana", HISTORY)
+    assert [arm.learn("ana", HISTORY) for _ in range(2)] == [True, False]
+    assert [text for _, text in arm.heard] == [turn.user for session in HISTORY for turn in session]
+
+
 class Diary(Arm):
     """A memory of somebody else's."""
 
@@ -277,6 +318,7 @@ def likely(*tokens):
         ("schema", {"letter": "BC"}, ""),
         ("logprobs", likely("The", " c", " B", "A"), "B"),
         ("logprobs", likely("B", "The"), "B"),
+        ("logprobs", likely("The", "Well", "Q"), ""),
         ("text", "A is tempting, but it is not right.\nFinal Answer: C", "C"),
         ("text", "B. A good choice", "B"),
         ("text", "I can't say.", ""),
@@ -285,6 +327,8 @@ def likely(*tokens):
         ("text", "The best answer is C. A hotel in the centre is too loud.", "C"),
         ("text", "Final answer: c", "C"),
         ("text", "B, I believe.", "B"),
+        ("text", "Final Answer: A because it suits.", "A"),
+        ("text", "Option A is the best choice.", "A"),
     ],
 )
 def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
@@ -294,6 +338,31 @@ def test_a_letter_is_read_from_what_a_model_can_give(how, said, letter):
         assert model.options[0]["max_tokens"] == 1
         with pytest.raises(ConfigError, match="no log probabilities of tokens; use --letters schema"):
             choose_letter(ScriptedChatModel(["B"]), 3, how)([HumanMessage("?")])
+
+
+@pytest.mark.parametrize(
+    ("said", "yes"),
+    [
+        ({"letter": "B"}, False),
+        ({"letter": "yes"}, True),
+        ("A. yes", True),
+        ("Yes.", True),
+        ("Yes, there is no problem.", True),
+        ("Yes it does.", True),
+        ("No, it does not.", False),
+        ("No, since option A is too loud.", False),
+        ("The answer is **yes**, there is no doubt.", True),
+        ("It is A, there is no doubt.", True),
+    ],
+)
+def test_a_judge_may_answer_with_a_letter_or_a_word(said, yes):
+    assert ask_yes_no(ScriptedChatModel([said]), "Does it fit?") is yes
+
+
+def test_a_judge_that_says_neither_is_an_error():
+    for said in ("I know nothing.", {"letter": "C"}):
+        with pytest.raises(ValueError, match="neither A nor B, yes nor no"):
+            ask_yes_no(ScriptedChatModel([said]), "Does it fit?")
 
 
 def test_calls_and_tokens_are_counted_as_the_model_tells_them():
@@ -306,6 +375,24 @@ def test_calls_and_tokens_are_counted_as_the_model_tells_them():
     model.invoke("outside")
     assert isinstance(used, Meter)
     assert (used.calls, used.read, used.written) == (2, 106, 10)
+
+
+def test_a_call_to_a_tool_by_schema_is_counted_once():
+    usage = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+    model = ScriptedChatModel([AIMessage('{"tool": "none"}', usage_metadata=usage)])
+    tool = {"title": "note", "description": "Keep a note.", "type": "object", "properties": {}}
+    with count_calls() as used:
+        _ToolsBySchema(model=model).bind_tools([tool]).invoke("Hi.")
+    assert (used.calls, used.read, used.written) == (1, 100, 10)
+
+
+def test_two_models_that_do_not_tell_their_name_share_no_answer(tmp_path):
+    asked = []
+    for name in ("ollama:a", "ollama:b", "ollama:a"):
+        run = run_of(tmp_path, "prefeval", arms=["none"], known_as=name, out=f"{len(asked)}.json", limit=1)
+        run.start()
+        asked.append(len(run.kit.model.calls))
+    assert asked == [1, 1, 0]
 
 
 def test_memory_shows_and_the_controls_do_not(tmp_path):
@@ -352,6 +439,12 @@ def test_each_option_stands_once_at_each_letter(count):
     assert choose_option(item, make_arms(["none"], kit)["none"], kit) == (count - 1, "right")
 
 
+def test_where_no_letter_is_likely_nothing_is_chosen():
+    kit = kit_of(ScriptedChatModel(lambda messages: likely("The", "Well")), letters="logprobs")
+    item = Item(id="1", user="ana", question="Which?", options=("tea", "juice"))
+    assert choose_option(item, make_arms(["none"], kit)["none"], kit) == (-1, "")
+
+
 def test_memory_is_searched_by_the_question_alone():
     kit, seen = kit_of(), []
 
@@ -388,6 +481,9 @@ def test_users_are_what_is_drawn_where_a_benchmark_says_so(tmp_path):
     assert table.rows[0][1:3] == ["4", "0.50 [0.00, 1.00]"]
 
 
+TALK = [{"role": "user", "content": "Who was Bach?"}, {"role": "assistant", "content": "A composer."}]
+
+
 def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
     whole = run_of(tmp_path / "whole", "prefeval", arms=["none", "reflection"])
     estimate = whole.estimate()
@@ -418,6 +514,10 @@ def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
     with pytest.raises(ConfigError, match="made from other data"):
         run_of(tmp_path, "prefeval", data=tmp_path / "data")
     file.write_text(text)
+    turns = dump(tmp_path / "data" / "filtered_inter_turns.json", [{"conversation": TALK}])
+    with pytest.raises(ConfigError, match="made from other data"):
+        run_of(tmp_path, "prefeval", data=tmp_path / "data")
+    turns.unlink()
     more = run_of(tmp_path, "prefeval", arms=["length"], limit=2).start()
     assert more["arms"] == ["none", "reflection", "length"]
 
@@ -503,6 +603,14 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
 def test_an_option_that_cannot_be_is_refused(tmp_path, name, options, words):
     with pytest.raises(ConfigError, match=words):
         run_of(tmp_path, name, options)
+
+
+def test_a_wish_is_not_found_in_the_words_of_a_problem(tmp_path):
+    data = write_collab(
+        tmp_path / "data", "You prefer problem solving to have numbered steps. Enforce.", "Which number?"
+    )
+    results = run_of(tmp_path, "collab", {"task": "standing"}, data=data, arms=["none", "everything"]).start()
+    assert [row["scores"] for row in results["rows"]] == [{"standing": 0.0}, {"standing": 1.0}]
 
 
 def test_arms_that_only_a_model_tells_apart_are_left_out_without_one(tmp_path):
