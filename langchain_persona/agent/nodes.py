@@ -517,8 +517,8 @@ def _new_messages(answer: Any, given: Sequence[AnyMessage]) -> Update:
     new = [one for one in found[places[-1] + 1 if places else 0 :] if not isinstance(one, SystemMessage)]
     steps = sum(isinstance(one, AIMessage) for one in given[last_user_message(given)[0] + 1 :])
     if steps + 1 >= MOST_STEPS and new and isinstance(last := new[-1], AIMessage) and last.tool_calls:
-        text = last.text or LIMIT_NOTICE
-        new[-1] = AIMessage(text, id=last.id, response_metadata=last.response_metadata)
+        told = {"content": last.text or LIMIT_NOTICE, "tool_calls": [], "additional_kwargs": {}}
+        new[-1] = last.model_copy(update=told)
     return {"messages": new}
 
 

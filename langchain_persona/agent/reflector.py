@@ -176,13 +176,13 @@ class ReflectNode(Node):
 
     def _prepare(self, user: str, reading: PendingReading) -> tuple[list[PreferenceCard], Step | None]:
         """What the model calls read: the cards that could be meant, and where it is due what aligns the persona."""
-        cards, model = self._choose_cards(reading), getattr(self.reflection, "model", None)
-        if not (isinstance(self.reflection, ModelReflection) and model and self._aligns(reading)):
+        cards, reflection = self._choose_cards(reading), self.reflection
+        if not (isinstance(reflection, ModelReflection) and reflection.model and self._aligns(reading)):
             return cards, None
         past = self.memory.episodes.read_past(user, fresh=True)
         replay = Replay(reading.persona, reading.cards.all, [episode for episode, _ in past.values()])
         ready = replay.judged and replay.judged[-1].id != reading.progress.aligned
-        return cards, (model, replay) if ready else None
+        return cards, (reflection.model, replay) if ready else None
 
     def _choose_cards(self, reading: PendingReading) -> list[PreferenceCard]:
         """The cards that the messages could mean, oldest first: the nearest, half of them for every conversation."""

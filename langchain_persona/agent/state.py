@@ -90,8 +90,7 @@ def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage
 def text_of(message: BaseMessage | None) -> str:
     """The text of a message as it may be stored: no secrets, nothing that a database cannot write, not too long."""
     text = "" if message is None else str(message.text)
-    text = text if len(text) <= 2 * _HALF else f"{text[:_HALF]}\n{text[-_HALF:]}"
-    return mask(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8"))
+    return mask(text if len(text) <= 2 * _HALF else f"{text[:_HALF]}\n{text[-_HALF:]}")
 
 
 def episode_id(message: BaseMessage | None, identity: Identity) -> str:

@@ -252,7 +252,7 @@ def _notes(units: dict[str, list[_Unit]], answers: Sequence[Any]) -> dict[_Unit,
     found = dict[_Unit, Operation]()
     named = [(name, unit) for name, some in units.items() for unit in some]
     for (name, unit), record in zip(named, _read(answers), strict=True):
-        fields, text = _KINDS.get(str(record.get("kind"))), str(record.get("note", "")).strip()
+        fields, text = _KINDS.get(str(record.get("kind"))), str(record.get("note", "")).strip()[:_LONGEST]
         asks = name != "choice" and unit.quote.endswith(("?", "？"))  # but "Could you use grams, always?" is a wish
         if not fields or not text or record.get("who") == "other" or (asks and fields["kind"] != "style"):
             continue
