@@ -18,7 +18,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 
 from langchain_persona import ConfigError, PersonaContext, PersonaMemory, PreferenceCard, create_persona_graph
-from langchain_persona.agent import Loop, MemoryNode, PersonaNode, PersonaState, RetrieveNode
+from langchain_persona.agent import Loop, MemoryNode, PersonaNode, PersonaState, RetrieveNode, reflector
 from langchain_persona.agent.nodes import LIMIT_NOTICE, MOST_STEPS
 from langchain_persona.reflection import Findings
 from langchain_persona.reflection.model import ModelReflection
@@ -369,7 +369,8 @@ class Counted:
 
 @pytest.mark.parametrize("reflect", ["inline", "background", "off"])
 @pytest.mark.parametrize("budget", [800, 40], ids=["all cards fit", "beyond the budget"])
-async def test_store_calls_of_every_kind_of_turn(budget, reflect):
+async def test_store_calls_of_every_kind_of_turn(budget, reflect, monkeypatch):
+    monkeypatch.setattr(reflector, "_QUICK", 60.0)  # or a busy machine reads once more
     turns = Counted(align_every=2, reflect=reflect, budget_tokens=budget)
     for number in range(5):
         await turns.memory.aremember("ana", f"likes topic number {number} with word{number}")
