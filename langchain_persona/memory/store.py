@@ -52,7 +52,7 @@ R = TypeVar("R", bound=Record)
 SWEEP_EVERY = 64
 """Retrievals, or turns, that a process records between two looks for expired ones."""
 
-_PAGE, _MORE = 1_000, 5_000  # items of a search; of the next ones, for SQLite sorts all that it passes over
+_PAGE = 1_000  # items of a first search
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
 
 
@@ -247,11 +247,11 @@ class UserStore:
             for some in chunks(parts):
                 pages = zip(some, batch([self.search(part) for part in some]), strict=True)
                 found += [one for part, page in pages for one in self.found(part, page, deleted=deleted)]
-        elif full := len(found) == _PAGE:
-            found = list(found)
-            while full:
-                page = self._page(batch, place, len(found), _MORE)
-                found, full = [*found, *page], len(page) == _MORE
+        else:
+            limit = _PAGE
+            while len(found) == limit:  # all in one query: of what is equally old two may come in different orders
+                limit *= 4
+                found = self._page(batch, place, 0, limit)
         # some stores matched prefixes as text (CVE-2026-71433): never another user's item
         return [item for item in found if tuple(item.namespace)[: len(place)] == place]
 
@@ -291,7 +291,7 @@ class UserStore:
 
     def editing(self, user: str) -> RLock:
         """The lock of who reads a user's record, changes it and writes it back. Of two processes the later one wins."""
-        return self._locks[hash(user) % len(self._locks)]
+        return self._locks[hash(label(user)) % len(self._locks)]
 
     # tombstones of cards and episodes: what was erased must not be written again
 

@@ -256,7 +256,7 @@ class VectorStoreSource(Source):
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """One query of the store."""
         with _mismatch_in_words(self._vectorstore, query.size):
-            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **_options(k, filter))
+            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **self._options(k, filter))
         return measure(found, query, self._vectors_of)
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
@@ -266,7 +266,8 @@ class VectorStoreSource(Source):
             return await super().asearch(query, k, filter=filter, shift=shift)
         with _mismatch_in_words(self._vectorstore, query.size):
             try:
-                found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
+                search = self._vectorstore.asimilarity_search_by_vector
+                found = await search(_move(query, shift), **self._options(k, filter))
             except (AssertionError, NotImplementedError):  # so does pgvector where it was made for synchronous use
                 return await super().asearch(query, k, filter=filter, shift=shift)
         return await acall(lambda: measure(found, query, self._vectors_of))
@@ -275,7 +276,7 @@ class VectorStoreSource(Source):
         """The 16 nearest documents to each of four random directions: such a store cannot be listed."""
         size = len(self.embeddings.embed_query("dimension"))
         queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
-        some = [search(query.tolist(), **_options(16, filter)) for query in queries]
+        some = [search(query.tolist(), **self._options(16, filter)) for query in queries]
         found = {(doc.id, doc.page_content): doc for documents in some for doc in documents}
         return self._vectors_of(list(found.values())[:n])
 
@@ -283,6 +284,13 @@ class VectorStoreSource(Source):
         """For stores that give documents by id."""
         found = self._vectorstore.get_by_ids(list(ids))
         return dict(zip(map(_id_of, found), self._vectors_of(found), strict=True))
+
+    def _options(self, k: int, filter: Any) -> dict[str, Any]:
+        if not filter:
+            return {"k": k}
+        # FAISS filters what it has found, by default the nearest 20: it is to look at all
+        size = getattr(getattr(self._vectorstore, "index", None), "ntotal", None)
+        return {"k": k, "filter": filter, **({"fetch_k": max(size, 1)} if isinstance(size, int) else {})}
 
     def _stored_vectors(self, documents: Sequence[Document]) -> Vector:
         entries = self._vectorstore.store
@@ -293,10 +301,6 @@ def _move(query: Vector, shift: Vector | None) -> list[float]:
     """The query that finds the personalised neighbours, as long as the given one, for stores that do not normalise."""
     moved: list[float] = (query if shift is None else np.linalg.norm(query) * (unit(query) + shift)).tolist()
     return moved
-
-
-def _options(k: int, filter: Any) -> dict[str, Any]:
-    return {"k": k, "filter": filter} if filter else {"k": k}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from langchain_persona.errors import ConfigError, StoreError
-from langchain_persona.identity import label
+from langchain_persona.identity import Label, label
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import Episode, Evidence, PreferenceCard, Retirement
@@ -435,6 +435,23 @@ def test_of_twins_the_strongest_stays_and_what_ends_one_ends_all(store):
         assert [card.id for card in memory.preferences("ana")] == [rule.id]
     memory.forget("ana", rule.id)
     assert memory.preferences("ana", all=True) == []
+
+
+@pytest.mark.parametrize("change", ["retire", "update"])
+def test_law_6_a_twin_goes_with_the_statement_that_took_it_out_of_force(store, memory, change):
+    memory.remember("ana", PreferenceCard(text="Has zebritis.", origin="inferred", confidence=0.5))
+    last = memory.remember("ana", "Has zebritis.")
+    if change == "retire":
+        memory.retire("ana", last.id)
+    else:
+        last = memory.update("ana", last.id, "Had zebritis once.")
+    memory.forget("ana", last.id)
+    assert memory.preferences("ana", all=True) == []
+    assert "zebritis" not in stored(store)
+
+
+def test_one_user_has_one_lock_whatever_their_name_is(memory):
+    assert memory.turns.editing("ana") is memory.turns.editing(Label(label("ana")))
 
 
 def test_what_was_changed_while_cards_were_embedded_stays_so(store, monkeypatch):

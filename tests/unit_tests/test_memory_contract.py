@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,7 +21,8 @@ from langchain_persona.identity import label
 from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig, WindowedRidge, decode_vectors
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory import ledger as ledger_module
-from langchain_persona.records import CommunicationStyle, PreferenceCard, Trait
+from langchain_persona.memory import store as store_module
+from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, Trait
 from langchain_persona.testing import HashEmbeddings, check_store
 from tests.memories import (
     DAY,
@@ -562,6 +564,25 @@ async def test_a_store_without_time_to_live_is_swept_while_retrievals_are_saved(
         await world.show(now=clock.now)
     assert await world.memory.drain()
     assert len(await world.items("retrievals")) == 3
+
+
+def test_law_5_of_what_is_equally_old_a_store_may_give_another_order_to_each_query(monkeypatch):
+    class Shuffling(Watched):
+        """As PostgreSQL does, whose order of ties depends on the limit."""
+
+        def batch(self, ops):
+            all_of = [op._replace(limit=9_999, offset=0) if hasattr(op, "limit") else op for op in ops]
+            found = zip(ops, super().batch(all_of), strict=True)
+            return [self.some(op, one) if hasattr(op, "limit") else one for op, one in found]
+
+        def some(self, op, items):
+            order = lambda item: hashlib.sha256(f"{op.limit}{item}".encode()).hexdigest()  # noqa: E731
+            return sorted(items, key=order)[op.offset : op.offset + op.limit]
+
+    monkeypatch.setattr(store_module, "_PAGE", 10)
+    memory, told = PersonaMemory(Shuffling(), MODEL), [Episode(query=f"question {number}") for number in range(47)]
+    memory.episodes.write_all("ana", told)
+    assert {one.id for one in memory.episodes.all("ana")} == {one.id for one in told}
 
 
 def test_law_4_a_store_that_takes_a_namespace_for_a_prefix_of_text_shows_nobody_elses():
