@@ -142,6 +142,7 @@ class Episode(Record):
         retrievals, cards: ids of the retrievals and the cards that the model saw.
         previous: id of the turn whose answer the message reacts to; "" where there is none, or it is rated already.
         vector, embedding: unit embedding of the query as base64 of float16, and its model's name; "" until embedded.
+        imported: whether it came with a document; what such a one says of its thread is not believed.
     """
 
     id: str = Field(default_factory=new_id)
@@ -161,6 +162,7 @@ class Episode(Record):
     vector: str = Field(default="", repr=False)
     embedding: str = Field(default="", repr=False)
     time: Moment = Field(default_factory=time.time)
+    imported: bool = False
 
 
 class Retrieval(Record):

@@ -22,13 +22,13 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from langgraph.store.base import Item, Op, Result
+from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
 from langchain_persona.learning import Statements
 from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item, parse_record
+from langchain_persona.memory.store import Path, UserStore, VersionedCache, parse_record, version_of
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
@@ -128,14 +128,14 @@ class Cards:
 
     def parse(self, user: str, results: Sequence[Result]) -> CardSet:
         """The cards, given the results of `read_ops`; reads on where the cached ones are out of date."""
-        version, known = _version(found_item(results[0])), self._cache.get(user)
+        version, known = version_of(results[0]), self._cache.get(user)
         found = self._cache.get(user, version)
         if found is not None:
             return found.cards
         many = len(results) == 1 and known is not None and known.many
         if len(results) == 1:
             results = [results[0], *self._store.batch(self._search(user)[: 2 if many else 3])]
-        versions = {item.key: _version(item) for item in self._store.found(_versions(user), results[1])}
+        versions = {item.key: version_of(item) for item in self._store.found(_versions(user), results[1])}
         erased = {item.key for item in self._store.found((user, "erased"), results[2])}
         if many and known is not None:
             names = [one for one in {**known.versions, **versions} if known.versions.get(one) != versions.get(one)]
@@ -346,10 +346,6 @@ def _part(user: str, key: str) -> Path:
 
 def _versions(user: str) -> Path:
     return user, "versions", "parts"
-
-
-def _version(item: Item | None) -> str:
-    return "" if item is None else str(item.value.get("version", ""))
 
 
 def _statements(cards: Sequence[PreferenceCard], vectors: Vector, embedded: npt.NDArray[np.bool_]) -> Statements | None:

@@ -14,7 +14,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vecto
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
-from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, found_item
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, chunks, found_item, version_of
 from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
 from langchain_persona.rewards import trust, validated
@@ -164,6 +164,16 @@ class Ledger:
                 ops += [self._store.delete(path, item.key) for item in self._store.scan(path)]
         self._store.batch(ops[:most])
         return min(len(ops), most)
+
+    def forget_retrievals(self, user: str, ids: Collection[str]) -> None:
+        """Delete the retrievals that hold vectors of some documents, such as a user's own cards."""
+        found = self._store.scan((user, "retrievals"))
+        self._delete(user, [item for item in found if not set(ids).isdisjoint(item.value.get("candidates", ()))])
+
+    def _delete(self, user: str, items: Sequence[Item]) -> None:
+        skip = len(self._store.root) + 1
+        for some in chunks(items):
+            self._store.batch([self._store.delete((user, *item.namespace[skip:]), item.key) for item in some])
 
     def _retrievals(self, user: str, retrieval_id: str) -> Path:
         match = _RETRIEVAL_ID.fullmatch(retrieval_id)
@@ -352,7 +362,7 @@ class Ledger:
         results = self._store.batch([*beside, *versions, *(details if at_once else ())])
         others, results = results[: len(beside)], results[len(beside) :]
         stamp = found_item(results[0])
-        version = "" if stamp is None else str(stamp.value.get("version"))
+        version = version_of(stamp)
         until = max(now, _stored_time(stamp, "latest"))
         space = self._spaces.parse(embedding, dimension, results[1 : len(versions)])
         if kept is not None and kept.space.id != space.id:
@@ -454,9 +464,7 @@ class Ledger:
 
     def forget_folds(self, user: str) -> None:
         """Delete snapshots and checkpoints, which do not know what is added below their horizons."""
-        items = [item for part in ("state", "checkpoints") for item in self._store.scan((user, part))]
-        skip = len(self._store.root) + 1
-        self._store.batch([self._store.delete((user, *item.namespace[skip:]), item.key) for item in items])
+        self._delete(user, [item for part in ("state", "checkpoints") for item in self._store.scan((user, part))])
 
     def _snapshot_name(self, embedding: str) -> str:
         """The key of a snapshot. Memories in the space in force share one; one with a given space has its own."""

@@ -344,7 +344,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return self.cards.change(_known_user(user), card_id, held_back=held_back)
 
     def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
-        """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
+        """Erase cards for good: texts, vectors, what they replaced, and episodes, persona lines, retrievals with them.
 
         Unknown ids are ignored; what was erased is returned. Where the card itself was rated, as a result of
         `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not. In the folder of
@@ -499,7 +499,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         Args:
             user: whose; anonymous is a `KeyError`.
             checkpointer: where the conversations lie: threads of the user's episodes are deleted, whoever else takes
-                part in them.
+                part in them. Those of imported episodes are left alone, for a document may name anybody's.
 
         Example:
             >>> from langgraph.store.memory import InMemoryStore

@@ -135,7 +135,9 @@ class Portability:
             raise ConfigError(f"checkpointer must be a LangGraph checkpointer, got {type(checkpointer).__name__}")
         # the tombstone names the threads until all is done: after a crash nothing else tells them
         tomb = self._store.tombstone(user) or {}
-        found = (item.value.get("thread") for item in self._store.scan((user, "episodes"), deleted=True))
+        values = [item.value for item in self._store.scan((user, "episodes"), deleted=True)]
+        # what a document calls its thread may be another user's conversation
+        found = (value.get("thread") for value in values if not value.get("imported"))
         threads = sorted({*map(str, filter(None, found)), *tomb.get("threads", ())})
         self._store.bury_user(user, threads)
         if checkpointer is not None:
@@ -150,9 +152,10 @@ class Portability:
         gone = self._cards.bury(user, card_ids)
         doomed = {card.id for card in gone} | set(card_ids)
         texts, tells = traces(gone)
-        episodes = {episode.id for episode in self._episodes.all(user) if tells(episode)}
+        episodes = {episode.id for episode in self._episodes.all(user, expired=True) if tells(episode)}
         self._episodes.erase(user, episodes)
         self._personas.drop(user, doomed | episodes, texts)
+        self._ledger.forget_retrievals(user, {card.id for card in gone})
         self._cards.take_back(user, doomed)  # the texts go last, so that what failed half-way can be repeated
         self._cards.read(user)  # so that the next turn has them
         self._store.scrub()
@@ -166,13 +169,14 @@ class Portability:
             return _pam_document(user, self._cards.read(user).all)
         style, persona = self._personas.read(user)
         erased = {item.key for item in self._store.scan((user, "erased"))}
+        episodes = (one for one in self._episodes.all(user) if _tombstone(one.id) not in erased)
         return UserDocument.model_construct(  # checked when it was read
             format="langchain-persona",
             version=1,
             user=user,
             cards=tuple(self._cards.read(user).all),
             ledger=tuple(filter(_is_readable, self._ledger.entries(user))),
-            episodes=tuple(one for one in self._episodes.all(user) if _tombstone(one.id) not in erased),
+            episodes=tuple(one.model_copy(update={"imported": False}) for one in episodes),
             style=style,
             persona=persona,
             history=tuple(one.model_copy(update={"diff": ""}) for one in self._personas.history(user)),
@@ -189,7 +193,7 @@ class Portability:
         gone = [card for card in read.cards if _tombstone(card.id) in tombs]
         texts, tells = traces(gone)
         stays_out = {one.id for one in read.episodes if tells(one) or _tombstone(one.id) in tombs}
-        known = {card.id for card in self._cards.read(user).all} | {one.id for one in self._episodes.all(user)}
+        known = {one.id for one in (*self._cards.read(user).all, *self._episodes.all(user, expired=True))}
         new = lambda one: one.id not in known and _tombstone(one.id) not in tombs and one.id not in stays_out  # noqa: E731
         cards, episodes = list(filter(new, read.cards)), list(filter(new, read.episodes))
         buried = set(read.erased) - {_tombstone(one) for one in known} - tombs
@@ -198,7 +202,7 @@ class Portability:
         for some in chunks(cards):
             self._cards.write(user, some)
         for told in chunks(episodes):
-            self._episodes.write_all(user, told)
+            self._episodes.write_all(user, [one.model_copy(update={"imported": True}) for one in told])
         ratings = self._import_ledger(user, read.ledger)
         adopted = self._personas.adopt(user, read.style, read.persona, read.history)
         if gone or stays_out:

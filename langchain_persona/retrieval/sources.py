@@ -261,7 +261,7 @@ class VectorStoreSource(Source):
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """Async twin of `search`, by the store's own async form."""
-        own = type(self._vectorstore).asimilarity_search_by_vector is not VectorStore.asimilarity_search_by_vector
+        own = _is_searched(self._vectorstore, "a")
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with _mismatch_in_words(self._vectorstore, query.size):
@@ -295,6 +295,12 @@ class VectorStoreSource(Source):
     def _stored_vectors(self, documents: Sequence[Document]) -> Vector:
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
+
+
+def _is_searched(vectorstore: VectorStore, prefix: str = "") -> bool:
+    """Whether a store has its own search by vector; the one that it inherits raises."""
+    name = f"{prefix}similarity_search_by_vector"
+    return getattr(type(vectorstore), name) is not getattr(VectorStore, name)
 
 
 def _move(query: Vector, shift: Vector | None) -> list[float]:
@@ -387,6 +393,11 @@ def source_of(vectorstore: Any, embeddings: Embeddings | None = None) -> Source:
         raise ConfigError(
             "an async Chroma collection cannot be used; pass the sync one, such as "
             "chromadb.HttpClient(...).get_collection(name): the async calls of the retriever run it in a thread"
+        )
+    if is_store and not is_chroma and not (_is_searched(vectorstore) or _is_searched(vectorstore, "a")):
+        raise ConfigError(
+            f"a {kind} cannot be searched by vector: it has no similarity_search_by_vector; put PersonalizedCompressor "
+            "behind vectorstore.as_retriever(), or write a Source of your own"
         )
     if getattr(getattr(vectorstore, "retrieval_mode", None), "value", "dense") != "dense":
         raise ConfigError(

@@ -171,6 +171,20 @@ def test_law_6_erasing_a_card_takes_all_that_tells_of_it(store, memory):
         assert word not in stored(store)
 
 
+def test_law_6_erasing_a_card_takes_the_retrievals_that_hold_its_vector(store, memory):
+    card, other = memory.remember("ana", "Likes zebras."), memory.remember("ana", "Keeps bees.")
+    retrievals = []
+    for kind in ("zebras", "bees"):
+        docs = memory.as_retriever(k=1).invoke(kind, user_id="ana")
+        retrievals.append(docs[0].metadata["persona"]["retrieval_id"])
+        if kind == "zebras":
+            memory.hold_back("ana", card.id)  # not in the second
+    memory.forget("ana", card.id)
+    assert [memory.feedback("ana", one, reward=1.0).applied for one in retrievals] == [False, True]
+    assert card.id not in stored(store).replace(f"x={card.id}", "")
+    assert other.id in stored(store)
+
+
 def test_law_6_a_chain_stays_one_story_when_a_part_of_it_is_retired_again(store, memory):
     first = memory.remember("ana", "Drinks zebra milk.")
     last = memory.update("ana", first.id, "Drinks okapi milk.")

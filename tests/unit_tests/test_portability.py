@@ -107,6 +107,18 @@ def test_everything_of_a_user_goes_and_of_nobody_else():
         memory.delete_user("ana", checkpointer=object())
 
 
+def test_law_4_the_thread_of_an_imported_turn_may_be_anothers_and_is_not_deleted():
+    memory, saver = fresh(), Threads()
+    theirs = {**memory.export_user("eve"), "episodes": [episode("x", thread="ana's", imported=False).to_json()]}
+    memory.import_user(theirs, "eve")
+    assert memory.export_user("eve") == theirs
+    (judged,) = memory.episodes.all("eve")
+    memory.episodes.write("eve", judged.model_copy(update={"reward": 1.0}))  # as a later turn does
+    memory.episodes.record("eve", episode("y", thread="eve's"), "verbatim")
+    assert memory.delete_user("eve", checkpointer=saver).threads == ("eve's",)
+    assert saver.deleted == ["eve's"]
+
+
 def test_what_fails_half_way_is_resumed_at_every_batch():
     memory = fresh()
     live(memory)

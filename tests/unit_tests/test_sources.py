@@ -335,6 +335,26 @@ def test_a_hybrid_store_is_sent_to_the_compressor():
         under(store)
 
 
+def test_a_store_that_cannot_be_searched_by_vector_is_sent_to_the_compressor():
+    class Words(VectorStore):
+        embeddings = MODEL
+
+        def similarity_search(self, query, k=4, **kwargs):
+            return documents()[:k]
+
+        @classmethod
+        def from_texts(cls, *args, **kwargs):
+            raise NotImplementedError
+
+    class Awaited(Words):
+        async def asimilarity_search_by_vector(self, embedding, k=4, **kwargs):
+            return documents()[:k]
+
+    with pytest.raises(ConfigError, match=r"Words cannot be searched by vector.*; put PersonalizedCompressor behind"):
+        under(Words())
+    assert len(found(under(Awaited()), "async")) == 4
+
+
 # a source of one's own ------------------------------------------------------------------------------------------------
 
 
