@@ -261,6 +261,7 @@ class Snapshot(Record):
         recent: ids and times of the latest entries in it, so that a repeated delivery across the horizon counts once.
         withdrawn: what it leaves out although the withdrawal, or the feedback withdrawn, is later than the horizon.
         window: addresses (time, id) of the latest entries in it, which a rule with a window looks at again.
+        epoch: it counts while the ledger's is the same; an import, which adds older entries, begins a new one.
     """
 
     horizon: float
@@ -270,6 +271,7 @@ class Snapshot(Record):
     recent: dict[str, float] = Field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()
     window: tuple[tuple[float, str], ...] = ()
+    epoch: str = ""
 
 
 class Trait(Record):
