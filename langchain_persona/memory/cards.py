@@ -28,7 +28,7 @@ from langchain_persona.identity import label
 from langchain_persona.learning import Statements
 from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import Path, UserStore, VersionedCache, parse_record, version_of
+from langchain_persona.memory.store import Path, UserStore, VersionedCache, chunks, parse_record, version_of
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
@@ -202,7 +202,8 @@ class Cards:
 
         Reads what stands then, so that the next turn has it.
         """
-        self._store.batch(self.write_ops(user, cards))
+        for some in chunks(cards):
+            self._store.batch(self.write_ops(user, some))
         tombs = self.read(user).erased
         erased = {card.id for card in cards if label(card.id, prefix="x") in tombs}
         self.take_back(user, erased)

@@ -26,7 +26,7 @@ from langchain_persona.masking import mask
 from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.ledger import Entry, Ledger
-from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
+from langchain_persona.memory.persona import LONGEST_PERSONA, Personas, contains
 from langchain_persona.memory.store import UserStore, chunks
 from langchain_persona.records import (
     CommunicationStyle,
@@ -280,12 +280,12 @@ def traces(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode]
     # a quote such as "the second one" says nothing by itself: it is looked for where it was said
     quotes = (one.quote for card in gone if card.origin == "stated" for one in card.evidence)
     texts = {text for text in (*(card.text for card in gone), *quotes) if len(text) > 3}
-    messages = {one.message_id for one in evidence if one.message_id}
+    messages, repeats = {one.message_id for one in evidence if one.message_id}, contains(texts)
 
     def tells(episode: Episode) -> bool:
         answers = (episode.answer, episode.accepted or "", *(one.answer for one in episode.retried))
         said = (episode.query, episode.before, *answers, *episode.reasons)
-        return episode.message_id in messages or any(text in one for text in texts for one in said)
+        return episode.message_id in messages or any(map(repeats, said))
 
     return texts, tells
 

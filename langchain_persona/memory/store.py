@@ -219,13 +219,20 @@ class UserStore:
 
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:
-            results = self.store.batch(ops)
+            results = self._ask(ops)
             self._silent.clear()
             return results
         finally:  # when it is done, also where nobody waits for it any more
             written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
             with self._lock:
                 self._written.update(filter(None, written))
+
+    def _ask(self, ops: Sequence[Op]) -> list[Result]:
+        reads = isinstance(self.store, InMemoryStore) and not any(isinstance(op, PutOp) for op in ops)
+        for _ in range(9 if reads else 0):
+            with suppress(RuntimeError):  # its search cannot go on where another thread's `get` adds a namespace
+                return self.store.batch(ops)
+        return self.store.batch(ops)
 
     def get(self, path: Path, key: str) -> Op:
         """The read of one value, for a batch."""

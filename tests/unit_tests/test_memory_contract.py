@@ -363,6 +363,24 @@ async def test_law_5_a_delivery_repeated_across_the_horizon_counts_once(quick, c
     assert (await quick.memory.vectors("ana")).count == 6
 
 
+async def test_law_5_a_delivery_repeated_as_late_as_its_key_is_not_looked_up_counts_once(quick, clock):
+    start, shown = clock.now, await quick.show(now=clock.now)
+    # as a turn does, which looks up no key
+    reading = await asyncio.to_thread(quick.raw.ledger._read, "ana", [shown.id], None)
+    for moment, call in (
+        (1.0, lambda: quick.raw.ledger.feedback("ana", shown.id, 1.0, key="k", reading=reading)),
+        (65.0, lambda: quick.raw.feedback("ana", shown.id, reward=-1.0)),
+        (66.0, lambda: quick.raw.vectors("ana")),
+        (115.0, lambda: quick.raw.ledger.feedback("ana", shown.id, 1.0, key="k", reading=reading)),
+        (130.0, lambda: quick.raw.vectors("ana")),
+        (180.0, lambda: quick.raw.vectors("ana")),
+    ):
+        clock.now = start + moment
+        await asyncio.to_thread(call)
+    assert (await quick.open().memory.vectors("ana")).count == 2
+    assert (await quick.memory.rebuild("ana")).count == 2
+
+
 @pytest.mark.parametrize("ahead", [2 * HOUR, 20 * DAY])
 async def test_law_5_feedback_given_under_a_clock_that_ran_ahead_counts_at_once(quick, clock, ahead):
     other = quick.another()
@@ -423,7 +441,7 @@ async def test_a_read_after_one_more_thumb_touches_the_window_and_not_the_whole_
         item for result in found for item in (result if isinstance(result, list) else [result])
     )
     assert (await reader.memory.vectors("ana")).count == 61
-    assert 8 < len(read) <= 8 + 8
+    assert 8 < len(read) <= 8 + 9
     assert same(await reader.memory.vectors("ana"), oracle(await writer.ledger(), config))
 
 
@@ -583,6 +601,23 @@ def test_law_5_of_what_is_equally_old_a_store_may_give_another_order_to_each_que
     memory, told = PersonaMemory(Shuffling(), MODEL), [Episode(query=f"question {number}") for number in range(47)]
     memory.episodes.write_all("ana", told)
     assert {one.id for one in memory.episodes.all("ana")} == {one.id for one in told}
+
+
+def test_a_search_that_another_thread_disturbs_in_an_in_memory_store_is_made_again():
+    class Disturbed(InMemoryStore):
+        left = 1
+
+        def batch(self, ops):
+            if self.left:
+                self.left -= 1
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().batch(ops)
+
+    memory = PersonaMemory(Disturbed(), MODEL)
+    assert memory.preferences("ana") == []
+    memory.store.left = 99
+    with pytest.raises(StoreError):
+        memory.preferences("ana")
 
 
 def test_law_4_a_store_that_takes_a_namespace_for_a_prefix_of_text_shows_nobody_elses():
