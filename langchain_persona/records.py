@@ -142,6 +142,7 @@ class Episode(Record):
         retrievals, cards: ids of the retrievals and the cards that the model saw.
         previous: id of the turn whose answer the message reacts to; "" where there is none, or it is rated already.
         vector, embedding: unit embedding of the query as base64 of float16, and its model's name; "" until embedded.
+        imported: whether it came with a document; what such a one says of its thread is not believed.
     """
 
     id: str = Field(default_factory=new_id)
@@ -161,6 +162,7 @@ class Episode(Record):
     vector: str = Field(default="", repr=False)
     embedding: str = Field(default="", repr=False)
     time: Moment = Field(default_factory=time.time)
+    imported: bool = False
 
 
 class Retrieval(Record):
@@ -259,6 +261,7 @@ class Snapshot(Record):
         recent: ids and times of the latest entries in it, so that a repeated delivery across the horizon counts once.
         withdrawn: what it leaves out although the withdrawal, or the feedback withdrawn, is later than the horizon.
         window: addresses (time, id) of the latest entries in it, which a rule with a window looks at again.
+        epoch: it counts while the ledger's is the same; an import, which adds older entries, begins a new one.
     """
 
     horizon: float
@@ -268,6 +271,7 @@ class Snapshot(Record):
     recent: dict[str, float] = Field(default_factory=dict)
     withdrawn: tuple[str, ...] = ()
     window: tuple[tuple[float, str], ...] = ()
+    epoch: str = ""
 
 
 class Trait(Record):

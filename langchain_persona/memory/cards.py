@@ -22,13 +22,13 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from langgraph.store.base import Item, Op, Result
+from langgraph.store.base import Op, Result
 
 from langchain_persona.identity import label
 from langchain_persona.learning import Statements
 from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import Path, UserStore, VersionedCache, found_item, parse_record
+from langchain_persona.memory.store import Path, UserStore, VersionedCache, chunks, parse_record, version_of
 from langchain_persona.records import PreferenceCard, Retirement, new_id
 
 _CACHED_USERS = 128
@@ -128,14 +128,14 @@ class Cards:
 
     def parse(self, user: str, results: Sequence[Result]) -> CardSet:
         """The cards, given the results of `read_ops`; reads on where the cached ones are out of date."""
-        version, known = _version(found_item(results[0])), self._cache.get(user)
+        version, known = version_of(results[0]), self._cache.get(user)
         found = self._cache.get(user, version)
         if found is not None:
             return found.cards
         many = len(results) == 1 and known is not None and known.many
         if len(results) == 1:
             results = [results[0], *self._store.batch(self._search(user)[: 2 if many else 3])]
-        versions = {item.key: _version(item) for item in self._store.found(_versions(user), results[1])}
+        versions = {item.key: version_of(item) for item in self._store.found(_versions(user), results[1])}
         erased = {item.key for item in self._store.found((user, "erased"), results[2])}
         if many and known is not None:
             names = [one for one in {**known.versions, **versions} if known.versions.get(one) != versions.get(one)]
@@ -202,7 +202,8 @@ class Cards:
 
         Reads what stands then, so that the next turn has it.
         """
-        self._store.batch(self.write_ops(user, cards))
+        for some in chunks(cards):
+            self._store.batch(self.write_ops(user, some))
         tombs = self.read(user).erased
         erased = {card.id for card in cards if label(card.id, prefix="x") in tombs}
         self.take_back(user, erased)
@@ -310,15 +311,16 @@ def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
     older. Of several cards in the place of one the latest stays. What was retired or updated takes its twins with it.
     """
     names, stays, heirs = list(map(_statement, cards)), dict[str, str](), dict[str, str]()
-    often, ended, gone = Counter(names), dict[str, float](), dict[str, Retirement]()
+    often, ended, gone = Counter(names), dict[str, tuple[float, str]](), dict[str, Retirement]()
     twins = [(card, name) for card, name in zip(cards, names, strict=True) if often[name] > 1]
     for card, name in twins:
         if card.retired is not None:
-            ended[name] = max(card.retired.time, ended.get(name, 0.0))
+            ended[name] = max((card.retired.time, card.id), ended.get(name, (0.0, "")))
     for card, name in sorted((one for one in twins if one[0].retired is None), key=lambda one: _weakness(one[0])):
-        twin = stays.setdefault(name, card.id)
-        if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
-            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else None)
+        twin, (end, ender) = stays.setdefault(name, card.id), ended.get(name, (0.0, ""))
+        if not card.pinned and (twin != card.id or card.updated < end):
+            # named, so that who erases the one erases the other
+            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else ender)
     for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
         heir = heirs.setdefault(card.replaces, card.id)
         if heir != card.id and card.retired is None and not card.pinned and card.id not in gone:
@@ -345,10 +347,6 @@ def _part(user: str, key: str) -> Path:
 
 def _versions(user: str) -> Path:
     return user, "versions", "parts"
-
-
-def _version(item: Item | None) -> str:
-    return "" if item is None else str(item.value.get("version", ""))
 
 
 def _statements(cards: Sequence[PreferenceCard], vectors: Vector, embedded: npt.NDArray[np.bool_]) -> Statements | None:

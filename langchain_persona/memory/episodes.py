@@ -27,7 +27,7 @@ from langchain_persona.learning.arrays import Vector, dots, unit
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.memory.embedder import Embedder
-from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, parse_record
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, parse_record, version_of
 from langchain_persona.records import Episode, Record
 from langchain_persona.resilience import run_or_default, warn
 
@@ -99,27 +99,33 @@ class Episodes:
         return episode.model_copy(update=known or run_or_default("A turn cannot be found by its topic", embed, none))
 
     def past_ops(self, user: str, fresh: bool) -> list[Op]:
-        """The read of the copies, for a batch; none where those that this process has will do."""
-        known = not fresh and self._cache.get(user) is not None
-        return [] if known or not self._embedder.has_model else [self._store.search((user, "past"))]
+        """The read of the copies, for a batch: of their version alone where those that this process has will do."""
+        known, version = not fresh and self._cache.get(user) is not None, self._store.get((user, "versions"), "past")
+        found = [version] if known else [version, self._store.search((user, "past"))]
+        return found if self._embedder.has_model else []
 
     def parse_past(self, user: str, results: Sequence[Result]) -> Past:
-        """The copies, given the results of `past_ops`."""
+        """The copies, given the results of `past_ops`; reads on where the user was deleted and readmitted meanwhile."""
         if not results:
-            return self._cache.get(user) or {}
-        found = (parse_record(Episode, item) for item in self._store.found((user, "past"), results[0]))
+            return {}
+        version = version_of(results[0])
+        if len(results) == 1:
+            kept = self._cache.get(user, version)
+            return self.read_past(user, fresh=True) if kept is None else kept
+        found = (parse_record(Episode, item) for item in self._store.found((user, "past"), results[1]))
         episodes = sorted((one for one in found if one is not None), key=_age)
         old, past = self._cache.get(user) or {}, dict[str, tuple[Episode, Vector]]()
         for one in episodes:  # those of another model are silent, and go when they are old
             known = old.get(one.id)
             decoded = [known[1]] if known and known[0].vector == one.vector else [*self._decode(one), _NO_ROW]
             past[one.id] = (one, decoded[0])
-        self._cache.put(user, "", past)
+        self._cache.put(user, version, past)
         return past
 
     def read_past(self, user: str, *, fresh: bool = False) -> Past:
         """The copies; those that this process has already will do, unless `fresh`."""
-        return self.parse_past(user, self._store.batch(self.past_ops(user, fresh)))
+        known = None if fresh else self._cache.get(user)
+        return self.parse_past(user, self._store.batch(self.past_ops(user, True))) if known is None else known
 
     def similar(self, past: Past, cards: CardSet, vector: Vector, k: int) -> list[tuple[Episode, float]]:
         """The exchanges that resemble a message most, best first, with their cosines.
@@ -139,15 +145,14 @@ class Episodes:
         """The read of one episode, for a batch; `parse_record` takes its result."""
         return self._store.get((user, "episodes"), _key(episode_id))
 
-    def all(self, user: str) -> list[Episode]:
-        """Every readable episode of a user that has not expired, oldest first."""
+    def all(self, user: str, *, expired: bool = False) -> list[Episode]:
+        """Every readable episode of a user, oldest first; what has `expired` and is still there only if asked for."""
         found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))
-        return sorted((one for one in found if one is not None and not self._expired(one)), key=_age)
+        return sorted((one for one in found if one is not None and (expired or not self._expired(one))), key=_age)
 
     def sweep(self, user: str) -> int:
         """Delete a user's expired episodes; returns how many."""
-        found = (parse_record(Episode, item) for item in self._store.scan((user, "episodes")))
-        old = [one.id for one in found if one is not None and self._expired(one)]
+        old = [one.id for one in self.all(user, expired=True) if self._expired(one)]
         self.take_back(user, old)
         return len(old)
 
@@ -178,8 +183,10 @@ class Episodes:
         self._store.batch(self._write_ops(user, episodes))
 
     def take_back(self, user: str, episode_ids: Collection[str]) -> None:
-        """Delete the records of episodes that were erased."""
-        self._store.batch(self._delete_ops(user, episode_ids))
+        """Delete episodes that were erased or have expired, and their marks."""
+        if episode_ids:
+            marks = [mark for mark in self.pending(user) if mark.episode.id in episode_ids]
+            self._store.batch([*self._delete_ops(user, episode_ids), *map(self._unmark_op, marks)])
 
     def tombstone_op(self, user: str, episode_id: str) -> Op:
         """The read that tells whether an episode was erased, for a batch: its result is not None then."""
@@ -188,8 +195,7 @@ class Episodes:
     def erase(self, user: str, episode_ids: Collection[str]) -> None:
         """Erase episodes and their marks, and leave tombstones."""
         self._store.batch(self._store.bury(user, episode_ids))
-        marks = [mark for mark in self.pending(user) if mark.episode.id in episode_ids] if episode_ids else []
-        self._store.batch([*self._delete_ops(user, episode_ids), *map(self._unmark_op, marks)])
+        self.take_back(user, episode_ids)
 
     def pending_ops(self, user: str, reflection: str) -> list[Op]:
         """The reads of what waits for a reflection and of the progress, for a batch."""
@@ -242,7 +248,7 @@ class Episodes:
             past = dict(sorted({**past, **copies}.items(), key=lambda item: _age(item[1][0])))
             old = list(past)[:-_COPIES]
             ops += [self._store.delete((user, "past"), _key(name)) for name in old]
-            self._cache.put(user, "", {name: one for name, one in past.items() if name not in old})
+            self._cache.put(user, None, {name: one for name, one in past.items() if name not in old})
         return ops
 
     def _delete_ops(self, user: str, episode_ids: Collection[str]) -> list[Op]:

@@ -14,7 +14,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from langchain_persona.learning.arrays import HALF, decode_vectors, encode_vecto
 from langchain_persona.learning.vectors import UserVectors
 from langchain_persona.memory.background import Background
 from langchain_persona.memory.spaces import Spaces
-from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, found_item
+from langchain_persona.memory.store import SWEEP_EVERY, Path, UserStore, VersionedCache, chunks, found_item, version_of
 from langchain_persona.records import Feedback, Retrieval, Snapshot, Withdrawal, new_id, read_entry, read_record
 from langchain_persona.resilience import warn
 from langchain_persona.rewards import trust, validated
@@ -61,7 +61,7 @@ Entry = Feedback | Withdrawal
 
 _CURRENT = "current"
 _BY_BUCKETS = 7 * DAY  # how far back hours or days are searched one by one
-_LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young
+_LIFETIME = 2 * GRACE_SECONDS  # after that a snapshot may take in what was young, and a used key is looked up
 _RETRIEVAL_ID = re.compile(r"(\d{8})-[0-9a-f]{32}")
 _KEY_ID = re.compile(r"k[=#][A-Za-z0-9_~@+-]{1,118}")
 _ENTRY_ID = re.compile(r"(\d{8})(\d\d)-[0-9a-f]{20}")
@@ -165,6 +165,16 @@ class Ledger:
         self._store.batch(ops[:most])
         return min(len(ops), most)
 
+    def forget_retrievals(self, user: str, ids: Collection[str]) -> None:
+        """Delete the retrievals that hold vectors of some documents, such as a user's own cards."""
+        found = self._store.scan((user, "retrievals"))
+        self._delete(user, [item for item in found if not set(ids).isdisjoint(item.value.get("candidates", ()))])
+
+    def _delete(self, user: str, items: Sequence[Item]) -> None:
+        skip = len(self._store.root) + 1
+        for some in chunks(items):
+            self._store.batch([self._store.delete((user, *item.namespace[skip:]), item.key) for item in some])
+
     def _retrievals(self, user: str, retrieval_id: str) -> Path:
         match = _RETRIEVAL_ID.fullmatch(retrieval_id)
         return user, "retrievals", f"d{match[1]}" if match else "unknown"
@@ -210,7 +220,7 @@ class Ledger:
         value, now = validated(reward), time.time()
         found = self._read(user, [retrieval_id], key) if reading is None else reading
         retrieval, reason = _usable_retrieval(found.retrievals.get(retrieval_id), now)
-        old = retrieval is None or now - retrieval.time > 2 * GRACE_SECONDS
+        old = retrieval is None or now - retrieval.time > _LIFETIME
         used = self._read(user, [], key).used if reading is not None and key is not None and old else found.used
         if used is not None:
             return FeedbackReceipt(used, applied=False, reason="this key was used before")
@@ -341,7 +351,8 @@ class Ledger:
         """As `fold`; and the results of other reads that go into the same batch."""
         now, name = time.time(), self._snapshot_name(embedding)
         kept = None if rebuild else self._cache.get((user, name))
-        versions = [self._store.get((user, "versions"), "feedback"), *self._spaces.pointer_ops(embedding)]
+        stamps = [self._store.get((user, "versions"), one) for one in ("feedback", "folds")]
+        versions = [*stamps, *self._spaces.pointer_ops(embedding)]
         if kept is not None and kept.snapshot is not None and now - kept.snapshot.horizon > _BY_BUCKETS:
             kept = None
         places = [] if kept is None else _buckets_since(user, _horizon(kept.snapshot), now)
@@ -352,10 +363,10 @@ class Ledger:
         results = self._store.batch([*beside, *versions, *(details if at_once else ())])
         others, results = results[: len(beside)], results[len(beside) :]
         stamp = found_item(results[0])
-        version = "" if stamp is None else str(stamp.value.get("version"))
+        version, epoch = version_of(stamp), version_of(results[1])
         until = max(now, _stored_time(stamp, "latest"))
-        space = self._spaces.parse(embedding, dimension, results[1 : len(versions)])
-        if kept is not None and kept.space.id != space.id:
+        space = self._spaces.parse(embedding, dimension, results[2 : len(versions)])
+        if kept is not None and (kept.space.id != space.id or (kept.snapshot and kept.snapshot.epoch != epoch)):
             kept = None
         if kept is not None and self._cache.get((user, name), version) is kept and 0 <= now - kept.time < _LIFETIME:
             return kept, others
@@ -370,10 +381,10 @@ class Ledger:
             items = [one for place, page in zip(places, pages, strict=True) for one in self._store.found(place, page)]
             entries = _parse_entries(items, kept.entries)
         else:
-            kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space)
+            kept, snapshot = None, None if rebuild else self._usable_snapshot(item, space, epoch)
             entries = self._entries_since(user, snapshot, until)
         while snapshot is not None and (withdrawn := _withdrawn_below(snapshot, entries)):
-            kept, snapshot = None, self._checkpoint(user, name, space, min(withdrawn))
+            kept, snapshot = None, self._checkpoint(user, name, space, epoch, min(withdrawn))
             entries = self._entries_since(user, snapshot, until)
         after = _horizon(snapshot)
         young = {one: entry for one, entry in entries.items() if entry.time > after}
@@ -406,7 +417,7 @@ class Ledger:
                 state = fold(some, self._config, k=space.k, start=state, before=window)
                 window = [*window, *some][max(len(window) + len(some) - self._config.rule.window, 0) :]
                 held |= {event.id: event.time for event in some}
-                held = {one: moment for one, moment in held.items() if moment > end - GRACE_SECONDS}
+                held = {one: moment for one, moment in held.items() if moment > end - _LIFETIME}
                 snapshot = Snapshot(
                     horizon=end,
                     config=self._config.fingerprint,
@@ -415,6 +426,7 @@ class Ledger:
                     recent=held,
                     withdrawn=tuple(one for one, at in undone.items() if at > end or _is_later(young.get(one), end)),
                     window=tuple((event.time, event.id) for event in window),
+                    epoch=epoch,
                 )
                 document = snapshot.to_json()
                 if some and state.count and state.count % CHECKPOINT_EVERY == 0:
@@ -445,26 +457,28 @@ class Ledger:
         items: list[Item] = [one for place, page in pairs for one in self._store.found(place, page)]
         return _parse_entries([*items, *filter(None, map(found_item, pages[len(places) :]))])
 
-    def _checkpoint(self, user: str, name: str, space: PreferenceSpace, before: float) -> Snapshot | None:
+    def _checkpoint(self, user: str, name: str, space: PreferenceSpace, epoch: str, before: float) -> Snapshot | None:
         """The latest usable checkpoint that holds only what is older."""
         items = self._store.scan((user, "checkpoints", name))
         older = [item for item in items if _stored_time(item, "horizon") < before]
         older.sort(key=lambda item: _stored_time(item, "horizon"), reverse=True)
-        return next((one for item in older if (one := self._usable_snapshot(item, space)) is not None), None)
+        return next((one for item in older if (one := self._usable_snapshot(item, space, epoch)) is not None), None)
 
     def forget_folds(self, user: str) -> None:
-        """Delete snapshots and checkpoints, which do not know what is added below their horizons."""
-        items = [item for part in ("state", "checkpoints") for item in self._store.scan((user, part))]
-        skip = len(self._store.root) + 1
-        self._store.batch([self._store.delete((user, *item.namespace[skip:]), item.key) for item in items])
+        """Delete snapshots and checkpoints, which do not know what is added below their horizons.
+
+        What somebody has read of them and writes again is of another epoch, and counts no more.
+        """
+        self._store.batch([self._store.put((user, "versions"), "folds", {"version": new_id()})])
+        self._delete(user, [item for part in ("state", "checkpoints") for item in self._store.scan((user, part))])
 
     def _snapshot_name(self, embedding: str) -> str:
         """The key of a snapshot. Memories in the space in force share one; one with a given space has its own."""
         name, given = label(embedding, prefix="e"), self._spaces.given
         return name if given is None else label(f"{name} {given.id}", prefix="g")
 
-    def _usable_snapshot(self, item: Item | None, space: PreferenceSpace) -> Snapshot | None:
-        """The stored snapshot, if it is readable and was made in this space with this configuration."""
+    def _usable_snapshot(self, item: Item | None, space: PreferenceSpace, epoch: str) -> Snapshot | None:
+        """The stored snapshot, if it is readable and was made in this space and epoch with this configuration."""
         if item is None:
             return None
         try:
@@ -475,8 +489,8 @@ class Ledger:
         except CorruptRecordError as error:
             warn(logger, "Ignoring a corrupt snapshot and folding the ledger again: %s", error)
             return None
-        fits = k == space.k and snapshot.space == space.id and snapshot.config == self._config.fingerprint
-        return snapshot if fits else None
+        made = k, snapshot.space, snapshot.config, snapshot.epoch
+        return snapshot if made == (space.k, space.id, self._config.fingerprint, epoch) else None
 
 
 # entries --------------------------------------------------------------------------------------------------------------

@@ -322,15 +322,19 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return self.cards.change(name, card_id, retired=gone)
 
     def revive(self, user: User | None, card_id: str) -> PreferenceCard:
-        """Bring a retired card back. The card that took its place, if there is one, is retired instead."""
+        """Bring a retired card back. What took its place, at once or later, is retired instead."""
         name, now = _known_user(user), time.time()
         gone = {"retired": Retirement(time=now, reason="the card that it replaced was revived"), "updated": now}
         with self._store.editing(name):
             card = self.cards.get(name, card_id)
             revived = card.model_copy(update={"retired": None, "replaces": "", "updated": now})
-            by = card.retired and card.retired.by
-            successors = [one for one in self.cards.read(name).all if one.id == by or one.replaces == card_id]
-            changed = [one.model_copy(update=gone) for one in successors if one.retired is None]
+            every, heirs, more = self.cards.read(name).all, {card_id}, {card_id}
+            while more:
+                by = {one.retired.by for one in every if one.id in more and one.retired}
+                more = {one.id for one in every if one.id in by or one.replaces in more} - heirs
+                heirs |= more
+            others = [one for one in every if one.id in heirs and one.id != card_id]
+            changed = [one.model_copy(update=gone) for one in others if one.retired is None]
             if revived not in self.cards.write(name, [revived, *changed]):
                 raise KeyError(f"card {card_id!r} was erased")
         return revived
@@ -344,7 +348,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         return self.cards.change(_known_user(user), card_id, held_back=held_back)
 
     def forget(self, user: User | None, card_ids: str | Sequence[str]) -> list[PreferenceCard]:
-        """Erase cards for good: texts, vectors, what they replaced, and the episodes and persona lines that tell them.
+        """Erase cards for good: texts, vectors, what they replaced, episodes, persona lines and retrievals with them.
 
         Unknown ids are ignored; what was erased is returned. Where the card itself was rated, as a result of
         `as_retriever`, the rating stays in the ledger, and the card's vector in it; the text does not. In the folder of
@@ -499,7 +503,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
         Args:
             user: whose; anonymous is a `KeyError`.
             checkpointer: where the conversations lie: threads of the user's episodes are deleted, whoever else takes
-                part in them.
+                part in them. Those of imported episodes are left alone, for a document may name anybody's.
 
         Example:
             >>> from langgraph.store.memory import InMemoryStore

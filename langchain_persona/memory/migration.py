@@ -56,7 +56,7 @@ def migrate_user(user: str, cards: Cards, ledger: Ledger, source: Source | None,
     model = embedding_name(source.embeddings, background.size)
     there = {entry.origin for entry in entries if isinstance(entry, Feedback) and entry.embedding == model}
     old = [one for one in valid_feedback(entries) if one.embedding != model and one.origin is None and one.documents]
-    missing = [entry for entry in old if entry.id not in there][-MOST:]
+    missing = [entry for entry in old[-MOST:] if entry.id not in there]
     vectors = source.vectors(sorted({name for entry in missing for name in entry.documents}))
     found = [entry for entry in missing if any(name in vectors for name in entry.documents)]
     now = time.time()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -21,6 +22,9 @@ from langchain_persona.records import CommunicationStyle, Persona, PersonaRevisi
 
 LONGEST_PERSONA = 4_000
 """Characters of a persona text, about 1,000 tokens of English."""
+
+_LETTER = "[0-9A-Za-z\u00c0-\u052f]"  # of scripts that part words by spaces and have few prefixes
+_START, _END = rf"(?:(?<!{_LETTER})|(?!{_LETTER}))", rf"(?:(?!{_LETTER}{{3}})|(?<!{_LETTER}))"
 
 Lines = Sequence[tuple[str, tuple[str, ...]]]
 
@@ -141,7 +145,7 @@ class Personas:
 
     def drop(self, user: str, ids: Collection[str], texts: Collection[str]) -> None:
         """Take lines that rest on erased cards and episodes, or repeat an erased text, out of every revision."""
-        said = [folded for folded in map(_fold, texts) if folded]
+        said = contains(folded for folded in map(_fold, texts) if folded)
         ops = [
             self._store.put((user, "persona", "revisions"), key, kept.to_json())
             for key, old in self._revisions(user)
@@ -179,12 +183,19 @@ def diff_texts(old: PersonaRevision, new: PersonaRevision) -> str:
     return "\n".join(difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), *names, lineterm=""))
 
 
-def _without(revision: PersonaRevision, ids: Collection[str], said: Sequence[str]) -> PersonaRevision:
+def contains(texts: Iterable[str]) -> Callable[[str], bool]:
+    """What tells whether one of some texts stands in another as words of its own: "Java", but not in "JavaScript".
+
+    An ending of up to two letters may follow, as in "zebras": erasing rather takes too much than leaves something.
+    """
+    words = {text: re.compile(_START + re.escape(text) + _END) for text in texts}
+    return lambda other: any(text in other and word.search(other) for text, word in words.items())
+
+
+def _without(revision: PersonaRevision, ids: Collection[str], said: Callable[[str], bool]) -> PersonaRevision:
     """The revision without the lines that came from what was erased; itself where it has none."""
     kept = [
-        (line, names)
-        for line, names in revision.lines
-        if not set(names).intersection(ids) and not any(text in _fold(line) for text in said)
+        (line, names) for line, names in revision.lines if not set(names).intersection(ids) and not said(_fold(line))
     ]
     if len(kept) == len(revision.lines):
         return revision

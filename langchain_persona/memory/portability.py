@@ -26,7 +26,7 @@ from langchain_persona.masking import mask
 from langchain_persona.memory.cards import Cards
 from langchain_persona.memory.episodes import Episodes
 from langchain_persona.memory.ledger import Entry, Ledger
-from langchain_persona.memory.persona import LONGEST_PERSONA, Personas
+from langchain_persona.memory.persona import LONGEST_PERSONA, Personas, contains
 from langchain_persona.memory.store import UserStore, chunks
 from langchain_persona.records import (
     CommunicationStyle,
@@ -135,7 +135,9 @@ class Portability:
             raise ConfigError(f"checkpointer must be a LangGraph checkpointer, got {type(checkpointer).__name__}")
         # the tombstone names the threads until all is done: after a crash nothing else tells them
         tomb = self._store.tombstone(user) or {}
-        found = (item.value.get("thread") for item in self._store.scan((user, "episodes"), deleted=True))
+        values = [item.value for item in self._store.scan((user, "episodes"), deleted=True)]
+        # what a document calls its thread may be another user's conversation
+        found = (value.get("thread") for value in values if not value.get("imported"))
         threads = sorted({*map(str, filter(None, found)), *tomb.get("threads", ())})
         self._store.bury_user(user, threads)
         if checkpointer is not None:
@@ -150,9 +152,10 @@ class Portability:
         gone = self._cards.bury(user, card_ids)
         doomed = {card.id for card in gone} | set(card_ids)
         texts, tells = traces(gone)
-        episodes = {episode.id for episode in self._episodes.all(user) if tells(episode)}
+        episodes = {episode.id for episode in self._episodes.all(user, expired=True) if tells(episode)}
         self._episodes.erase(user, episodes)
         self._personas.drop(user, doomed | episodes, texts)
+        self._ledger.forget_retrievals(user, {card.id for card in gone})
         self._cards.take_back(user, doomed)  # the texts go last, so that what failed half-way can be repeated
         self._cards.read(user)  # so that the next turn has them
         self._store.scrub()
@@ -166,13 +169,14 @@ class Portability:
             return _pam_document(user, self._cards.read(user).all)
         style, persona = self._personas.read(user)
         erased = {item.key for item in self._store.scan((user, "erased"))}
+        episodes = (one for one in self._episodes.all(user) if _tombstone(one.id) not in erased)
         return UserDocument.model_construct(  # checked when it was read
             format="langchain-persona",
             version=1,
             user=user,
             cards=tuple(self._cards.read(user).all),
             ledger=tuple(filter(_is_readable, self._ledger.entries(user))),
-            episodes=tuple(one for one in self._episodes.all(user) if _tombstone(one.id) not in erased),
+            episodes=tuple(one.model_copy(update={"imported": False}) for one in episodes),
             style=style,
             persona=persona,
             history=tuple(one.model_copy(update={"diff": ""}) for one in self._personas.history(user)),
@@ -189,7 +193,8 @@ class Portability:
         gone = [card for card in read.cards if _tombstone(card.id) in tombs]
         texts, tells = traces(gone)
         stays_out = {one.id for one in read.episodes if tells(one) or _tombstone(one.id) in tombs}
-        known = {card.id for card in self._cards.read(user).all} | {one.id for one in self._episodes.all(user)}
+        episodes_here = self._episodes.all(user, expired=True)
+        known = {card.id for card in self._cards.read(user).all} | {one.id for one in episodes_here}
         new = lambda one: one.id not in known and _tombstone(one.id) not in tombs and one.id not in stays_out  # noqa: E731
         cards, episodes = list(filter(new, read.cards)), list(filter(new, read.episodes))
         buried = set(read.erased) - {_tombstone(one) for one in known} - tombs
@@ -198,7 +203,7 @@ class Portability:
         for some in chunks(cards):
             self._cards.write(user, some)
         for told in chunks(episodes):
-            self._episodes.write_all(user, told)
+            self._episodes.write_all(user, [one.model_copy(update={"imported": True}) for one in told])
         ratings = self._import_ledger(user, read.ledger)
         adopted = self._personas.adopt(user, read.style, read.persona, read.history)
         if gone or stays_out:
@@ -276,12 +281,12 @@ def traces(gone: Sequence[PreferenceCard]) -> tuple[set[str], Callable[[Episode]
     # a quote such as "the second one" says nothing by itself: it is looked for where it was said
     quotes = (one.quote for card in gone if card.origin == "stated" for one in card.evidence)
     texts = {text for text in (*(card.text for card in gone), *quotes) if len(text) > 3}
-    messages = {one.message_id for one in evidence if one.message_id}
+    messages, repeats = {one.message_id for one in evidence if one.message_id}, contains(texts)
 
     def tells(episode: Episode) -> bool:
         answers = (episode.answer, episode.accepted or "", *(one.answer for one in episode.retried))
         said = (episode.query, episode.before, *answers, *episode.reasons)
-        return episode.message_id in messages or any(text in one for text in texts for one in said)
+        return episode.message_id in messages or any(map(repeats, said))
 
     return texts, tells
 

@@ -38,7 +38,7 @@ from langgraph.store.memory import InMemoryStore
 from langchain_persona.errors import ConfigError, CorruptRecordError, StoreError
 from langchain_persona.identity import Label, label
 from langchain_persona.memory.local import scrub
-from langchain_persona.records import Record, read_record
+from langchain_persona.records import Record, new_id, read_record
 from langchain_persona.resilience import call_within, run_or_default, storable, warn
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ R = TypeVar("R", bound=Record)
 SWEEP_EVERY = 64
 """Retrievals, or turns, that a process records between two looks for expired ones."""
 
-_PAGE, _MORE = 1_000, 5_000  # items of a search; of the next ones, for SQLite sorts all that it passes over
+_PAGE = 1_000  # items of a first search
 _LABEL = re.compile(r"(?!langgraph)[^.]+")
 
 
@@ -112,14 +112,20 @@ class UserStore:
 
     def readmit_user(self, user: str) -> None:
         """Take the tombstone of a user away, and before that what late writers have left."""
+        ops: list[Op] = [PutOp(*self._tombstone(label(user)), None)]
         if self.tombstone(user) is not None:
             self.sweep(label(user))
-        self._call([PutOp(*self._tombstone(label(user)), None)])
+            # no process is to go on with the exchanges that it has of them
+            ops.append(self.put((user, "versions"), "past", {"version": new_id()}))
+        self._call(ops)
         self._deleted.pop(label(user), None)
 
     def sweep(self, name: str) -> Counter[str]:
         """Delete every record of a deleted user, given the label; how many of each part, such as "cards"."""
         place, found, others = (*self.root, name), Counter[str](), 0
+        if not isinstance(self.store, AsyncBatchedBaseStore) and hasattr(self.store, "sweep_ttl"):
+            expire = partial(call_within, self.timeout_seconds, self.store.sweep_ttl)  # a store may hide what expired
+            run_or_default("What has expired is left to the store's own sweeper", expire, None)
         while page := self._page(self._call, place, others):
             own = [item for item in page if tuple(item.namespace)[: len(place)] == place]
             others += len(page) - len(own)
@@ -213,13 +219,20 @@ class UserStore:
 
     def _run(self, ops: Sequence[Op]) -> list[Result]:
         try:
-            results = self.store.batch(ops)
+            results = self._ask(ops)
             self._silent.clear()
             return results
         finally:  # when it is done, also where nobody waits for it any more
             written = {self._owner(op) for op in ops if isinstance(op, PutOp) and op.value is not None}
             with self._lock:
                 self._written.update(filter(None, written))
+
+    def _ask(self, ops: Sequence[Op]) -> list[Result]:
+        reads = isinstance(self.store, InMemoryStore) and not any(isinstance(op, PutOp) for op in ops)
+        for _ in range(9 if reads else 0):
+            with suppress(RuntimeError):  # its search cannot go on where another thread's `get` adds a namespace
+                return self.store.batch(ops)
+        return self.store.batch(ops)
 
     def get(self, path: Path, key: str) -> Op:
         """The read of one value, for a batch."""
@@ -247,11 +260,11 @@ class UserStore:
             for some in chunks(parts):
                 pages = zip(some, batch([self.search(part) for part in some]), strict=True)
                 found += [one for part, page in pages for one in self.found(part, page, deleted=deleted)]
-        elif full := len(found) == _PAGE:
-            found = list(found)
-            while full:
-                page = self._page(batch, place, len(found), _MORE)
-                found, full = [*found, *page], len(page) == _MORE
+        else:
+            limit = _PAGE
+            while len(found) == limit:  # all in one query: of what is equally old two may come in different orders
+                limit *= 4
+                found = self._page(batch, place, 0, limit)
         # some stores matched prefixes as text (CVE-2026-71433): never another user's item
         return [item for item in found if tuple(item.namespace)[: len(place)] == place]
 
@@ -291,7 +304,7 @@ class UserStore:
 
     def editing(self, user: str) -> RLock:
         """The lock of who reads a user's record, changes it and writes it back. Of two processes the later one wins."""
-        return self._locks[hash(user) % len(self._locks)]
+        return self._locks[hash(label(user)) % len(self._locks)]
 
     # tombstones of cards and episodes: what was erased must not be written again
 
@@ -323,11 +336,11 @@ class VersionedCache(Generic[T]):
             kept = self._kept.get(key)
             return kept[1] if kept is not None and version in (None, kept[0]) else None
 
-    def put(self, key: Hashable, version: str, value: T) -> None:
-        """Keep a value."""
+    def put(self, key: Hashable, version: str | None, value: T) -> None:
+        """Keep a value; with version None under the one that is there."""
         with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = (version, value)
+            before = self._kept.pop(key, ("", value))
+            self._kept[key] = (before[0] if version is None else version, value)
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)
 
@@ -363,6 +376,12 @@ def chunks(items: Sequence[T], size: int = 200) -> Iterator[Sequence[T]]:
 def found_item(result: Result) -> Item | None:
     """The result of a `get`."""
     return result if isinstance(result, Item) else None
+
+
+def version_of(result: Result) -> str:
+    """The version, given the result of its `get`."""
+    item = found_item(result)
+    return "" if item is None else str(item.value.get("version", ""))
 
 
 def parse_record(kind: type[R], result: object) -> R | None:

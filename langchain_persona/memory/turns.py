@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Literal, Protocol
@@ -126,8 +126,8 @@ class Turns:
         """Keep what a reflection found of some episodes, in one batch; then look at what was erased meanwhile.
 
         `cards` are new and changed ones, `judged` is the turn before with what was said of it, and None leaves persona
-        and style as they are. Returns the cards that stand: one that was erased since it was read, or rests on an
-        erased episode, is taken back.
+        and style as they are. Returns the cards that stand: one that was erased since it was read, or made from an
+        erased episode, is taken back, and an older one does not quote it.
         """
         revision = [] if persona is None else self._personas.write_ops(user, persona)
         done = self._episodes.finish_ops(user, marks, progress, judged)
@@ -144,9 +144,20 @@ class Turns:
         if cards:  # so that the next turn has them
             self._cards.parse(user, results[len(asked) :])
         self._episodes.take_back(user, erased.intersection(told))
-        unsaid = {mark.episode.message_id for mark in marks if mark.episode.id in erased}
-        gone = [card for card in cards if card.id in erased or any(one.message_id in unsaid for one in card.evidence)]
+        unsaid = {mark.episode.message_id: mark.episode.time for mark in marks if mark.episode.id in erased}
+        quoting = [card for card in cards if any(one.message_id in unsaid for one in card.evidence)]
+        # what was known before the turn loses no more than what the turn said of it
+        old = {card.id for card in quoting if card.created < min(unsaid.values())} - erased
+        gone = [card for card in cards if card.id in erased or (card in quoting and card.id not in old)]
         self._cards.take_back(user, {card.id for card in gone})
+        if old:
+            self._cards.write(user, [_without(card, unsaid) for card in quoting if card.id in old])
         if persona is not None and (gone or rests_on & erased):
             self._personas.drop(user, erased | {card.id for card in gone}, {card.text for card in gone})
-        return [card for card in cards if card not in gone]
+        return [_without(card, unsaid) for card in cards if card not in gone]
+
+
+def _without(card: PreferenceCard, messages: Collection[str]) -> PreferenceCard:
+    """The card without what it quotes from some messages."""
+    evidence = tuple(one for one in card.evidence if one.message_id not in messages)
+    return card if evidence == card.evidence else card.model_copy(update={"evidence": evidence})

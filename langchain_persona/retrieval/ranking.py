@@ -159,8 +159,11 @@ def rank(plan: Plan, found: Candidates, reranked: Vector | None, lambda_mult: fl
     # with nothing of our own the order is that of the store, whatever the last bits of the scores say
     plain = plan.bonus is None and reranked is None and lambda_mult is None
     order = range(len(found)) if plain else _best_first(total)
-    mmr = None if lambda_mult is None else mmr_order(total, found.vectors, k=plan.k, lambda_mult=lambda_mult)
-    return replace(ranking, order=order, chosen=order[: plan.k] if mmr is None else mmr)
+    if lambda_mult is None:
+        return replace(ranking, order=order, chosen=order[: plan.k])
+    # on the scale of cosines, whatever a reranker's units are
+    chosen = mmr_order(total / (scale or 1.0), found.vectors, k=plan.k, lambda_mult=lambda_mult)
+    return replace(ranking, order=order, chosen=chosen)
 
 
 def _best_first(scores: Vector) -> list[int]:

@@ -256,17 +256,18 @@ class VectorStoreSource(Source):
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """One query of the store."""
         with _mismatch_in_words(self._vectorstore, query.size):
-            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **_options(k, filter))
+            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **self._options(k, filter))
         return measure(found, query, self._vectors_of)
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """Async twin of `search`, by the store's own async form."""
-        own = type(self._vectorstore).asimilarity_search_by_vector is not VectorStore.asimilarity_search_by_vector
+        own = _is_searched(self._vectorstore, "a")
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with _mismatch_in_words(self._vectorstore, query.size):
             try:
-                found = await self._vectorstore.asimilarity_search_by_vector(_move(query, shift), **_options(k, filter))
+                search = self._vectorstore.asimilarity_search_by_vector
+                found = await search(_move(query, shift), **self._options(k, filter))
             except (AssertionError, NotImplementedError):  # so does pgvector where it was made for synchronous use
                 return await super().asearch(query, k, filter=filter, shift=shift)
         return await acall(lambda: measure(found, query, self._vectors_of))
@@ -275,7 +276,7 @@ class VectorStoreSource(Source):
         """The 16 nearest documents to each of four random directions: such a store cannot be listed."""
         size = len(self.embeddings.embed_query("dimension"))
         queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
-        some = [search(query.tolist(), **_options(16, filter)) for query in queries]
+        some = [search(query.tolist(), **self._options(16, filter)) for query in queries]
         found = {(doc.id, doc.page_content): doc for documents in some for doc in documents}
         return self._vectors_of(list(found.values())[:n])
 
@@ -284,19 +285,28 @@ class VectorStoreSource(Source):
         found = self._vectorstore.get_by_ids(list(ids))
         return dict(zip(map(_id_of, found), self._vectors_of(found), strict=True))
 
+    def _options(self, k: int, filter: Any) -> dict[str, Any]:
+        if not filter:
+            return {"k": k}
+        # FAISS filters what it has found, by default the nearest 20: it is to look at all
+        size = getattr(getattr(self._vectorstore, "index", None), "ntotal", None)
+        return {"k": k, "filter": filter, **({"fetch_k": max(size, 1)} if isinstance(size, int) else {})}
+
     def _stored_vectors(self, documents: Sequence[Document]) -> Vector:
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
+
+
+def _is_searched(vectorstore: VectorStore, prefix: str = "") -> bool:
+    """Whether a store has its own search by vector; the one that it inherits raises."""
+    name = f"{prefix}similarity_search_by_vector"
+    return getattr(type(vectorstore), name) is not getattr(VectorStore, name)
 
 
 def _move(query: Vector, shift: Vector | None) -> list[float]:
     """The query that finds the personalised neighbours, as long as the given one, for stores that do not normalise."""
     moved: list[float] = (query if shift is None else np.linalg.norm(query) * (unit(query) + shift)).tolist()
     return moved
-
-
-def _options(k: int, filter: Any) -> dict[str, Any]:
-    return {"k": k, "filter": filter} if filter else {"k": k}
 
 
 @contextmanager
@@ -383,6 +393,11 @@ def source_of(vectorstore: Any, embeddings: Embeddings | None = None) -> Source:
         raise ConfigError(
             "an async Chroma collection cannot be used; pass the sync one, such as "
             "chromadb.HttpClient(...).get_collection(name): the async calls of the retriever run it in a thread"
+        )
+    if is_store and not is_chroma and not (_is_searched(vectorstore) or _is_searched(vectorstore, "a")):
+        raise ConfigError(
+            f"a {kind} cannot be searched by vector: it has no similarity_search_by_vector; put PersonalizedCompressor "
+            "behind vectorstore.as_retriever(), or write a Source of your own"
         )
     if getattr(getattr(vectorstore, "retrieval_mode", None), "value", "dense") != "dense":
         raise ConfigError(

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,12 +127,15 @@ def test_no_row_of_a_deleted_user_is_left_in_postgres(postgres):
     from langgraph.store.postgres import PostgresStore
     from psycopg import connect
 
-    with PostgresStore.from_conn_string(postgres) as store, connect(postgres) as connection:
+    ttl: Any = {"omit_expired": True}
+    with PostgresStore.from_conn_string(postgres, ttl=ttl) as store, connect(postgres, autocommit=True) as connection:
         store.setup()
         memory = PersonaMemory(store, MODEL, namespace=("erasure",))
         live(memory, "ana", MARKS[:5])
         query = "SELECT count(*) FROM store WHERE value::text LIKE '%%zebra%%' OR prefix LIKE 'erasure.u=ana%%'"
         assert connection.execute(query).fetchone() > (20,)
+        late = "UPDATE store SET expires_at = now() - interval '1 hour' WHERE prefix LIKE '%%ana.retrievals%%'"
+        assert connection.execute(late).rowcount > 0  # the store hides them
         memory.delete_user("ana")
         assert connection.execute(query).fetchone() == (0,)
         memory.readmit_user("ana")

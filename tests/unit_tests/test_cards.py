@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langgraph.store.sqlite import SqliteStore
 
 from langchain_persona.errors import ConfigError, StoreError
-from langchain_persona.identity import label
+from langchain_persona.identity import Label, label
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory.cards import CardSet
 from langchain_persona.records import Episode, Evidence, PreferenceCard, Retirement
@@ -130,6 +132,21 @@ def test_law_5_what_a_reflection_read_before_an_erasure_does_not_come_back(store
     assert "zebras" not in stored(store)
 
 
+def test_law_5_an_old_card_that_an_erased_turn_confirmed_stays_without_its_words(store, memory):
+    old = memory.remember(
+        "ana", PreferenceCard(text="Keeps bees.", evidence=(Evidence(message_id="m0", quote="bees"),))
+    )
+    zebras = memory.remember("ana", "Keeps zebras.")
+    memory.episodes.record("ana", Episode(message_id="m1", query="Keeps zebras. And bees", answer="Noted."), "verbatim")
+    reading = memory.turns.read_pending("ana", "verbatim")
+    said = Evidence(message_id="m1", quote="zebras. And bees")
+    confirmed = old.model_copy(update={"evidence": (*old.evidence, said), "confidence": 0.9})
+    once(store, lambda ops: writes(ops, "cards"), lambda: PersonaMemory(store, MODEL).forget("ana", zebras.id))
+    kept = memory.turns.finish("ana", reading.marks, reading.progress, cards=[confirmed])
+    assert kept == [old.model_copy(update={"confidence": 0.9})] == memory.preferences("ana")
+    assert "zebras" not in stored(store)
+
+
 @pytest.mark.parametrize("change", ["pin_persona", "revise_persona", "rollback_persona"])
 def test_law_5_what_was_erased_does_not_come_back_with_the_persona(store, memory, change):
     card = memory.remember("ana", "Likes zebras.")
@@ -169,6 +186,34 @@ def test_law_6_erasing_a_card_takes_all_that_tells_of_it(store, memory):
     assert memory.persona("ana").revision.text == "Loves honey."
     for word in ("zebra", "quagga", "okapi", "OKAPI", "triped"):
         assert word not in stored(store)
+
+
+def test_law_6_erasing_a_card_takes_the_retrievals_that_hold_its_vector(store, memory):
+    card, other = memory.remember("ana", "Likes zebras."), memory.remember("ana", "Keeps bees.")
+    retrievals = []
+    for kind in ("zebras", "bees"):
+        docs = memory.as_retriever(k=1).invoke(kind, user_id="ana")
+        retrievals.append(docs[0].metadata["persona"]["retrieval_id"])
+        if kind == "zebras":
+            memory.hold_back("ana", card.id)  # not in the second
+    memory.forget("ana", card.id)
+    assert [memory.feedback("ana", one, reward=1.0).applied for one in retrievals] == [False, True]
+    assert card.id not in stored(store).replace(f"x={card.id}", "")
+    assert other.id in stored(store)
+
+
+def test_law_6_erasing_a_word_leaves_longer_words_and_takes_its_endings(store, memory):
+    told = ["Is JavaScript fun?", "Her Javas?", "(Java)", "java", "我用Java写", "Try TryJava", "JAVA"]
+    for query in told:
+        memory.episodes.record("ana", Episode(query=query), "verbatim")
+    memory.revise_persona("ana", "Writes JavaScript.\nWrites JAVA.\nHas javas.")
+    memory.forget("ana", memory.remember("ana", "Java").id)
+    assert [one.query for one in memory.episodes.all("ana")] == ["Is JavaScript fun?", "java", "Try TryJava", "JAVA"]
+    assert memory.persona("ana").revision.text == "Writes JavaScript."
+    for text in ("喜欢猫咪", "Is vegan."):
+        memory.episodes.record("ana", Episode(query=f"我{text}你"), "verbatim")
+        memory.forget("ana", memory.remember("ana", text).id)
+        assert text not in stored(store)
 
 
 def test_law_6_a_chain_stays_one_story_when_a_part_of_it_is_retired_again(store, memory):
@@ -358,6 +403,27 @@ def test_reviving_a_card_retires_its_successor_wherever_it_stands(memory):
     assert isinstance(memory.cards.get("ana", second.id).retired, Retirement)
 
 
+def test_reviving_the_first_of_a_chain_leaves_it_alone_in_force(memory):
+    first = memory.remember("ana", "likes tea")
+    second = memory.update("ana", first.id, "likes coffee")
+    memory.update("ana", second.id, "likes cocoa")
+    memory.revive("ana", first.id)
+    assert texts(memory) == ["likes tea"]
+    assert memory.revive("ana", first.id).retired is None  # in force already
+    assert texts(memory) == ["likes tea"]
+    memory.revive("ana", second.id)
+    assert "likes cocoa" not in texts(memory)
+
+
+def test_more_cards_than_sqlite_takes_in_one_statement_are_written(tmp_path):
+    with SqliteStore.from_conn_string(str(tmp_path / "s.sqlite3")) as sqlite:
+        sqlite.setup()
+        sqlite.conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2_000)
+        memory = PersonaMemory(sqlite)
+        memory.cards.write("ana", [PreferenceCard(text=f"wish {number}") for number in range(500)])
+        assert len(memory.preferences("ana")) == 500
+
+
 def test_an_explanation_names_rated_cards_by_their_text(memory):
     memory.remember("ana", "Likes zebras.")
     cards = memory.as_retriever(user_id="ana")
@@ -435,6 +501,23 @@ def test_of_twins_the_strongest_stays_and_what_ends_one_ends_all(store):
         assert [card.id for card in memory.preferences("ana")] == [rule.id]
     memory.forget("ana", rule.id)
     assert memory.preferences("ana", all=True) == []
+
+
+@pytest.mark.parametrize("change", ["retire", "update"])
+def test_law_6_a_twin_goes_with_the_statement_that_took_it_out_of_force(store, memory, change):
+    memory.remember("ana", PreferenceCard(text="Has zebritis.", origin="inferred", confidence=0.5))
+    last = memory.remember("ana", "Has zebritis.")
+    if change == "retire":
+        memory.retire("ana", last.id)
+    else:
+        last = memory.update("ana", last.id, "Had zebritis once.")
+    memory.forget("ana", last.id)
+    assert memory.preferences("ana", all=True) == []
+    assert "zebritis" not in stored(store)
+
+
+def test_one_user_has_one_lock_whatever_their_name_is(memory):
+    assert memory.turns.editing("ana") is memory.turns.editing(Label(label("ana")))
 
 
 def test_what_was_changed_while_cards_were_embedded_stays_so(store, monkeypatch):

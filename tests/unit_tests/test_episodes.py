@@ -202,7 +202,7 @@ def test_exchanges_of_other_conversations_are_found_by_their_question(memory):
     assert find(fresh, "guns and roses") == ["guns and roses"]
     assert len(memory.store.batches) == 1
     assert find(fresh, "ships", fresh=False) == ["ships"]
-    assert "past" not in str(memory.store.batches[1])  # this process has them
+    assert "'past')" not in str(memory.store.batches[1])  # this process has them: it asks for their version
     assert find(fresh, "rockets") == []
     reading = fresh.turns.read("ana", past="known")
     assert {len(one.answer) for one, _ in reading.past.values()} == {0, 400}
@@ -244,6 +244,21 @@ def test_law_6_an_erased_exchange_is_found_by_no_process(memory):
         assert find(one, "Likes ships", fresh=fresh) == []
     assert "ships" not in str([item.value for item in memory.store.store.search(("persona", label("ana")), limit=100)])
     assert find(other, "rockets fly") == ["rockets fly"]
+
+
+def test_law_6_no_process_goes_on_with_the_past_of_a_user_who_was_deleted_and_came_back(memory):
+    other = PersonaMemory(memory.store, MODEL)
+    exchange(memory, 1, "ships")
+    assert find(other, "ships") == ["ships"]
+    memory.delete_user("ana")
+    memory.readmit_user("ana")
+    for one in (other, memory):
+        assert one.turns.read("ana", past="known").past == {}
+    exchange(memory, 2, "rockets")
+    assert find(other, "rockets") == ["rockets"]
+    memory.store.batches.clear()
+    assert find(other, "rockets", fresh=False) == ["rockets"]
+    assert len(memory.store.batches) == 1
 
 
 @pytest.mark.parametrize("change", ["retire", "hold_back"])
@@ -298,3 +313,8 @@ def test_an_episode_with_a_time_to_live_goes_with_its_copy_and_its_mark(monkeypa
     assert memory.drain()
     items = store.store.search(("persona", label("ana")), limit=100)
     assert {item.value["id"] for item in items if {"episodes", "past"} & set(item.namespace)} == {new.id}
+    assert [mark.episode.id for mark in memory.episodes.pending("ana")] == [new.id]
+    clock.now += 2 * DAY  # it has expired, and nobody has swept
+    card = memory.remember("ana", PreferenceCard(text="Likes.", evidence=(Evidence(message_id="m2", quote="2"),)))
+    memory.forget("ana", card.id)
+    assert "question 2" not in str(store.store.search(("persona", label("ana")), limit=100))

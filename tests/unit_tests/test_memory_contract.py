@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,7 +21,8 @@ from langchain_persona.identity import label
 from langchain_persona.learning import LearnerState, PreferenceSpace, VARSConfig, WindowedRidge, decode_vectors
 from langchain_persona.memory import PersonaMemory
 from langchain_persona.memory import ledger as ledger_module
-from langchain_persona.records import CommunicationStyle, PreferenceCard, Trait
+from langchain_persona.memory import store as store_module
+from langchain_persona.records import CommunicationStyle, Episode, PreferenceCard, Trait
 from langchain_persona.testing import HashEmbeddings, check_store
 from tests.memories import (
     DAY,
@@ -361,6 +363,24 @@ async def test_law_5_a_delivery_repeated_across_the_horizon_counts_once(quick, c
     assert (await quick.memory.vectors("ana")).count == 6
 
 
+async def test_law_5_a_delivery_repeated_as_late_as_its_key_is_not_looked_up_counts_once(quick, clock):
+    start, shown = clock.now, await quick.show(now=clock.now)
+    # as a turn does, which looks up no key
+    reading = await asyncio.to_thread(quick.raw.ledger._read, "ana", [shown.id], None)
+    for moment, call in (
+        (1.0, lambda: quick.raw.ledger.feedback("ana", shown.id, 1.0, key="k", reading=reading)),
+        (65.0, lambda: quick.raw.feedback("ana", shown.id, reward=-1.0)),
+        (66.0, lambda: quick.raw.vectors("ana")),
+        (115.0, lambda: quick.raw.ledger.feedback("ana", shown.id, 1.0, key="k", reading=reading)),
+        (130.0, lambda: quick.raw.vectors("ana")),
+        (180.0, lambda: quick.raw.vectors("ana")),
+    ):
+        clock.now = start + moment
+        await asyncio.to_thread(call)
+    assert (await quick.open().memory.vectors("ana")).count == 2
+    assert (await quick.memory.rebuild("ana")).count == 2
+
+
 @pytest.mark.parametrize("ahead", [2 * HOUR, 20 * DAY])
 async def test_law_5_feedback_given_under_a_clock_that_ran_ahead_counts_at_once(quick, clock, ahead):
     other = quick.another()
@@ -421,7 +441,7 @@ async def test_a_read_after_one_more_thumb_touches_the_window_and_not_the_whole_
         item for result in found for item in (result if isinstance(result, list) else [result])
     )
     assert (await reader.memory.vectors("ana")).count == 61
-    assert 8 < len(read) <= 8 + 8
+    assert 8 < len(read) <= 8 + 9
     assert same(await reader.memory.vectors("ana"), oracle(await writer.ledger(), config))
 
 
@@ -562,6 +582,42 @@ async def test_a_store_without_time_to_live_is_swept_while_retrievals_are_saved(
         await world.show(now=clock.now)
     assert await world.memory.drain()
     assert len(await world.items("retrievals")) == 3
+
+
+def test_law_5_of_what_is_equally_old_a_store_may_give_another_order_to_each_query(monkeypatch):
+    class Shuffling(Watched):
+        """As PostgreSQL does, whose order of ties depends on the limit."""
+
+        def batch(self, ops):
+            all_of = [op._replace(limit=9_999, offset=0) if hasattr(op, "limit") else op for op in ops]
+            found = zip(ops, super().batch(all_of), strict=True)
+            return [self.some(op, one) if hasattr(op, "limit") else one for op, one in found]
+
+        def some(self, op, items):
+            order = lambda item: hashlib.sha256(f"{op.limit}{item}".encode()).hexdigest()  # noqa: E731
+            return sorted(items, key=order)[op.offset : op.offset + op.limit]
+
+    monkeypatch.setattr(store_module, "_PAGE", 10)
+    memory, told = PersonaMemory(Shuffling(), MODEL), [Episode(query=f"question {number}") for number in range(47)]
+    memory.episodes.write_all("ana", told)
+    assert {one.id for one in memory.episodes.all("ana")} == {one.id for one in told}
+
+
+def test_a_search_that_another_thread_disturbs_in_an_in_memory_store_is_made_again():
+    class Disturbed(InMemoryStore):
+        left = 1
+
+        def batch(self, ops):
+            if self.left:
+                self.left -= 1
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().batch(ops)
+
+    memory = PersonaMemory(Disturbed(), MODEL)
+    assert memory.preferences("ana") == []
+    memory.store.left = 99
+    with pytest.raises(StoreError):
+        memory.preferences("ana")
 
 
 def test_law_4_a_store_that_takes_a_namespace_for_a_prefix_of_text_shows_nobody_elses():

@@ -136,3 +136,4 @@ def test_the_latest_ratings_of_a_user_are_carried_over(memory, monkeypatch):
     ids = [rate(memory, 1.0) for _ in range(5)]
     assert migrate(memory).ratings == 3
     assert [copy.origin for copy in copies(memory)] == ids[2:]
+    assert migrate(memory).ratings == 0  # older ones would come out as the newest

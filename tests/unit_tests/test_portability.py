@@ -30,7 +30,7 @@ from langchain_persona.memory.episodes import Progress
 from langchain_persona.memory.portability import ImportReceipt, UserDocument
 from langchain_persona.records import CommunicationStyle, Episode, Evidence, PreferenceCard, Trait
 from langchain_persona.retrieval import VARSRetriever
-from tests.memories import FOREVER, MODEL, TEXTS, Watched, show, warnings_in
+from tests.memories import FOREVER, MODEL, TEXTS, Clock, Watched, show, warnings_in, writes
 
 
 def fresh(store: BaseStore | None = None, **options: Any) -> PersonaMemory:
@@ -105,6 +105,18 @@ def test_everything_of_a_user_goes_and_of_nobody_else():
             memory.delete_user(user)
     with pytest.raises(ConfigError, match="checkpointer"):
         memory.delete_user("ana", checkpointer=object())
+
+
+def test_law_4_the_thread_of_an_imported_turn_may_be_anothers_and_is_not_deleted():
+    memory, saver = fresh(), Threads()
+    theirs = {**memory.export_user("eve"), "episodes": [episode("x", thread="ana's", imported=False).to_json()]}
+    memory.import_user(theirs, "eve")
+    assert memory.export_user("eve") == theirs
+    (judged,) = memory.episodes.all("eve")
+    memory.episodes.write("eve", judged.model_copy(update={"reward": 1.0}))  # as a later turn does
+    memory.episodes.record("eve", episode("y", thread="eve's"), "verbatim")
+    assert memory.delete_user("eve", checkpointer=saver).threads == ("eve's",)
+    assert saver.deleted == ["eve's"]
 
 
 def test_what_fails_half_way_is_resumed_at_every_batch():
@@ -312,6 +324,27 @@ def test_imported_twice_changes_nothing_and_what_is_there_stays():
     found, expected = fresh(bo.store.store).vectors("bo"), bo.rebuild("bo")
     assert found.count == expected.count == 2
     assert found.long.tobytes() == expected.long.tobytes()
+
+
+def test_law_5_a_snapshot_written_while_older_ratings_are_imported_does_not_hide_them(monkeypatch):
+    clock, memory, bo = Clock(monkeypatch), fresh(), fresh()
+    memory.feedback("ana", show(memory, now=clock.now - 1_000.0).id, reward=1.0)
+    document = memory.export_user("ana")
+    document["ledger"][0]["time"] -= 1_000.0
+    bo.feedback("bo", show(bo, "bo", query="guns", now=clock.now).id, reward=1.0)
+    clock.now += 100.0
+    other = fresh(bo.store.store)
+
+    def while_writing(ops: list[Any]) -> None:
+        if writes(ops, "state"):
+            bo.store.before = lambda ops: None
+            assert other.import_user(document, "bo").ratings == 1
+
+    bo.store.before = while_writing
+    bo.vectors("bo")  # folds what it read ahead of the import
+    found = [one.vectors("bo") for one in (bo, other, fresh(bo.store.store))]
+    assert [one.count for one in found] == [2, 2, 2]
+    assert {one.long.tobytes() for one in found} == {bo.rebuild("bo").long.tobytes()}
 
 
 def test_an_erased_card_stays_out_with_its_story_until_the_user_is_deleted_and_readmitted():

@@ -549,6 +549,15 @@ def test_mmr_takes_different_documents():
     assert [fact["rank"] for fact in why(personal)] == [1, 2]
 
 
+def test_mmr_behind_a_reranker_does_not_depend_on_its_units(collection):
+    orders = []
+    for unit in (0.01, 1.0, 100.0):
+        scores = lambda query, docs, unit=unit: [unit * doc.metadata["number"] for doc in docs]  # noqa: E731
+        diverse = over(collection, liking("d03"), reranker=scores, search_type="mmr", fetch_k=20, k=6)
+        orders.append(ids(diverse.invoke(QUERY, user_id="ana")))
+    assert orders[0] == orders[1] == orders[2] != [f"d{number}" for number in range(19, 13, -1)]
+
+
 # empty collections and dimensions -------------------------------------------------------------------------------------
 
 

@@ -198,11 +198,21 @@ def test_a_filter_is_passed_on_as_the_store_takes_it(make: Make, mode):
         qdrant: models.Filter(must=[models.FieldCondition(key="metadata.number", range=models.Range(lt=3))]),
     }[make]
     retriever = under(make(documents()), liking("d15"), k=9)
-    if make is faiss:  # it filters what it has found: the nearest 20
-        assert len(TEXTS) == 20
     for docs in (found(retriever, mode, user_id=user, filter=three) for user in ("ana", "")):
         assert {doc.metadata["number"] for doc in docs} == {0, 1, 2}
     assert found(under(make(documents()), filter=three, k=9), mode, user_id="ana", filter={}) != []
+
+
+@MODES
+def test_law_1_a_filter_that_few_documents_pass_is_asked_of_the_whole_of_faiss(mode):
+    rare: Any = lambda metadata: metadata["number"] % 20 == 7  # noqa: E731
+    store = faiss([Document(f"film {n} {n % 7}", id=f"d{n}", metadata={"number": n}) for n in range(400)])
+    expected = store.as_retriever(search_kwargs={"k": 4, "filter": rare, "fetch_k": 400}).invoke(QUERY)
+    retriever = under(store, k=4, filter=rare)
+    for user in ("ana", ""):
+        assert ids(found(retriever, mode, user_id=user)) == ids(expected)
+    assert len(expected) == 4
+    assert len(retriever.source.sample(64, rare)) >= 16
 
 
 @STORES
@@ -323,6 +333,26 @@ def test_a_hybrid_store_is_sent_to_the_compressor():
     store.retrieval_mode = type(store.retrieval_mode)("hybrid")
     with pytest.raises(ConfigError, match="PersonalizedCompressor behind"):
         under(store)
+
+
+def test_a_store_that_cannot_be_searched_by_vector_is_sent_to_the_compressor():
+    class Words(VectorStore):
+        embeddings = MODEL
+
+        def similarity_search(self, query, k=4, **kwargs):
+            return documents()[:k]
+
+        @classmethod
+        def from_texts(cls, *args, **kwargs):
+            raise NotImplementedError
+
+    class Awaited(Words):
+        async def asimilarity_search_by_vector(self, embedding, k=4, **kwargs):
+            return documents()[:k]
+
+    with pytest.raises(ConfigError, match=r"Words cannot be searched by vector.*; put PersonalizedCompressor behind"):
+        under(Words())
+    assert len(found(under(Awaited()), "async")) == 4
 
 
 # a source of one's own ------------------------------------------------------------------------------------------------
