@@ -324,7 +324,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
     def revive(self, user: User | None, card_id: str) -> PreferenceCard:
         """Bring a retired card back. What took its place, at once or later, is retired instead."""
         name, now = _known_user(user), time.time()
-        gone = {"retired": Retirement(time=now, reason="the card that it replaced was revived"), "updated": now}
+        ended = Retirement(time=now, reason="the card that it replaced was revived", by=card_id)
         with self._store.editing(name):
             card = self.cards.get(name, card_id)
             revived = card.model_copy(update={"retired": None, "replaces": "", "updated": now})
@@ -334,7 +334,7 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
                 more = {one.id for one in every if one.id in by or one.replaces in more} - heirs
                 heirs |= more
             others = [one for one in every if one.id in heirs and one.id != card_id]
-            changed = [one.model_copy(update=gone) for one in others if one.retired is None]
+            changed = [one.model_copy(update={"retired": ended, "updated": now}) for one in others if one.retired is None]
             if revived not in self.cards.write(name, [revived, *changed]):
                 raise KeyError(f"card {card_id!r} was erased")
         return revived

@@ -353,7 +353,8 @@ class VersionedCache(Generic[T]):
         """Forget every value of a user, given the label, whose key is the user or begins with the user."""
         with self._lock:
             for key in list(self._kept):
-                if label(key[0] if isinstance(key, tuple) else key) == name:
+                user: Any = key[0] if isinstance(key, tuple) else key
+                if label(user) == name:
                     del self._kept[key]
 
 
