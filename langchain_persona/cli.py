@@ -376,7 +376,8 @@ def _require_some(document: dict[str, Any], user: str) -> None:
     parts = ("cards", "ledger", "episodes", "history", "erased", "memories")
     known = any(axis["confidence"] for axis in document.get("style", {}).values())
     if not (known or any(document.get(part) for part in parts)):
-        raise ConfigError(f"nothing is held on {user!r}")
+        held = "no cards are" if "memories" in document else "nothing is"
+        raise ConfigError(f"{held} held on {user!r}")
 
 
 @app.command()

@@ -200,7 +200,9 @@ async def allow_own_records(ctx: Any, value: Mapping[str, Any], root: Sequence[s
 def context_value(config: RunnableConfig, name: str, default: Any) -> Any:
     """A field of the runtime context, or the default where it is empty or there is no context."""
     runtime = _runtime_of(config)
-    value = _context_field(runtime, name) if isinstance(getattr(runtime, "context", None), PersonaContext) else None
+    context = getattr(runtime, "context", None)
+    own = isinstance(context, Mapping) and context.keys() <= PersonaContext.model_fields.keys()
+    value = _context_field(runtime, name) if own or isinstance(context, PersonaContext) else None
     return default if value in (None, "") else value
 
 

@@ -39,8 +39,8 @@ class PersonaMiddleware(types.AgentMiddleware[PersonaAgentState, Any, Any]):
 
     The user comes from the run's context (`context_schema=PersonaContext`) or from `configurable`. Without one, and
     when the store fails, the agent runs as it would without this middleware. Feedback is given as
-    `agent.invoke({"persona": {"feedback": 1}}, config)`; it needs a checkpointer. `ConfigError`: an argument that
-    cannot work.
+    `agent.invoke({"persona": {"feedback": 1}}, config)`; it needs a checkpointer, or the conversation beside it.
+    `ConfigError`: an argument that cannot work.
 
     Args:
         memory: the memory.

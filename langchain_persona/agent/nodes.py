@@ -35,6 +35,7 @@ from langchain_persona.agent.state import (
     has_question,
     last_user_message,
     messages_ahead,
+    question_of,
     text_of,
 )
 from langchain_persona.errors import ConfigError, check_number
@@ -230,17 +231,19 @@ class MemoryNode(Node):
             if persona.get("user") not in (None, identity.user):  # on a shared thread, what was another user's goes
                 update |= {**_EMPTY, "query": "", "profile": {}, "cards": [], "system": "", "beside": ""}
             return {**update, "turn": {key: value for key, value in turn.items() if key != "judged"}}
-        message = last_user_message(messages)[1]
+        position, message = last_user_message(messages)
         (shown, others, _), style = self._split(reading.cards), prompt.describe(reading.style)
         held = [line for line, _ in reading.persona.revision.lines_in_force(reading.cards.rest)]
         opened: Update = {"user": identity.user, "id": episode_id(message, identity)}
         opened["message_id"] = message and message.id
-        if also := messages_ahead(messages, persona.get("turn") or {}, identity):
-            opened["also"] = also
+        if context_value(config, "reflect", self.loop.reflect) == "off":
+            opened["off"] = True
+        also = messages_ahead(messages, persona.get("turn") or {}, identity)
+        opened |= {"also": also} if also else {}
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to
         again = reading.again
-        if again is not None and again.query == text_of(message):  # not edited, but answered once more
+        if again is not None and again.query == question_of(messages, position, also):  # not edited, but made anew
             attempt = Attempt(answer=again.answer, reward=again.reward)
             opened["retried"] = [one.to_json() for one in (*again.retried, attempt)][-MOST_ATTEMPTS:]
         query, why = text_of(message)[:MOST_QUERY], "always" if others else "all"

@@ -248,8 +248,9 @@ class ReflectNode(Node):
     def _record(self, user: str, previous: Episode, reaction: Reaction) -> None:
         if not previous.retrievals or reaction.blame not in ("documents", "both"):
             return
-        add = partial(self.memory.ledger.feedback, user, previous.retrievals[0], reaction.reward, source="follow_up")
-        key, about = f"{previous.id}:follow_up:0", reaction.blame == "documents"
+        retrieval, about = previous.retrievals[0], reaction.blame == "documents"
+        add = partial(self.memory.ledger.feedback, user, retrieval, reaction.reward, source="follow_up")
+        key = f"{previous.id}:follow_up:{retrieval}.0"
         run_or_default("The reaction was not learned from", partial(add, key=key, about_documents=about), None)
 
     def _align(
@@ -390,7 +391,8 @@ def _exchanges(marks: Sequence[Pending]) -> list[Exchange]:
 def _close(state: State, mode: str, done: Update) -> Update:
     old = state["persona"].get("turn") or {}
     turn = {key: value for key, value in old.items() if key not in ("judged", "vector", "retried")}
-    return {**done, "turn": {**turn, "closed": True}, "reflection": {"mode": mode, **done["reflection"]}}
+    end = {"end": state["messages"][-1].id} if state["messages"] else {}
+    return {**done, "turn": {**turn, "closed": True, **end}, "reflection": {"mode": mode, **done["reflection"]}}
 
 
 def _ask(proposal: Mapping[str, Any]) -> tuple[str, str]:

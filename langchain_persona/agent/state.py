@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, Any
 
@@ -72,12 +72,11 @@ def has_question(state: Mapping[str, Any]) -> bool:
 
     (A structured answer and a tool with `return_direct` end a turn of `create_agent` in that way.)
     """
-    messages, turn = state.get("messages") or [], (state.get("persona") or {}).get("turn") or {}
+    messages = state.get("messages") or []
     if not messages or (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls):
         return False
-    message = last_user_message(messages)[1]
-    answered = turn.get("closed") and message is not None and message.id == turn.get("message_id")
-    return not (answered and isinstance(messages[-1], ToolMessage))
+    end = ((state.get("persona") or {}).get("turn") or {}).get("end")
+    return not (end and isinstance(messages[-1], ToolMessage) and messages[-1].id == end)
 
 
 def last_user_message(messages: Sequence[AnyMessage]) -> tuple[int, HumanMessage | None]:
@@ -126,21 +125,29 @@ def episode_of(state: Mapping[str, Any], identity: Identity) -> tuple[int, Episo
     if start < 0:
         told = {"id": turn["id"], "message_id": asked or "", "query": persona.get("query", ""), "before": ""}
         return start, episode.model_copy(update=told)
-    said = [one for one in messages[:start] if one.id in turn.get("also", ())]
-    return start, episode.model_copy(update={"query": "\n".join(map(text_of, [*said, messages[start]]))})
+    return start, episode.model_copy(update={"query": question_of(messages, start, turn.get("also", ()))})
+
+
+def question_of(messages: Sequence[AnyMessage], position: int, also: Container[str] = ()) -> str:
+    """What the user asked with the message at a position, and with those ahead of it that have the ids `also`."""
+    said = [one for one in messages[: max(position, 0)] if one.id in also]
+    texts = dict.fromkeys(map(text_of, [*said, messages[position]]))  # one that was sent again says nothing new
+    return "\n".join(texts)
 
 
 def messages_ahead(messages: Sequence[AnyMessage], before: Mapping[str, Any], identity: Identity) -> list[str]:
     """Ids of the messages that the same user sent right ahead of the last one, with it or in a run that broke off.
 
-    `before` is the turn that the state has.
+    `before` is the turn that the state has. In a group each message has the name of who speaks.
     """
-    found = list[str]()
-    for one in reversed(messages[: max(last_user_message(messages)[0], 0)]):
+    found, (position, last) = list[str](), last_user_message(messages)
+    for one in reversed(messages[: max(position, 0)]):
         known = one.id == before.get("message_id")
         if not isinstance(one, HumanMessage) or not one.id or "lc_source" in one.additional_kwargs:
             break
-        if known and (before.get("closed") or before.get("user") != identity.user):
+        if last is None or one.name != last.name:
+            break
+        if known and (before.get("closed") or before.get("off") or before.get("user") != identity.user):
             break
         found.append(one.id)
         if known:

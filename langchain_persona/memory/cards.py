@@ -238,7 +238,7 @@ class Cards:
         return changed
 
     def bury(self, user: str, card_ids: Collection[str]) -> list[PreferenceCard]:
-        """Hide cards for ever, and with them all that they replaced, whose texts tell the same story; returns these.
+        """Hide cards for ever, and with them the retired ones that say the same or that they replaced; returns these.
 
         `take_back` deletes them; until then an erasure that failed half-way can be repeated.
         """
@@ -249,7 +249,11 @@ class Cards:
         hidden = (parse_record(PreferenceCard, result) for result in found)
         every = retire_superfluous(sorted([*cards.all, *filter(None, hidden)], key=_age))
         doomed = {card.id for card in every}.intersection(card_ids)
-        while more := {card.id for card in every if card.retired and card.retired.by in doomed} - doomed:
+        more = doomed
+        while more:
+            said = {_statement(card) for card in every if card.id in doomed}
+            old = (card for card in every if card.retired and (card.retired.by in doomed or _statement(card) in said))
+            more = {card.id for card in old} - doomed
             doomed |= more
         self._store.batch([*self._store.bury(user, doomed), *self._touch(user, ())])
         return [card for card in every if card.id in doomed]
@@ -311,16 +315,15 @@ def retire_superfluous(cards: Sequence[PreferenceCard]) -> list[PreferenceCard]:
     older. Of several cards in the place of one the latest stays. What was retired or updated takes its twins with it.
     """
     names, stays, heirs = list(map(_statement, cards)), dict[str, str](), dict[str, str]()
-    often, ended, gone = Counter(names), dict[str, tuple[float, str]](), dict[str, Retirement]()
+    often, ended, gone = Counter(names), dict[str, float](), dict[str, Retirement]()
     twins = [(card, name) for card, name in zip(cards, names, strict=True) if often[name] > 1]
     for card, name in twins:
         if card.retired is not None:
-            ended[name] = max((card.retired.time, card.id), ended.get(name, (0.0, "")))
+            ended[name] = max(card.retired.time, ended.get(name, 0.0))
     for card, name in sorted((one for one in twins if one[0].retired is None), key=lambda one: _weakness(one[0])):
-        twin, (end, ender) = stays.setdefault(name, card.id), ended.get(name, (0.0, ""))
-        if not card.pinned and (twin != card.id or card.updated < end):
-            # named, so that who erases the one erases the other
-            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else ender)
+        twin = stays.setdefault(name, card.id)
+        if not card.pinned and (twin != card.id or card.updated < ended.get(name, 0.0)):
+            gone[card.id] = Retirement(time=card.created, reason="said twice", by=twin if twin != card.id else None)
     for card in sorted((one for one in reversed(cards) if one.replaces), key=lambda card: not card.pinned):
         heir = heirs.setdefault(card.replaces, card.id)
         if heir != card.id and card.retired is None and not card.pinned and card.id not in gone:

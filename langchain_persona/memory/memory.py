@@ -333,8 +333,8 @@ class PersonaMemory(AbstractContextManager["PersonaMemory"], AbstractAsyncContex
                 by = {one.retired.by for one in every if one.id in more and one.retired}
                 more = {one.id for one in every if one.id in by or one.replaces in more} - heirs
                 heirs |= more
-            others = [one for one in every if one.id in heirs and one.id != card_id]
-            changed = [one.model_copy(update={"retired": ended, "updated": now}) for one in others if one.retired is None]
+            others = [one for one in every if one.id in heirs - {card_id} and one.retired is None]
+            changed = [one.model_copy(update={"retired": ended, "updated": now}) for one in others]
             if revived not in self.cards.write(name, [revived, *changed]):
                 raise KeyError(f"card {card_id!r} was erased")
         return revived

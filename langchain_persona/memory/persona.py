@@ -184,12 +184,17 @@ def diff_texts(old: PersonaRevision, new: PersonaRevision) -> str:
 
 
 def contains(texts: Iterable[str]) -> Callable[[str], bool]:
-    """What tells whether one of some texts stands in another as words of its own: "Java", but not in "JavaScript".
+    """What tells whether one of some texts stands in another.
 
-    An ending of up to two letters may follow, as in "zebras": erasing rather takes too much than leaves something.
+    One as short as "Java" must stand there as a word, for it is a part of "JavaScript" by chance; an ending of up to
+    two letters may follow, as in "cats". Erasing rather takes too much than leaves something.
     """
-    words = {text: re.compile(_START + re.escape(text) + _END) for text in texts}
-    return lambda other: any(text in other and word.search(other) for text, word in words.items())
+    known = tuple(texts)
+
+    def stands(text: str, other: str) -> bool:
+        return text in other and (len(text) > 5 or re.search(_START + re.escape(text) + _END, other) is not None)
+
+    return lambda other: any(stands(text, other) for text in known)
 
 
 def _without(revision: PersonaRevision, ids: Collection[str], said: Callable[[str], bool]) -> PersonaRevision:

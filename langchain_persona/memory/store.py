@@ -123,9 +123,12 @@ class UserStore:
     def sweep(self, name: str) -> Counter[str]:
         """Delete every record of a deleted user, given the label; how many of each part, such as "cards"."""
         place, found, others = (*self.root, name), Counter[str](), 0
-        if not isinstance(self.store, AsyncBatchedBaseStore) and hasattr(self.store, "sweep_ttl"):
-            expire = partial(call_within, self.timeout_seconds, self.store.sweep_ttl)  # a store may hide what expired
-            run_or_default("What has expired is left to the store's own sweeper", expire, None)
+        if (expire := getattr(self.store, "sweep_ttl", None)) is not None:  # a store may hide what has expired
+            if isinstance(self.store, AsyncBatchedBaseStore):
+                own, loop = expire, getattr(self.store, "_loop", None)
+                expire = lambda: asyncio.run_coroutine_threadsafe(own(), loop).result()  # noqa: E731
+            told = "What has expired is left to the store's own sweeper"
+            run_or_default(told, partial(call_within, self.timeout_seconds, expire), None)
         while page := self._page(self._call, place, others):
             own = [item for item in page if tuple(item.namespace)[: len(place)] == place]
             others += len(page) - len(own)

@@ -149,9 +149,12 @@ class Turns:
         # what was known before the turn loses no more than what the turn said of it
         old = {card.id for card in quoting if card.created < min(unsaid.values())} - erased
         gone = [card for card in cards if card.id in erased or (card in quoting and card.id not in old)]
-        self._cards.take_back(user, {card.id for card in gone})
-        if old:
-            self._cards.write(user, [_without(card, unsaid) for card in quoting if card.id in old])
+        taken = {card.id for card in gone}
+        self._cards.take_back(user, taken)
+        replaced = [one for one in cards if one.retired and one.retired.by in taken]
+        back = {one.id: one.model_copy(update={"retired": None}) for one in replaced}
+        if changed := [_without(back.get(one.id, one), unsaid) for one in cards if one.id in old | back.keys()]:
+            self._cards.write(user, changed)
         if persona is not None and (gone or rests_on & erased):
             self._personas.drop(user, erased | {card.id for card in gone}, {card.text for card in gone})
         return [_without(card, unsaid) for card in cards if card not in gone]

@@ -22,10 +22,11 @@ _LONG = 2_000  # characters: of a longer message only the first and the last sen
 _EDGE = 600
 _LONGEST_SENTENCE = 300
 
-# no abbreviation ("z. B.", "Dr.") and no date ("3. Mai") ends a sentence
+# no abbreviation ("z. B.", "D.C.", "Dr.") and no date ("3. Mai") ends a sentence
 _END = re.compile(
-    r"(?<=[.!?])(?<!\b[A-Za-zÄÖÜäöü]\.)(?<!\b(?:Dr|St|Mr|Ms|Nr|no|ca|Sr|Hr)\.)(?<!\b(?:Mrs|Mme|Sra|bzw)\.)"
-    r"(?:(?<!\d\.)|(?!\s+(?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)))\s+|(?<=[。！？])|\n+"
+    r"(?<=[.!?])(?<!\b[a-zäöü]\.)(?<!\b\w\.\w\.)(?<!\b\w\. \w\.)(?<!\b(?:Dr|St|Mr|Ms|Nr|ca|Sr|Hr)\.)"
+    r"(?<!\b(?:Mrs|Mme|Sra|bzw)\.)(?:(?<!\d\.)|(?!\s+(?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)))\s+"
+    r"|(?<=[。！？])|\n+"
 )
 _CLAUSE = re.compile(r"[,，;；—–](?!.*[,，;；—–])")
 _QUOTED = re.compile(r'(?:(?<!\w)"|[“„«「『])([^"“”„«»「」『』]{0,2000})["”“»」』]')
@@ -33,7 +34,7 @@ _QUOTES = ("'", '"', "“", "„", "«", "「", "『")  # what opens with one ar
 _CODE = re.compile(r"```|'''")
 _HEADER = re.compile(r"\s*(?:from|to|subject|von|an|betreff|de|à|para|objet|asunto|da|oggetto)\s?:\s?\S", re.IGNORECASE)
 # a text behind a blank line is pasted where a task points at it; "explain" and "write" are tasks without a text, too
-_WEAK = re.compile(r"^(?:says?|write|draft|improve|review|expli?\w+|écris|escribe|解释|写)$|erklär|schreib", re.I)
+_WEAK = re.compile(r"^(?:says?|write|draft|expli?\w+|écris|escribe|解释|写)$|erklär|schreib", re.I)
 _POINTS = re.compile(r"\b(?:this|these|following|below|dies|folgend|ce|cette|ces|est[aeo]s?)|这|下面|以下", re.I)
 _AND = re.compile(r"(?<!\w)(?:and|und|et|y|и)(?!\w)|[,;，；和而]", re.IGNORECASE)
 _STRAIGHT = str.maketrans("’‘`´", "''''")

@@ -252,22 +252,24 @@ class VectorStoreSource(Source):
         exact = isinstance(vectorstore, InMemoryVectorStore)
         self.name, self.depth = type(vectorstore).__name__, sys.maxsize if exact else 0
         self._vectors_of = self._stored_vectors if exact else TextVectors(embeddings).of
+        # FAISS filters what it has found, by default the nearest 20
+        self._filters_late = isinstance(getattr(getattr(vectorstore, "index", None), "ntotal", None), int)
 
     def search(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """One query of the store."""
         with _mismatch_in_words(self._vectorstore, query.size):
-            found = self._vectorstore.similarity_search_by_vector(_move(query, shift), **self._options(k, filter))
+            found = self._nearest(_move(query, shift), k, filter)
         return measure(found, query, self._vectors_of)
 
     async def asearch(self, query: Vector, k: int, *, filter: Any = None, shift: Vector | None = None) -> Candidates:
         """Async twin of `search`, by the store's own async form."""
-        own = _is_searched(self._vectorstore, "a")
+        own = _is_searched(self._vectorstore, "a") and not self._filters_late
         if not own or isinstance(self._vectorstore, InMemoryVectorStore):  # its async form computes in the event loop
             return await super().asearch(query, k, filter=filter, shift=shift)
         with _mismatch_in_words(self._vectorstore, query.size):
             try:
                 search = self._vectorstore.asimilarity_search_by_vector
-                found = await search(_move(query, shift), **self._options(k, filter))
+                found = await search(_move(query, shift), **_options(k, filter))
             except (AssertionError, NotImplementedError):  # so does pgvector where it was made for synchronous use
                 return await super().asearch(query, k, filter=filter, shift=shift)
         return await acall(lambda: measure(found, query, self._vectors_of))
@@ -275,8 +277,7 @@ class VectorStoreSource(Source):
     def sample(self, n: int, filter: Any = None) -> Vector:
         """The 16 nearest documents to each of four random directions: such a store cannot be listed."""
         size = len(self.embeddings.embed_query("dimension"))
-        queries, search = np.random.default_rng(0).normal(size=(4, size)), self._vectorstore.similarity_search_by_vector
-        some = [search(query.tolist(), **self._options(16, filter)) for query in queries]
+        some = [self._nearest(query.tolist(), 16, filter) for query in np.random.default_rng(0).normal(size=(4, size))]
         found = {(doc.id, doc.page_content): doc for documents in some for doc in documents}
         return self._vectors_of(list(found.values())[:n])
 
@@ -285,16 +286,22 @@ class VectorStoreSource(Source):
         found = self._vectorstore.get_by_ids(list(ids))
         return dict(zip(map(_id_of, found), self._vectors_of(found), strict=True))
 
-    def _options(self, k: int, filter: Any) -> dict[str, Any]:
-        if not filter:
-            return {"k": k}
-        # FAISS filters what it has found, by default the nearest 20: it is to look at all
-        size = getattr(getattr(self._vectorstore, "index", None), "ntotal", None)
-        return {"k": k, "filter": filter, **({"fetch_k": max(size, 1)} if isinstance(size, int) else {})}
+    def _nearest(self, query: list[float], k: int, filter: Any) -> list[Document]:
+        search = self._vectorstore.similarity_search_by_vector
+        if not (filter and self._filters_late):
+            return list(search(query, **_options(k, filter)))
+        fetch, size = 50 * k, max(self._vectorstore.index.ntotal, 1)
+        while len(found := search(query, k=k, filter=filter, fetch_k=min(fetch, size))) < k and fetch < size:
+            fetch *= 8
+        return list(found)
 
     def _stored_vectors(self, documents: Sequence[Document]) -> Vector:
         entries = self._vectorstore.store
         return unit([entries[str(doc.id)]["vector"] for doc in documents]) if documents else _NO_ROWS
+
+
+def _options(k: int, filter: Any) -> dict[str, Any]:
+    return {"k": k, "filter": filter} if filter else {"k": k}
 
 
 def _is_searched(vectorstore: VectorStore, prefix: str = "") -> bool:

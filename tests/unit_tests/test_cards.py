@@ -147,6 +147,18 @@ def test_law_5_an_old_card_that_an_erased_turn_confirmed_stays_without_its_words
     assert "zebras" not in stored(store)
 
 
+def test_law_5_an_old_card_that_an_erased_turn_replaced_is_in_force_again(store, memory):
+    old, zebras = memory.remember("ana", "Keeps bees."), memory.remember("ana", "Keeps zebras.")
+    memory.episodes.record("ana", Episode(message_id="m1", query="Keeps zebras. No bees", answer="Noted."), "verbatim")
+    reading = memory.turns.read_pending("ana", "verbatim")
+    evidence = (Evidence(message_id="m1", quote="No bees"),)
+    new = PreferenceCard(text="Keeps no bees.", evidence=evidence, replaces=old.id)
+    gone = old.model_copy(update={"retired": Retirement(time=new.created, reason="updated", by=new.id)})
+    once(store, lambda ops: writes(ops, "cards"), lambda: PersonaMemory(store, MODEL).forget("ana", zebras.id))
+    memory.turns.finish("ana", reading.marks, reading.progress, cards=[new, gone])
+    assert texts(memory) == ["Keeps bees."]
+
+
 @pytest.mark.parametrize("change", ["pin_persona", "revise_persona", "rollback_persona"])
 def test_law_5_what_was_erased_does_not_come_back_with_the_persona(store, memory, change):
     card = memory.remember("ana", "Likes zebras.")
@@ -467,6 +479,14 @@ def test_an_update_keeps_what_it_does_not_name(memory):
     assert memory.preferences("ana") == []
     (new, _) = memory.preferences("ana", all=True)[::-1]
     assert (new.held_back, new.pinned, new.condition) == (True, True, "until May")
+
+
+def test_law_6_what_says_the_same_is_erased_with_it(store, memory):
+    first = memory.remember("ana", "Has zebritis.")
+    memory.retire("ana", first.id)
+    memory.forget("ana", memory.remember("ana", "has  zebritis.").id)
+    assert memory.preferences("ana", all=True) == []
+    assert "zebritis" not in stored(store)
 
 
 def test_one_model_with_another_length_embeds_again_once(store):

@@ -136,6 +136,12 @@ def test_a_short_reply_to_options_shows_a_taste_by_what_was_left():
     assert questions(model) == ["Assistant: 1. a hut 2. a spa\nUser: The hut. Is it cold?"]
 
 
+def test_a_note_longer_than_was_allowed_is_cut():
+    model = ScriptedChatModel(lambda _: {"picked": "", "left": "", "note": "x" * 900, "kind": "like"})
+    turn = Exchange("m1", "The hut.", previous_assistant="1. a hut 2. a spa")
+    assert [len(one.text) for one in FlatReflection(model).reflect([turn], ()).operations] == [200]
+
+
 def test_where_nothing_is_the_users_own_nothing_is_asked():
     model = scripted({})
     assert FlatReflection(model).reflect([Exchange("m1", "> I hate cats")], CARDS) == Findings()

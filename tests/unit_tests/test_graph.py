@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from typing import Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, SystemMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -811,10 +812,13 @@ async def test_tools_are_called_until_the_model_answers(memory, how):
 
 
 async def test_a_model_that_calls_tools_for_ever_comes_to_an_end(memory):
-    model = ScriptedChatModel(lambda messages: AIMessage("", tool_calls=[call("weather", city="Rome")]))
+    cost = {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10}
+    wants = [call("weather", city="Rome")]
+    model = ScriptedChatModel(lambda messages: AIMessage("", tool_calls=wants, usage_metadata=cost))
     agent = Agent(model, memory, how="ainvoke", tools=[weather])
     await agent.say("the weather?")
-    assert await agent.answer() == LIMIT_NOTICE
+    last = (await agent.graph.aget_state(config_of())).values["messages"][-1]
+    assert (last.text, last.tool_calls, last.usage_metadata) == (LIMIT_NOTICE, [], cost)
     assert len(model.calls) == MOST_STEPS
 
 
@@ -1012,3 +1016,31 @@ async def test_a_reflection_with_instructions_alone_has_the_agents_model(memory)
     agent = Agent(ScriptedChatModel(answer), memory, how="ainvoke", reflection=ModelReflection(instructions="Boats."))
     await agent.say("I live in Bern")
     assert await texts_of(memory) == ["Lives in Bern."]
+
+
+async def test_law_4_in_a_group_each_speaks_for_themselves(memory):
+    agent = Agent(echo(), memory, how="ainvoke")
+    said = [HumanMessage("I'm allergic to nuts.", name="bob"), HumanMessage("What shall we cook?", name="ana")]
+    await agent.run({"messages": said})
+    assert await texts_of(memory) == []
+
+
+@pytest.mark.parametrize("text", ["I'm vegan.", None])
+async def test_an_answer_behind_a_tool_is_made_anew_and_the_first_is_kept(memory, text):
+    numbers = itertools.count()
+
+    def answer(said: Any) -> Any:
+        return f"answer {next(numbers)}" if said[-1].type == "tool" else AIMessage("", tool_calls=[call("clock")])
+
+    @tool
+    def clock() -> str:
+        """The time."""
+        return "noon"
+
+    agent = Agent(ScriptedChatModel(answer), memory, how="ainvoke", tools=[clock])
+    await agent.run({"messages": [*([] if text is None else [("user", text)]), ("user", "Ideas?")]})
+    last = (await agent.graph.aget_state(config_of())).values["messages"][-1]
+    await agent.run({"messages": [RemoveMessage(id=last.id)]})
+    assert await agent.answer() == "answer 1"
+    (episode,) = await episodes_of(memory)
+    assert [one.answer for one in episode.retried] == ["answer 0"]

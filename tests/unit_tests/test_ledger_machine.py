@@ -242,12 +242,16 @@ class CardsMachine(Machine):
     @rule(process=PROCESS, index=INDEX)
     def revive(self, process: int, index: int) -> None:
         name = self.pick(index)
-        by = self.cards[name].retired and self.cards[name].retired.by
+        heirs, more = {name}, {name}
+        while more:
+            by = {self.cards[one].retired.by for one in more if self.cards[one].retired}
+            more = {one.id for one in self.cards.values() if one.id in by or one.replaces in more} - heirs
+            heirs |= more
         assert self.at(process).revive("ana", name).retired is None
         self.change(name, retired=None, replaces="")
-        for one in list(self.cards.values()):
-            if (one.id == by or one.replaces == name) and one.retired is None:
-                self.change(one.id, retired=gone(None))
+        for one in heirs - {name}:
+            if self.cards[one].retired is None:
+                self.change(one, retired=gone(name))
 
     @precondition(lambda self: self.cards)
     @rule(process=PROCESS, index=INDEX, field=st.sampled_from(["pinned", "held_back"]), value=st.booleans())

@@ -338,3 +338,13 @@ async def test_law_1_a_context_of_the_hosts_own_is_not_ours():
     graph = create_agent(model, [], middleware=middleware, context_schema=Mine)
     await graph.ainvoke({"messages": [("user", "hi")]}, context=Mine())
     assert model.calls[0][0].text == "You are a pirate."
+
+
+async def test_a_context_of_our_fields_alone_is_ours_also_as_a_dict():
+    memory = new_memory()
+    graph = create_agent(echo(), [], middleware=[PersonaMiddleware(memory, reflection="verbatim")])
+    said = {"messages": [("user", "I'm allergic to nuts.")]}
+    await graph.ainvoke(said, context={"user_id": "ana", "reflect": "off"})
+    assert await texts_of(memory) == []
+    await graph.ainvoke(said, context={"user_id": "ana"})
+    assert await texts_of(memory) == ["I'm allergic to nuts."]

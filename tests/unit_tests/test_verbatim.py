@@ -226,6 +226,9 @@ def test_no_negated_like_is_a_like_no_habit_a_rule_and_no_abbreviation_an_end(te
     "text",
     [
         "You are a lifesaver! I'm allergic to nuts.",
+        "You're a star, thanks. I'm allergic to nuts.",
+        "Ich kann mir Namen nicht merken. I'm allergic to nuts.",
+        "I'm allergic to nuts. In Building B. What can I eat today?",
         "I don't remember this actor's name. I'm allergic to nuts.",
         "Could you explain how to make pad thai?\n\nI'm allergic to nuts.",
         'I loved "Dune". I\'m allergic to nuts. My wife loved "Alien".',
@@ -242,6 +245,13 @@ def test_thanks_doubts_and_titles_hide_no_allergy(text):
         "Please explain this text.\n\nI'm allergic to nuts.",
         "Translate to German\n\nI'm allergic to nuts.",
         "I would like a recipe for beef stew.",
+        "Bitte diese Nachricht nicht speichern: Ich bin schwanger.",
+        "Das darfst du nicht speichern. Ich bin schwanger.",
+        "Anna wrote: I am allergic to nuts.",
+        "You are a great writer. I am a knight who hates dragons.",
+        "You are a star chef. I love garlic.",
+        "Improve my friend's bio\n\nI'm a vegan and I live in Rome.",
+        "Review my friend's essay\n\nI'm allergic to nuts.",
     ],
 )
 def test_a_secret_a_pasted_text_and_an_order_are_not_kept(text):
