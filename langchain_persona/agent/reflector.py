@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langgraph.graph import END
@@ -375,8 +376,8 @@ def _judge(episode: Episode, reaction: Reaction) -> Episode:
     return episode.model_copy(update={"reward": total.reward, "reasons": tuple(one.reason for one in signals)})
 
 
-def _tells_of_erasure(message: Any) -> bool:
-    return message.type == "tool" and message.name == "forget" and message.text.startswith(ERASED)
+def _tells_of_erasure(message: AnyMessage) -> bool:
+    return isinstance(message, ToolMessage) and message.name == "forget" and message.text.startswith(ERASED)
 
 
 def _is_late(reading: PendingReading) -> bool:

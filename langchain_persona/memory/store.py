@@ -125,7 +125,7 @@ class UserStore:
         place, found, others = (*self.root, name), Counter[str](), 0
         if (expire := getattr(self.store, "sweep_ttl", None)) is not None:  # a store may hide what has expired
             if isinstance(self.store, AsyncBatchedBaseStore):
-                own, loop = expire, getattr(self.store, "_loop", None)
+                own, loop = expire, self.store._loop
                 expire = lambda: asyncio.run_coroutine_threadsafe(own(), loop).result()  # noqa: E731
             told = "What has expired is left to the store's own sweeper"
             run_or_default(told, partial(call_within, self.timeout_seconds, expire), None)
