@@ -17,7 +17,7 @@ from zipfile import ZipFile
 from tests.eval_data import write_prefeval
 
 ROOT = Path(__file__).parents[1]
-WHEEL_BYTES = 314_000  # 307 KiB; the aim is 300
+WHEEL_BYTES = 320_000  # 313 KiB; the aim is 300
 WANTED = (
     "README.md",
     "CHANGELOG.md",
