@@ -238,7 +238,10 @@ class MemoryNode(Node):
         opened["message_id"] = message and message.id
         if context_value(config, "reflect", self.loop.reflect) == "off":
             opened["off"] = True
-        also = messages_ahead(messages, persona.get("turn") or {}, identity)
+        latest = persona.get("turn") or {}
+        if latest.get("user", identity.user) != identity.user:
+            opened["apart"] = True  # the answer before was another user's
+        also = messages_ahead(messages, latest, identity)
         opened |= {"also": also} if also else {}
         if turn.get("id") not in (None, opened["id"]) and not _SAID_OUTRIGHT.intersection(turn.get("feedback", ())):
             opened["previous"] = turn["id"]  # whose answer this message may react to

@@ -298,7 +298,8 @@ class ReflectNode(Node):
         start, episode = episode_of(state, identity)
         ahead = messages[: max(start, 0)]
         erased = any(map(_tells_of_erasure, messages[max(start, 0) :]))
-        if any(map(_tells_of_erasure, ahead[max(last_user_message(ahead)[0], 0) :])):  # the answer before tells of it
+        last = ahead[max(last_user_message(ahead)[0], 0) :]
+        if turn.get("apart") or any(map(_tells_of_erasure, last)):  # the answer before is not to be kept
             episode = episode.model_copy(update={"before": ""})
         if mode == "off" or erased or not episode.query.strip() or is_private(episode.query):
             self._keep_verdict(user, turn)

@@ -1044,3 +1044,11 @@ async def test_an_answer_behind_a_tool_is_made_anew_and_the_first_is_kept(memory
     assert await agent.answer() == "answer 1"
     (episode,) = await episodes_of(memory)
     assert [one.answer for one in episode.retried] == ["answer 0"]
+
+
+async def test_law_4_on_a_shared_thread_nobody_keeps_what_another_was_answered(memory):
+    agent = Agent(ScriptedChatModel(lambda said: f"You said: {said[-1].text}"), memory, how="ainvoke")
+    await agent.say("I'm allergic to nuts.", user="ana")
+    await agent.say("A film?", user="bob")
+    await agent.say("Another?", user="bob")
+    assert [one.before for one in await episodes_of(memory, "bob")] == ["", "You said: A film?"]
