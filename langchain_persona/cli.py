@@ -187,7 +187,7 @@ def _require_answer(model: BaseChatModel, where: str) -> None:
     try:
         model.invoke("Say hi.")
     except Exception as error:
-        raise ConfigError(f"{where} does not answer: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"no answer from {where}: {type(error).__name__}: {error}") from error
 
 
 @evaluation.command()

@@ -97,7 +97,7 @@ def test_a_server_that_does_not_answer_and_an_interrupt_are_said(command, monkey
 
     monkeypatch.setattr(models, "open_model", lambda name, **given: ScriptedChatModel(fails))
     code, text = command(*RUN, "--base-url", "http://127.0.0.1:9/v1")
-    assert (code, "http://127.0.0.1:9/v1 does not answer: OSError: refused" in text) == (2, True)
+    assert (code, "no answer from http://127.0.0.1:9/v1: OSError: refused" in text) == (2, True)
 
     def interrupts(messages):
         if messages[-1].text != "Say hi.":

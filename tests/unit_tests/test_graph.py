@@ -1052,3 +1052,15 @@ async def test_law_4_on_a_shared_thread_nobody_keeps_what_another_was_answered(m
     await agent.say("A film?", user="bob")
     await agent.say("Another?", user="bob")
     assert [one.before for one in await episodes_of(memory, "bob")] == ["", "You said: A film?"]
+
+
+async def test_beyond_the_budget_a_plain_question_comes_with_what_must_be_respected_alone(memory):
+    agent = Agent(echo(), memory, how="ainvoke", budget_tokens=40)
+    for text in ("likes tea", "likes jazz", "likes chess"):
+        await memory.aremember("ana", text)
+    for food in ("nuts", "eggs", "fish", "milk", "soya", "rice"):
+        await memory.aremember("ana", PreferenceCard(text=f"no {food} in any food at all", scope="always"))
+    await agent.say("zzz")
+    beside = (await agent.state())["beside"]
+    assert "likes" not in beside
+    assert "in any food" in beside
