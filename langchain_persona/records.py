@@ -17,7 +17,7 @@ from langchain_persona.errors import CorruptRecordError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Reward = Annotated[float, Field(ge=-1.0, le=1.0)]
-Moment = Annotated[float, Field(ge=0.0, le=2.5e11)]  # what is no date (the latest is in the year 9892) breaks a prompt
+Moment = Annotated[float, Field(ge=0.0, le=2.5e11)]  # up to the year 9892; `datetime` refuses more
 
 
 def new_id() -> str:

@@ -317,6 +317,7 @@ class MemoryNode(Node):
             verdict = run_or_default("The next message was not read as a verdict", ask, None)
             signals += [] if verdict is None else [Signal("follow_up", verdict, "the next message")]
         if (total := combine(signals)) is not None:
+            # what the user said outright stands against what is only seen
             outranked = any(trust(source) > trust(total.source) for source in turn.get("feedback", ()))
             turn, recorded = self._record(user, turn, total, feedback.get("docs", []), reading)
             if kept is not None:

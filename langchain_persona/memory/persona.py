@@ -23,7 +23,7 @@ from langchain_persona.records import CommunicationStyle, Persona, PersonaRevisi
 LONGEST_PERSONA = 4_000
 """Characters of a persona text, about 1,000 tokens of English."""
 
-_LETTER = "[0-9A-Za-z\u00c0-\u052f]"  # of scripts that part words by spaces and have few prefixes
+_LETTER = "[0-9A-Za-z\u00c0-\u052f]"  # of scripts that put spaces between words
 _START, _END = rf"(?:(?<!{_LETTER})|(?!{_LETTER}))", rf"(?:(?!{_LETTER}{{3}})|(?<!{_LETTER}))"
 
 Lines = Sequence[tuple[str, tuple[str, ...]]]

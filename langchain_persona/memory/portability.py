@@ -193,8 +193,8 @@ class Portability:
         gone = [card for card in read.cards if _tombstone(card.id) in tombs]
         texts, tells = traces(gone)
         stays_out = {one.id for one in read.episodes if tells(one) or _tombstone(one.id) in tombs}
-        episodes_here = self._episodes.all(user, expired=True)
-        known = {card.id for card in self._cards.read(user).all} | {one.id for one in episodes_here}
+        told_here = self._episodes.all(user, expired=True)
+        known = {card.id for card in self._cards.read(user).all} | {one.id for one in told_here}
         new = lambda one: one.id not in known and _tombstone(one.id) not in tombs and one.id not in stays_out  # noqa: E731
         cards, episodes = list(filter(new, read.cards)), list(filter(new, read.episodes))
         buried = set(read.erased) - {_tombstone(one) for one in known} - tombs

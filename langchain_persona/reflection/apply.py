@@ -22,7 +22,7 @@ from langchain_persona.reflection.verbatim import own_words
 _SAME = 0.92  # cosine from which two cards may say the same
 _RELATED = 0.2  # cosine below which two texts are about different things; with MiniLM, changes of mind begin at .23
 _EVIDENCE = 5  # quotes kept of a card: the first, and the latest
-_STRAIGHT = str.maketrans("’‘`´“”„«»<>", "''''" + 5 * '"' + "()")
+_STRAIGHT = str.maketrans("’‘`´“”„«»<>", "''''" + 5 * '"' + "()")  # a prompt shows angle brackets as round ones
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
 
 Rows = Mapping[str, Vector]
